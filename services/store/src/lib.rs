@@ -1,0 +1,387 @@
+//! The store: how far each stream is counted, and what was counted.
+//!
+//! ```text
+//!              ┌─ sqlite     one file, one machine; account scope relies on the query alone
+//! dyn Store ───┤
+//!              └─ postgres   the real engine
+//! ```
+//!
+//! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
+//! [`Losses`], [`UsageTable`], [`DedupTable`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`contract`] is their test, one function a behaviour, run on every backend.
+//!
+//! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
+//! and its first statement is both the exactly-once check and the fence against an old owner.
+
+pub mod contract;
+mod error;
+mod open;
+pub mod postgres;
+pub mod sqlite;
+
+pub use error::StoreError;
+pub use open::{Options, open};
+
+use async_trait::async_trait;
+use loadline_domain::{
+    AccountId, AccountScope, Batch, DeadLetterReason, Hour, Incarnation, Loss, Sequence, StreamName, Timestamp,
+    event::{Channel, Country, Currency},
+    fold::Rules,
+    identity::{Fingerprint, Identity},
+    latency::Bucket,
+    progress::{Lease, Progress},
+    usage::Usage,
+};
+use std::{collections::HashMap, time::Duration};
+
+/// Everything a store does.
+#[async_trait]
+pub trait Store: Leases + ProgressLedger + DeadLetters + Losses + UsageTable + DedupTable + Send + Sync {
+    /// Brings the schema up to this build. Safe to call by several processes at once.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a newer build has been here; nothing is changed then.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Whether the store can read and write now; bounded to a second.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Drops every pooled connection, so that the next call resolves and connects anew.
+    async fn reconnect(&self);
+
+    /// The store's clock: what leases are measured by.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
+    /// What this backend cannot promise; shown to operators at start.
+    fn caveats(&self) -> Vec<String>;
+}
+
+/// Who may apply a stream. Times are the store's, so that the clocks of processes do not matter.
+#[async_trait]
+pub trait Leases {
+    /// Takes the lease if it is free, expired, or already held by `holder`. Every taking raises the epoch, also by the same
+    /// holder: whatever an earlier life of it still has in flight is fenced off. `None`: somebody else holds it.
+    async fn acquire(&self, stream: &StreamName, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+
+    /// Extends it; `None` when it was taken over. An expired lease that nobody took can still be renewed.
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+
+    /// Gives it up, so that the next owner need not wait. Does nothing when it was taken over.
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// All leases that have not expired.
+    async fn leases(&self) -> Result<Vec<Lease>, StoreError>;
+}
+
+/// How far each stream is counted.
+#[async_trait]
+pub trait ProgressLedger {
+    /// Opens a stream for its new owner: sets the epoch, so that nobody with an older one can commit any more, and returns
+    /// where to go on. Creates the row, at 0, for an incarnation never seen.
+    ///
+    /// When the store knows the stream under another incarnation, that one is closed in the same transaction: what it had
+    /// unapplied up to its last known head goes to the loss ledger as `Recreated`, and to its counters.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the lease was taken over.
+    async fn open_stream(&self, lease: &Lease, incarnation: &Incarnation) -> Result<Progress, StoreError>;
+
+    /// Writes a batch: in one transaction and in this order, progress (where `applied = from`, the incarnation and the
+    /// epoch are as given), dedup keys, usage and latency, dirty account-days, dead letters, losses. Runs to its end even
+    /// when the caller is cancelled. Returns the new progress. An empty batch changes nothing and is refused.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`]: somebody else owns the stream or has applied this; nothing happened, open it again.
+    /// [`StoreError::Unknown`]: it may or may not have happened; [`ProgressLedger::progress`] tells.
+    /// [`StoreError::Unavailable`]: it did not happen.
+    async fn commit(&self, lease: &Lease, batch: &Batch) -> Result<Progress, StoreError>;
+
+    /// Remembers the last sequence seen in the log; never goes back. What is lost when the stream vanishes is known by it.
+    async fn note_head(&self, lease: &Lease, incarnation: &Incarnation, head: Sequence) -> Result<(), StoreError>;
+
+    /// Stops the stream: nobody applies it until it is resumed, also after restarts.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the lease was taken over.
+    async fn stop(&self, lease: &Lease, incarnation: &Incarnation, why: &str) -> Result<(), StoreError>;
+
+    /// Lets a stopped stream go on; its breaker sleeps up to `through`. False when it was not stopped.
+    async fn resume(&self, stream: &StreamName, through: Sequence) -> Result<bool, StoreError>;
+
+    /// Current incarnation's progress of one stream; `None` when it was never opened.
+    async fn progress(&self, stream: &StreamName) -> Result<Option<Progress>, StoreError>;
+
+    /// Current incarnation's progress of all streams, by name.
+    async fn all_progress(&self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Counted records over all incarnations and events in hourly usage, from one snapshot: they are equal, or there is a
+    /// bug. Reads the whole usage table.
+    async fn conservation(&self) -> Result<Conservation, StoreError>;
+}
+
+/// Two ways to the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conservation {
+    /// Sum of `counted` over all streams and incarnations.
+    pub counted: i64,
+    /// Sum of `events` over hourly usage.
+    pub usage_events: i64,
+    /// Sum over all streams and incarnations of `applied - (counted + duplicates + dead_lettered + lost)`.
+    pub unaccounted: i64,
+}
+
+/// What can be asked of dead letters. All that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Of this stream.
+    pub stream: Option<StreamName>,
+    /// For this reason.
+    pub reason: Option<DeadLetterReason>,
+    /// Of this account.
+    pub account: Option<AccountId>,
+    /// Appended at or after.
+    pub from: Option<Timestamp>,
+    /// Appended before.
+    pub to: Option<Timestamp>,
+    /// Among these; empty does not restrict.
+    pub ids: Vec<i64>,
+}
+
+/// Where a dead letter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadLetterState {
+    /// Waits for a decision.
+    Open,
+    /// Redriven and counted.
+    Counted,
+    /// Redriven and found counted before.
+    Duplicate,
+    /// Given up.
+    Discarded,
+}
+
+/// A dead letter as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    /// Rises with the time of writing.
+    pub id: i64,
+    /// Where it came from.
+    pub stream: StreamName,
+    /// Which making of it.
+    pub incarnation: Incarnation,
+    /// The letter: position, reason, detail, payload.
+    pub letter: loadline_domain::DeadLetter,
+    /// Where it stands.
+    pub state: DeadLetterState,
+    /// Since when, unless open.
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// What a redrive did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// Open letters looked at.
+    pub matched: u64,
+    /// Counted now.
+    pub counted: u64,
+    /// Counted before.
+    pub duplicates: u64,
+    /// Still dead, by the reason they have now.
+    pub dead_again: HashMap<DeadLetterReason, u64>,
+}
+
+/// Records that could not be counted.
+#[async_trait]
+pub trait DeadLetters {
+    /// Letters in a state, by id, after `after`, at most `limit`.
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        state: DeadLetterState,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError>;
+
+    /// One letter; `None` when there is no such id.
+    async fn dead_letter(&self, id: i64) -> Result<Option<StoredDeadLetter>, StoreError>;
+
+    /// Open letters that match, by reason.
+    async fn open_dead_letters(&self, filter: &DeadLetterFilter) -> Result<HashMap<DeadLetterReason, u64>, StoreError>;
+
+    /// Judges up to `limit` open letters again, as of `now`, through the same fold as the log's records: in one transaction
+    /// a chunk, the keys, usage, dirty days, the letters' new state and the streams' counters (out of `dead_lettered`, into
+    /// `counted` or `duplicates`). A letter that stays dead keeps its place with its new reason and detail.
+    ///
+    /// With `rules.accept_late`, an event past its horizon writes its key into its day's partition **and** into the
+    /// permanent table, and is looked up in both: accepting it twice counts it once. A `CONFLICT` past its horizon stays
+    /// dead: what it conflicted with may have been purged.
+    ///
+    /// With `dry_run` the same is computed and rolled back.
+    async fn redrive(
+        &self,
+        filter: &DeadLetterFilter,
+        rules: &Rules,
+        now: Timestamp,
+        limit: u32,
+        dry_run: bool,
+    ) -> Result<Redriven, StoreError>;
+
+    /// Gives up open letters that match; they stay listed and counted as dead-lettered. Returns how many.
+    async fn discard(&self, filter: &DeadLetterFilter, note: &str, dry_run: bool) -> Result<u64, StoreError>;
+}
+
+/// A loss as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLoss {
+    /// Rises with the time of writing.
+    pub id: i64,
+    /// Where it was.
+    pub stream: StreamName,
+    /// Which making of it.
+    pub incarnation: Incarnation,
+    /// What is lost.
+    pub loss: Loss,
+    /// When it was found.
+    pub recorded_at: Timestamp,
+}
+
+/// The ledger of what retention discarded unread. It is never deleted from.
+#[async_trait]
+pub trait Losses {
+    /// Losses by id, after `after`, at most `limit`; of one stream or of all.
+    async fn losses(&self, stream: Option<&StreamName>, after: i64, limit: u32) -> Result<Vec<StoredLoss>, StoreError>;
+}
+
+/// Restricts rows; an empty list does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    /// Of these channels.
+    pub channels: Vec<Channel>,
+    /// To these countries.
+    pub countries: Vec<Country>,
+    /// In these currencies.
+    pub currencies: Vec<Currency>,
+}
+
+/// Which dimensions to keep beside the hour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupBy {
+    /// Keep the channel.
+    pub channel: bool,
+    /// Keep the country.
+    pub country: bool,
+    /// Keep the currency.
+    pub currency: bool,
+}
+
+/// Hours of one account, `from` inclusive, `to` exclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// Whose.
+    pub account: AccountId,
+    /// First hour.
+    pub from: Hour,
+    /// Hour after the last.
+    pub to: Hour,
+    /// Which rows.
+    pub filter: UsageFilter,
+    /// Kept apart by.
+    pub group_by: GroupBy,
+}
+
+/// Usage of one hour, or of the whole range when `hour` is `None`. A dimension is `None` when not grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The hour.
+    pub hour: Option<Hour>,
+    /// The channel.
+    pub channel: Option<Channel>,
+    /// The country.
+    pub country: Option<Country>,
+    /// The currency.
+    pub currency: Option<Currency>,
+    /// The sums.
+    pub usage: Usage,
+}
+
+/// What an answer rests on, read in the same snapshot as its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf {
+    /// Every stream's progress.
+    pub progress: Vec<Progress>,
+    /// Open dead letters of the account, or of nobody known, whose event time is in the range or unknown.
+    pub dead_letters: u64,
+    /// Records in the loss ledger that may have held events of the range: appended (as far as bounds are known) between
+    /// five minutes before its start and 96 hours after its end.
+    pub lost: u64,
+}
+
+/// Latency counts of one group of deliveries, sorted by bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyRow {
+    /// The channel, when grouped by.
+    pub channel: Option<Channel>,
+    /// The country, when grouped by.
+    pub country: Option<Country>,
+    /// Deliveries by bucket.
+    pub counts: Vec<(Bucket, u64)>,
+}
+
+/// What the top accounts are ranked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RankBy {
+    /// Messages.
+    Messages,
+    /// Segments.
+    Segments,
+    /// Amount, of one currency.
+    Amount(Currency),
+}
+
+/// Hourly usage.
+#[async_trait]
+pub trait UsageTable {
+    /// Rows by hour, then by the dimensions kept; hours without usage have none.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`] when the account is outside the scope.
+    async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError>;
+
+    /// Sums over the whole range (`hour` is `None`), with the latency of its deliveries. `group_by.currency` is ignored.
+    ///
+    /// # Errors
+    /// As [`UsageTable::usage`].
+    async fn delivery(
+        &self,
+        scope: &AccountScope,
+        query: &UsageQuery,
+    ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError>;
+
+    /// Accounts with most usage, each with its sums per currency, in rank order. Reads all accounts: `scope` must be all.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfScope`] for any other scope.
+    async fn top_accounts(
+        &self,
+        scope: &AccountScope,
+        from: Hour,
+        to: Hour,
+        filter: &UsageFilter,
+        rank_by: RankBy,
+        limit: u32,
+    ) -> Result<(Vec<(AccountId, Vec<(Currency, Usage)>)>, AsOf), StoreError>;
+
+    /// Hours since `from` whose final receipts exceed the messages charged for: a sign of double counting.
+    async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError>;
+}
+
+/// Keys of what was counted.
+#[async_trait]
+pub trait DedupTable {
+    /// Which of these are known, with their fingerprints.
+    async fn known(&self, identities: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, StoreError>;
+
+    /// Rows of each partition, by name: estimates where counting is dear.
+    async fn partitions(&self) -> Result<Vec<(String, u64)>, StoreError>;
+}
+

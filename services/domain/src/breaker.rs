@@ -18,7 +18,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Sees one record. Returns why to stop, before the record is taken, or `None` to go on.
+    /// Sees one record, which is taken. Returns why to stop after it, or `None` to go on.
     pub fn observe(&mut self, decodable: bool) -> Option<String> {
         self.in_a_row = if decodable { 0 } else { self.in_a_row + 1 };
         self.window.push_back(decodable);

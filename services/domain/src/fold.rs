@@ -281,6 +281,11 @@ impl Batch {
         self.bytes
     }
 
+    /// Records refused whatever the store knows; conflicts come on top.
+    pub fn dead(&self) -> &[DeadLetter] {
+        &self.dead
+    }
+
     /// Losses to write to the ledger.
     pub fn losses(&self) -> &[Loss] {
         &self.losses

@@ -1,0 +1,1 @@
+//! The product's configuration file as a type.

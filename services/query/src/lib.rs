@@ -1,1 +1,133 @@
-//! placeholder
+//! Query: what accounts used, and how sure that is.
+//!
+//! ```text
+//!            request ─▶ who asks ─▶ one snapshot of the store ─▶ rows, sums ─────────────┐
+//!  caller ──▶ request    scope       usage · delivery · top                              ├─▶ answer
+//!                                       └─ positions ─▶ completeness ◀─ heads ◀─ log ────┘
+//!            ExplainUsage:  stored rows ⇄ recount ◀─ scan ◀─ log, up to the snapshot's positions
+//! ```
+//!
+//! - [`grpc`]: the service; [`access`] says who may call what
+//! - [`scope`]: whose data a caller may see
+//! - [`request`]: what may be asked
+//! - [`usage`], [`delivery`], [`top`], [`watch`]: the answers
+//! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
+//! - [`explain`], [`scan`], [`recount`]: one account-hour counted again from the log
+//! - [`detect`]: the failure modes this service watches
+//! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
+//!
+//! It only reads. The nasty invariant: **rows and stream positions of an answer come from one snapshot**; what the log says is
+//! asked afterwards and can only make an answer look less complete, never more. And amounts are never added over currencies.
+
+pub mod completeness;
+pub mod config;
+pub mod convert;
+pub mod delivery;
+pub mod detect;
+pub mod explain;
+pub mod grpc;
+pub mod heads;
+pub mod recount;
+pub mod request;
+mod scan;
+pub mod scope;
+pub mod status;
+pub mod top;
+pub mod usage;
+pub mod watch;
+
+pub use config::Settings;
+
+use heads::Heads;
+use loadline_domain::{Clock, Rules, StreamName, Timestamp};
+use loadline_event_log::EventLog;
+use loadline_proto::query::usage_service_server::UsageServiceServer;
+use loadline_runtime::{
+    Shutdown,
+    access::{Access, AccessTable},
+};
+use loadline_store::Store;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Largest request, in bytes: a question is small.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+/// Who may call which method.
+pub const ACCESS: AccessTable = AccessTable(&[
+    ("/loadline.query.v1.UsageService/GetUsage", Access::Authenticated),
+    ("/loadline.query.v1.UsageService/GetDelivery", Access::Authenticated),
+    ("/loadline.query.v1.UsageService/ListTopAccounts", Access::Operator),
+    ("/loadline.query.v1.UsageService/WatchUsage", Access::Authenticated),
+    ("/loadline.query.v1.UsageService/ExplainUsage", Access::Authenticated),
+]);
+
+/// Methods whose answer goes on until the caller leaves.
+pub const LONG_LIVED: &[&str] = &["/loadline.query.v1.UsageService/WatchUsage"];
+
+/// What the service is made of.
+pub struct Parts {
+    /// Where usage is.
+    pub store: Arc<dyn Store>,
+    /// Where it came from.
+    pub log: Arc<dyn EventLog>,
+    /// Streams that must be counted for an answer to be complete.
+    pub streams: Vec<StreamName>,
+    /// The rules that ingest counts by.
+    pub rules: Rules,
+    /// What "now" is.
+    pub clock: Arc<dyn Clock>,
+    /// Its own limits.
+    pub settings: Settings,
+    /// Ends watches.
+    pub shutdown: Shutdown,
+}
+
+/// The service. Clones are one.
+#[derive(Clone)]
+pub struct Query {
+    parts: Arc<Parts>,
+    heads: Arc<Heads>,
+    /// Explanations read much: only so many at once.
+    explaining: Arc<Semaphore>,
+}
+
+impl Query {
+    /// A service over these parts; nothing is asked of them yet.
+    pub fn new(parts: Parts) -> Self {
+        let settings = &parts.settings;
+        let heads =
+            Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience.into(), settings.log_max_age.into());
+        let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
+        Self { parts: Arc::new(parts), heads: Arc::new(heads), explaining }
+    }
+
+    /// The gRPC service.
+    pub fn server(&self) -> UsageServiceServer<Self> {
+        UsageServiceServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn every_method_of_the_contract_has_its_access() {
+        let files = prost_types::FileDescriptorSet::decode(loadline_proto::DESCRIPTORS).unwrap().file;
+        let services = files.iter().filter(|file| file.package() == "loadline.query.v1").flat_map(|file| &file.service);
+        let mut methods: Vec<_> = services
+            .flat_map(|service| service.method.iter().map(|m| format!("/loadline.query.v1.{}/{}", service.name(), m.name())))
+            .collect();
+        let mut listed: Vec<_> = ACCESS.0.iter().map(|(method, _)| (*method).to_owned()).collect();
+        methods.sort();
+        listed.sort();
+        assert_eq!(methods, listed);
+        assert!(LONG_LIVED.iter().all(|method| listed.iter().any(|known| known == method)));
+    }
+}

@@ -1,0 +1,128 @@
+//! The failure modes this service sees: the store down (AN-01), and hours with more receipts than messages (AN-08).
+
+use crate::Query;
+use loadline_domain::{Hour, Timestamp};
+use loadline_health::{Monitor, MonitorError, Reading, Severity};
+use loadline_store::StoreError;
+use std::{future::Future, time::Duration};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// The modes, for [`Monitor::new`].
+pub const DETECTS: &[&str] = &[STORE_DOWN, DOUBLE_COUNT];
+
+const STORE_DOWN: &str = "AN-01";
+const DOUBLE_COUNT: &str = "AN-08";
+
+/// How often the store is probed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// A probe that takes longer has failed.
+const PROBE_TIME: Duration = Duration::from_millis(1_500);
+/// The store is down when probes have failed for so long.
+const DOWN_AFTER: Duration = Duration::from_secs(2);
+/// How often hours are looked through for too many receipts: it reads a day of usage.
+const COUNT_EVERY: Duration = Duration::from_secs(30);
+/// So many hours.
+const COUNT_HOURS: i32 = 24;
+
+impl Query {
+    /// Reports to `monitor` until shutdown.
+    ///
+    /// # Errors
+    /// At once, when the monitor was not made for [`DETECTS`].
+    pub async fn detect(&self, monitor: &Monitor) -> Result<(), MonitorError> {
+        monitor.expect_every(DOUBLE_COUNT, COUNT_EVERY)?;
+        // A failing round is a probe, a read and the pause before the next.
+        monitor.expect_every(STORE_DOWN, PROBE_EVERY + PROBE_TIME * 2)?;
+        tokio::select! {
+            () = self.parts.shutdown.cancelled() => {}
+            () = self.watch_store(monitor) => {}
+            () = self.watch_counts(monitor) => {}
+        }
+        Ok(())
+    }
+
+    async fn watch_store(&self, monitor: &Monitor) {
+        let mut ticks = interval(PROBE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing_since = None;
+        loop {
+            ticks.tick().await;
+            let started = Instant::now();
+            let reading = match bounded(self.parts.store.probe()).await {
+                Ok(()) => {
+                    failing_since = None;
+                    Reading::good(0.0, "the store reads and writes")
+                }
+                Err(error) => {
+                    let reads = bounded(self.parts.store.all_progress()).await.is_ok();
+                    down(failing_since.get_or_insert(started).elapsed(), reads, &error)
+                }
+            };
+            monitor.observe(STORE_DOWN, reading);
+        }
+    }
+
+    async fn watch_counts(&self, monitor: &Monitor) {
+        let mut ticks = interval(COUNT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let from = a_day_before(self.now());
+            // Without an answer there is no reading: the mode becomes unknown by itself, and AN-01 says why.
+            match self.parts.store.overdelivered(from).await {
+                Ok(hours) => monitor.observe(DOUBLE_COUNT, surplus(hours)),
+                Err(error) => tracing::debug!(%error, "hours with too many receipts cannot be looked for"),
+            }
+        }
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(PROBE_TIME, call).await.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {PROBE_TIME:?}"))))
+}
+
+fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
+    let seconds = failing.as_secs_f64();
+    let reading = match failing >= DOWN_AFTER {
+        true => Reading::bad(seconds, error.to_string()),
+        false => Reading::good(seconds, error.to_string()),
+    };
+    if reads { reading } else { reading.raised(Severity::P1) }
+}
+
+fn surplus(hours: u64) -> Reading {
+    match hours {
+        0 => Reading::good(0.0, "no hour of the last day has more final receipts than messages"),
+        _ => {
+            let detail =
+                format!("{hours} account-hours of the last day have more final receipts than messages; explain one of them");
+            Reading::bad(hours as f64, detail)
+        }
+    }
+}
+
+fn a_day_before(now: Timestamp) -> Hour {
+    Hour::from_index(now.hour().index() - COUNT_HOURS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_down_after_two_seconds_and_worse_when_reads_fail() {
+        let error = StoreError::Unavailable("refused".to_owned());
+        let blip = down(Duration::from_millis(1_999), false, &error);
+        assert!(!blip.bad);
+        let degraded = down(DOWN_AFTER, true, &error);
+        assert_eq!((degraded.bad, degraded.severity), (true, None));
+        let blind = down(DOWN_AFTER, false, &error);
+        assert_eq!((blind.bad, blind.severity), (true, Some(Severity::P1)));
+    }
+
+    #[test]
+    fn one_hour_with_too_many_receipts_is_bad() {
+        assert!(!surplus(0).bad);
+        assert!(surplus(1).bad);
+    }
+}

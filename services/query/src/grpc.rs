@@ -1,0 +1,131 @@
+//! The service: checks a request, resolves whose it is, hands it on.
+
+use crate::{Query, request, scope, status::QueryError};
+use futures::{Stream, StreamExt as _};
+use loadline_domain::{AccountScope, Timestamp};
+use loadline_proto::query::{
+    ExplainUsageRequest, ExplainUsageResponse, GetDeliveryRequest, GetDeliveryResponse, GetUsageRequest, GetUsageResponse,
+    ListTopAccountsRequest, ListTopAccountsResponse, WatchUsageRequest, usage_service_server::UsageService,
+};
+use loadline_runtime::identity::Identity;
+use loadline_store::UsageQuery;
+use std::{pin::Pin, time::Duration};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl UsageService for Query {
+    async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
+        let scope = scope_of(&request)?;
+        let question = usage_question(&scope, request.into_inner(), self.now())?;
+        Ok(Response::new(self.usage(&scope, &question).await?))
+    }
+
+    async fn get_delivery(&self, request: Request<GetDeliveryRequest>) -> Result<Response<GetDeliveryResponse>, Status> {
+        let scope = scope_of(&request)?;
+        let question = delivery_question(&scope, request.into_inner(), self.now())?;
+        Ok(Response::new(self.delivery(&scope, &question).await?))
+    }
+
+    async fn list_top_accounts(
+        &self,
+        request: Request<ListTopAccountsRequest>,
+    ) -> Result<Response<ListTopAccountsResponse>, Status> {
+        let scope = scope_of(&request)?;
+        scope::operators_only(&scope).map_err(QueryError::from)?;
+        let request = request.into_inner();
+        let invalid = |error| Status::from(QueryError::Invalid(error));
+        let range = request::range(request.from, request.to, self.now()).map_err(invalid)?;
+        let filter = request::filter(request.filter).map_err(invalid)?;
+        let rank_by = request::rank_by(request.order_by, &filter).map_err(invalid)?;
+        let limit = request::limit(request.limit).map_err(invalid)?;
+        Ok(Response::new(self.top_accounts(&scope, range, &filter, rank_by, limit).await?))
+    }
+
+    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<GetUsageResponse, Status>> + Send>>;
+
+    async fn watch_usage(&self, request: Request<WatchUsageRequest>) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let scope = scope_of(&request)?;
+        let WatchUsageRequest { usage, min_interval } = request.into_inner();
+        let min_interval = request::min_interval(min_interval).map_err(QueryError::from)?;
+        let question = usage_question(&scope, usage.unwrap_or_default(), self.now()).map_err(|error| match error {
+            QueryError::Invalid(invalid) => QueryError::Invalid(invalid.under("usage")),
+            other => other,
+        })?;
+        Ok(Response::new(self.watch(scope, question, min_interval).boxed()))
+    }
+
+    async fn explain_usage(&self, request: Request<ExplainUsageRequest>) -> Result<Response<ExplainUsageResponse>, Status> {
+        let scope = scope_of(&request)?;
+        let deadline = Instant::now() + explain_time(self.parts.settings.explain_max_time.into(), time_given(&request));
+        let request = request.into_inner();
+        let account = scope::account(&scope, &request.account).map_err(QueryError::from)?;
+        let hour = request::hour(request.hour, self.now()).map_err(QueryError::from)?;
+        Ok(Response::new(self.explain(&scope, account, hour, deadline).await?))
+    }
+}
+
+fn scope_of<T>(request: &Request<T>) -> Result<AccountScope, QueryError> {
+    Ok(scope::of(Identity::of(request))?)
+}
+
+fn usage_question(scope: &AccountScope, request: GetUsageRequest, now: Timestamp) -> Result<UsageQuery, QueryError> {
+    let account = scope::account(scope, &request.account)?;
+    let range = request::range(request.from, request.to, now)?;
+    let group_by = request::group_by(&request.group_by)?;
+    let filter = request::filter(request.filter)?;
+    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by })
+}
+
+fn delivery_question(scope: &AccountScope, request: GetDeliveryRequest, now: Timestamp) -> Result<UsageQuery, QueryError> {
+    let account = scope::account(scope, &request.account)?;
+    let range = request::range(request.from, request.to, now)?;
+    let group_by = request::delivery_group_by(&request.group_by)?;
+    let filter = request::delivery_filter(request.filter)?;
+    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by })
+}
+
+/// The caller's `grpc-timeout`, if it sent one that can be read.
+fn time_given<T>(request: &Request<T>) -> Option<Duration> {
+    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u32 = digits.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    unit.checked_mul(amount)
+}
+
+/// Time for reading the log: a fifth of what the caller gives is kept back, so that what was found still reaches it.
+fn explain_time(most: Duration, given: Option<Duration>) -> Duration {
+    given.map_or(most, |given| most.min(given.mul_f64(0.8)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_deadline_bounds_an_explanation() {
+        let given = |text: &'static str| {
+            let mut request = Request::new(());
+            request.metadata_mut().insert("grpc-timeout", text.parse().unwrap());
+            time_given(&request)
+        };
+        assert_eq!(given("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(given("500m"), Some(Duration::from_millis(500)));
+        for broken in ["", "S", "5", "5X", "-1S", "99999999999S"] {
+            assert_eq!(given(broken), None, "{broken}");
+        }
+        let most = Duration::from_secs(20);
+        assert_eq!(explain_time(most, given("10S")), Duration::from_secs(8));
+        assert_eq!(explain_time(most, given("100S")), most);
+        assert_eq!(explain_time(most, None), most);
+    }
+}

@@ -1,0 +1,121 @@
+//! Hourly usage of one account.
+
+use crate::{Query, completeness::Periods, convert, request::Range, status::QueryError};
+use loadline_domain::{AccountScope, Hour, completeness::PeriodState, event::Currency, usage::Usage};
+use loadline_proto::query::{GetUsageResponse, UsageTotals};
+use loadline_store::{UsageQuery, UsageRow};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Query {
+    /// Answers a question whose account is in scope. Rows are split by currency, asked for or not: amounts of several
+    /// currencies have no sum.
+    pub(crate) async fn usage(&self, scope: &AccountScope, question: &UsageQuery) -> Result<GetUsageResponse, QueryError> {
+        let mut question = question.clone();
+        question.group_by.currency = true;
+        let (rows, as_of) = self.parts.store.usage(scope, &question).await?;
+        let range = Range { from: question.from, to: question.to };
+        let (periods, completeness) = self.completeness(range, &as_of).await;
+        let periods = doubt(periods, &overdelivered(&rows));
+        Ok(GetUsageResponse {
+            account: question.account.to_string(),
+            totals: totals(&rows)?,
+            rows: rows.iter().map(convert::usage_row).collect(),
+            periods: periods.into_iter().map(convert::period).collect(),
+            completeness: Some(completeness),
+        })
+    }
+}
+
+/// One sum per currency, receipts under none.
+fn totals(rows: &[UsageRow]) -> Result<Vec<UsageTotals>, QueryError> {
+    let mut sums: BTreeMap<Currency, Usage> = BTreeMap::new();
+    for row in rows {
+        let sum = sums.entry(row.currency.unwrap_or(Currency::UNKNOWN)).or_default();
+        *sum = add(*sum, row.usage)?;
+    }
+    Ok(sums.iter().map(|(currency, usage)| convert::totals(*currency, usage)).collect())
+}
+
+/// The sum of two usages.
+///
+/// # Errors
+/// [`QueryError::Overflow`] rather than a wrong number.
+pub(crate) fn add(sum: Usage, more: Usage) -> Result<Usage, QueryError> {
+    let (mut columns, more) = (sum.columns(), more.columns());
+    for (column, more) in columns.iter_mut().zip(more) {
+        *column = column.checked_add(more).ok_or(QueryError::Overflow)?;
+    }
+    Ok(Usage::from_columns(columns))
+}
+
+/// Hours in which more messages ended than were charged for: a sign of double counting.
+fn overdelivered(rows: &[UsageRow]) -> BTreeSet<Hour> {
+    let mut surplus: BTreeMap<Hour, i64> = BTreeMap::new();
+    for row in rows {
+        if let Some(hour) = row.hour {
+            *surplus.entry(hour).or_default() += row.usage.final_receipts() - row.usage.messages;
+        }
+    }
+    surplus.into_iter().filter(|(_, surplus)| *surplus > 0).map(|(hour, _)| hour).collect()
+}
+
+/// What is doubtful is not final.
+fn doubt(periods: Periods, doubtful: &BTreeSet<Hour>) -> Periods {
+    let mut cut: Periods = Vec::with_capacity(periods.len());
+    for (from, to, state) in periods {
+        for hour in (from.index()..to.index()).map(Hour::from_index) {
+            let state = if doubtful.contains(&hour) { state.min(PeriodState::Provisional) } else { state };
+            match cut.last_mut() {
+                Some((_, end, last)) if *last == state && *end == hour => *end = hour.next(),
+                _ => cut.push((hour, hour.next(), state)),
+            }
+        }
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(hour: i32, currency: &str, usage: Usage) -> UsageRow {
+        UsageRow { hour: Some(Hour::from_index(hour)), channel: None, country: None, currency: Currency::parse(currency), usage }
+    }
+
+    fn amount(amount_micros: i64) -> Usage {
+        Usage { events: 1, messages: 1, segments: 1, amount_micros, ..Usage::default() }
+    }
+
+    #[test]
+    fn totals_are_one_sum_per_currency() {
+        let receipts = Usage { events: 2, delivered: 2, ..Usage::default() };
+        let rows = [row(1, "EUR", amount(7)), row(1, "USD", amount(5)), row(2, "EUR", amount(3)), row(2, "", receipts)];
+        let totals = totals(&rows).unwrap();
+        let sums: Vec<_> = totals.iter().map(|total| (total.currency.as_str(), total.amount_micros, total.events)).collect();
+        assert_eq!(sums, [("", 0, 2), ("EUR", 10, 2), ("USD", 5, 1)]);
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_is_refused() {
+        let rows = [row(1, "EUR", amount(i64::MAX)), row(2, "EUR", amount(1))];
+        assert!(matches!(totals(&rows), Err(QueryError::Overflow)));
+    }
+
+    #[test]
+    fn an_hour_with_more_receipts_than_messages_is_not_final() {
+        let receipts = Usage { events: 2, delivered: 2, ..Usage::default() };
+        let rows = [row(1, "EUR", amount(7)), row(2, "EUR", amount(7)), row(2, "", receipts)];
+        let hour = Hour::from_index;
+        let periods = doubt(vec![(hour(0), hour(4), PeriodState::Final)], &overdelivered(&rows));
+        let expected = [(0, 2, PeriodState::Final), (2, 3, PeriodState::Provisional), (3, 4, PeriodState::Final)]
+            .map(|(a, b, s)| (hour(a), hour(b), s));
+        assert_eq!(periods, expected);
+    }
+
+    #[test]
+    fn doubt_never_makes_a_pending_hour_look_counted() {
+        let hour = Hour::from_index;
+        let pending = vec![(hour(0), hour(2), PeriodState::Pending)];
+        assert_eq!(doubt(pending.clone(), &[hour(1)].into()), pending);
+    }
+}

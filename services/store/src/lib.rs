@@ -17,6 +17,8 @@ pub mod contract;
 mod error;
 mod open;
 pub mod postgres;
+mod redrive;
+mod rows;
 pub mod sqlite;
 
 pub use error::StoreError;
@@ -338,6 +340,9 @@ pub enum RankBy {
     Amount(Currency),
 }
 
+/// Accounts in rank order, each with its sums per currency, by currency; receipts are under the unknown one.
+pub type TopAccounts = Vec<(AccountId, Vec<(Currency, Usage)>)>;
+
 /// Hourly usage.
 #[async_trait]
 pub trait UsageTable {
@@ -369,7 +374,7 @@ pub trait UsageTable {
         filter: &UsageFilter,
         rank_by: RankBy,
         limit: u32,
-    ) -> Result<(Vec<(AccountId, Vec<(Currency, Usage)>)>, AsOf), StoreError>;
+    ) -> Result<(TopAccounts, AsOf), StoreError>;
 
     /// Hours since `from` whose final receipts exceed the messages charged for: a sign of double counting.
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError>;

@@ -1,0 +1,20 @@
+//! The embedded store: one SQLite file, one machine.
+//!
+//! ```text
+//! callers ──▶ Writer: one connection, BEGIN IMMEDIATE, each transaction in a task of its own
+//!        └──▶ readers: a pool, one snapshot an answer
+//! ```
+//!
+//! All writes pass through one connection, so there are no deadlocks and what a transaction has looked up stays true until
+//! it commits. Other processes may open the same file; SQLite's own lock keeps them apart.
+
+mod commit;
+mod connect;
+mod dead_letters;
+mod dedup;
+mod leases;
+mod losses;
+mod progress;
+mod usage;
+
+pub use connect::SqliteStore;

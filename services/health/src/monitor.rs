@@ -1,0 +1,285 @@
+//! The monitor: where detectors report to and watchers read from.
+//!
+//! Nothing runs in the background. State is a function of readings and of time, brought up to date whenever somebody looks; a
+//! watcher looks at least once a beat, which is also what makes the heartbeats.
+
+use crate::{
+    Catalogue, FailureMode, Reading,
+    frames::{BEAT, FrameLog, Next},
+    gauge,
+    signal::{Moment, Signal},
+};
+use loadline_proto::health::{Delta, Frame, Heartbeat, ModeStatus, ResumePoint, Severity, State, frame::Body};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How often a detector reports, unless it says otherwise.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// The failure modes of one service, as its detectors see them. Clones share one state.
+///
+/// One detector reports one mode: where a mode has several subjects (streams, say), the detector reports the worst of them.
+#[derive(Debug, Clone)]
+pub struct Monitor(Arc<Shared>);
+
+/// A monitor that does not keep itself alive.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakMonitor(Weak<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    modes: Mutex<Modes>,
+    head: watch::Sender<u64>,
+    closed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Modes {
+    watched: Vec<Watched>,
+    /// Modes without a detector in this process: planned, or owned and not detected.
+    undetected: Vec<ModeStatus>,
+    log: FrameLog,
+    last_frame: Instant,
+}
+
+#[derive(Debug)]
+struct Watched {
+    signal: Signal,
+    /// Has changed since it was last in a frame.
+    unsent: bool,
+}
+
+/// Why a monitor cannot be made or set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MonitorError {
+    /// The catalogue has no such mode.
+    #[error("{id} is not in the catalogue of failure modes")]
+    Unknown {
+        /// The id asked for.
+        id: String,
+    },
+    /// The catalogue says that nothing detects it yet.
+    #[error("{id} is marked `planned` in the catalogue: mark it as detected before a detector reports it")]
+    Planned {
+        /// The id asked for.
+        id: String,
+    },
+    /// The mode was not among those that this monitor detects.
+    #[error("{id} is not among the failure modes that {service} detects")]
+    NotDetected {
+        /// The id asked for.
+        id: String,
+        /// The monitor's service.
+        service: String,
+    },
+}
+
+impl Monitor {
+    /// A monitor of `service` (as in the catalogue's owners) in this `build`, with detectors for the modes `detects`.
+    ///
+    /// Each is UNKNOWN until its first reading. Snapshots also hold every planned mode, as PLANNED, and the modes that the
+    /// service owns but does not detect, as UNKNOWN.
+    pub fn new(service: &str, build: &str, detects: &[&str]) -> Result<Self, MonitorError> {
+        let now = Moment::now();
+        let mut watched: Vec<Watched> = Vec::new();
+        for id in detects {
+            let mode = detectable(id)?;
+            if watched.iter().all(|known| known.signal.id() != *id) {
+                watched.push(Watched { signal: Signal::new(mode, PERIOD, now), unsent: false });
+            }
+        }
+        let log = FrameLog::new(service, build, now);
+        let undetected = undetected(service, detects);
+        let (head, _) = watch::channel(log.head());
+        let modes = Mutex::new(Modes { watched, undetected, log, last_frame: now.at });
+        let monitor = Self(Arc::new(Shared { modes, head, closed: CancellationToken::new() }));
+        gauge::register(&opentelemetry::global::meter("loadline-health"), &monitor);
+        Ok(monitor)
+    }
+
+    /// Says how often the detector of a mode reports; 5 s unless set. After three times as long without a reading the mode
+    /// is UNKNOWN.
+    pub fn expect_every(&self, id: &str, period: Duration) -> Result<(), MonitorError> {
+        let mut modes = self.modes();
+        let service = modes.log.service().to_owned();
+        let watched = modes.watched.iter_mut().find(|watched| watched.signal.id() == id);
+        let watched = watched.ok_or_else(|| MonitorError::NotDetected { id: id.to_owned(), service })?;
+        watched.signal.set_period(period);
+        Ok(())
+    }
+
+    /// Takes a reading. One of a mode that this monitor does not detect, or whose value is NaN, is logged and dropped: the
+    /// mode then becomes UNKNOWN by itself.
+    pub fn observe(&self, id: &str, reading: Reading) {
+        let now = Moment::now();
+        let mut modes = self.modes();
+        let service = modes.log.service().to_owned();
+        let Some(watched) = modes.watched.iter_mut().find(|watched| watched.signal.id() == id) else {
+            tracing::error!(id, service, "reading of a failure mode that this service does not detect");
+            return;
+        };
+        if reading.value.is_nan() {
+            tracing::error!(id, service, detail = reading.detail, "reading that is not a number");
+            return;
+        }
+        let before = watched.signal.face();
+        watched.signal.pass(now);
+        watched.signal.observe(reading, now);
+        watched.unsent = true;
+        if watched.signal.face() != before {
+            report(&service, &watched.signal);
+            modes.flush(now);
+        }
+        self.announce(&modes);
+    }
+
+    /// How every mode stands now, in the catalogue's order for the modes detected, then those that are not.
+    pub fn statuses(&self) -> Vec<ModeStatus> {
+        let mut modes = self.modes();
+        modes.advance(Moment::now());
+        self.announce(&modes);
+        modes.statuses()
+    }
+
+    /// The modes that are open now.
+    pub fn open_modes(&self) -> Vec<ModeStatus> {
+        self.statuses().into_iter().filter(|status| status.state() == State::Open).collect()
+    }
+
+    /// New for each monitor: the `boot_id` of its frames.
+    pub fn boot_id(&self) -> String {
+        self.modes().log.boot_id().to_owned()
+    }
+
+    /// The service it was made for.
+    pub fn service(&self) -> String {
+        self.modes().log.service().to_owned()
+    }
+
+    /// Ends all watches, for shutdown; watchers get UNAVAILABLE.
+    pub fn close(&self) {
+        self.0.closed.cancel();
+    }
+
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.0.closed
+    }
+
+    /// Changes with each new frame.
+    pub(crate) fn head(&self) -> watch::Receiver<u64> {
+        self.0.head.subscribe()
+    }
+
+    /// Where a watcher may go on, if its frame is of this boot.
+    pub(crate) fn resume(&self, point: Option<ResumePoint>) -> Option<u64> {
+        point.filter(|point| point.boot_id == self.modes().log.boot_id()).map(|point| point.seq)
+    }
+
+    /// The frame after `seq`; a snapshot where that is not to be had; or the instant at which there will be one at the latest.
+    pub(crate) fn next_frame(&self, seq: Option<u64>) -> Result<Frame, Instant> {
+        let now = Moment::now();
+        let mut modes = self.modes();
+        modes.advance(now);
+        if modes.last_frame + BEAT <= now.at {
+            modes.flush(now);
+        }
+        self.announce(&modes);
+        match seq.map_or(Next::Unknown, |seq| modes.log.after(seq)) {
+            Next::Frame(frame) => Ok(*frame),
+            Next::Nothing => Err(modes.last_frame + BEAT),
+            Next::Unknown => Ok(modes.log.snapshot(modes.statuses(), now)),
+        }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakMonitor {
+        WeakMonitor(Arc::downgrade(&self.0))
+    }
+
+    fn modes(&self) -> MutexGuard<'_, Modes> {
+        self.0.modes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self, modes: &Modes) {
+        let head = modes.log.head();
+        self.0.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+}
+
+impl WeakMonitor {
+    pub(crate) fn upgrade(&self) -> Option<Monitor> {
+        self.0.upgrade().map(Monitor)
+    }
+}
+
+impl Modes {
+    /// Applies what time has changed, and logs a frame if it did.
+    fn advance(&mut self, now: Moment) {
+        let mut changed = false;
+        for watched in &mut self.watched {
+            let before = watched.signal.face();
+            watched.signal.pass(now);
+            if watched.signal.face() != before {
+                report(self.log.service(), &watched.signal);
+                watched.unsent = true;
+                changed = true;
+            }
+        }
+        if changed {
+            self.flush(now);
+        }
+    }
+
+    /// Logs a frame: all that has changed since the last one, or a heartbeat.
+    fn flush(&mut self, now: Moment) {
+        let watched = self.watched.iter_mut();
+        let modes: Vec<ModeStatus> =
+            watched.filter_map(|watched| std::mem::take(&mut watched.unsent).then(|| watched.signal.status())).collect();
+        let body = if modes.is_empty() { Body::Heartbeat(Heartbeat {}) } else { Body::Delta(Delta { modes }) };
+        self.log.push(body, now);
+        self.last_frame = now.at;
+    }
+
+    fn statuses(&self) -> Vec<ModeStatus> {
+        self.watched.iter().map(|watched| watched.signal.status()).chain(self.undetected.iter().cloned()).collect()
+    }
+}
+
+fn detectable(id: &str) -> Result<&'static FailureMode, MonitorError> {
+    let mode = Catalogue::embedded().get(id).ok_or_else(|| MonitorError::Unknown { id: id.to_owned() })?;
+    if mode.planned { Err(MonitorError::Planned { id: id.to_owned() }) } else { Ok(mode) }
+}
+
+fn undetected(service: &str, detects: &[&str]) -> Vec<ModeStatus> {
+    let modes = Catalogue::embedded().modes().iter();
+    modes
+        .filter(|mode| !detects.contains(&mode.id.as_str()))
+        .filter_map(|mode| standing_without_detector(mode, service))
+        .collect()
+}
+
+/// PLANNED or UNKNOWN; `None` for a mode that another service speaks for.
+fn standing_without_detector(mode: &FailureMode, service: &str) -> Option<ModeStatus> {
+    let (state, rule) = match mode.planned {
+        true => (State::Planned, "nothing detects it yet"),
+        false if mode.is_owned_by(service) => (State::Unknown, "this process has no detector for it"),
+        false => return None,
+    };
+    let severity = Severity::from(mode.severity).into();
+    Some(ModeStatus { id: mode.id.clone(), state: state.into(), severity, rule: rule.to_owned(), ..ModeStatus::default() })
+}
+
+fn report(service: &str, signal: &Signal) {
+    let (state, severity) = signal.face();
+    let status = signal.status();
+    let detail = status.evidence.map(|evidence| evidence.detail).unwrap_or_default();
+    let id = signal.id();
+    match state {
+        State::Open => tracing::warn!(id, service, %severity, rule = status.rule, detail, "failure mode is open"),
+        State::Unknown => tracing::warn!(id, service, rule = status.rule, "failure mode cannot be seen"),
+        _ => tracing::info!(id, service, state = state.as_str_name(), detail, "failure mode changed"),
+    }
+}

@@ -1,0 +1,22 @@
+//! Reflection: `grpcurl` without files.
+
+use tonic_reflection::server::{Builder, Error, v1, v1alpha};
+
+/// Descriptors that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("the file descriptor set cannot be served through reflection: {0}")]
+pub struct ReflectionError(#[from] Error);
+
+/// Both reflection services (v1, and v1alpha for older clients) over an encoded file descriptor set; add both to the routes.
+///
+/// # Errors
+/// When the descriptors cannot be decoded.
+pub fn reflection(
+    descriptors: &'static [u8],
+) -> Result<
+    (v1::ServerReflectionServer<impl v1::ServerReflection>, v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>),
+    ReflectionError,
+> {
+    let builder = || Builder::configure().register_encoded_file_descriptor_set(descriptors);
+    Ok((builder().build_v1()?, builder().build_v1alpha()?))
+}

@@ -1,0 +1,94 @@
+//! The limits of a gRPC server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ByteSize, Check, HumanDuration, Problems, key};
+
+/// Limits of a gRPC server. The defaults suit a service with small messages; every limit costs memory when raised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Address to listen on. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Connections at once; further ones are closed at once. Each may hold about 1 MiB of unread data.
+    pub max_connections: u32,
+    /// How long a connection may take to say that it speaks HTTP/2.
+    pub handshake_timeout: HumanDuration,
+    /// Requests at once on one connection.
+    pub max_concurrent_streams: u32,
+    /// Largest request message. Two bytes on the wire can become a hundred in memory.
+    pub max_message_bytes: ByteSize,
+    /// Largest sum of a request's headers.
+    pub max_header_bytes: ByteSize,
+    /// Longest time for a request, whatever its `grpc-timeout` says; long-lived streams are exempt.
+    pub max_deadline: HumanDuration,
+    /// Requests at once on all connections; further ones are refused at once, never queued.
+    pub max_in_flight: u32,
+    /// How often a connection's other end is asked whether it is there.
+    pub keepalive_interval: HumanDuration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: HumanDuration,
+    /// How long requests may take to finish once shutdown has begun.
+    pub grace: HumanDuration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            max_connections: 1_024,
+            handshake_timeout: HumanDuration::secs(5),
+            max_concurrent_streams: 128,
+            max_message_bytes: ByteSize::mib(4),
+            max_header_bytes: ByteSize::kib(16),
+            max_deadline: HumanDuration::secs(30),
+            max_in_flight: 1_024,
+            keepalive_interval: HumanDuration::secs(10),
+            keepalive_timeout: HumanDuration::secs(5),
+            grace: HumanDuration(crate::lifecycle::DEFAULT_GRACE),
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults on another address.
+    pub fn on(listen: SocketAddr) -> Self {
+        Self { listen, ..Self::default() }
+    }
+}
+
+impl Check for Settings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        for (name, value) in [
+            ("max_connections", self.max_connections),
+            ("max_concurrent_streams", self.max_concurrent_streams),
+            ("max_in_flight", self.max_in_flight),
+        ] {
+            if value == 0 {
+                problems.refuse(key(at, name), value, "expected at least 1");
+            }
+        }
+        for (name, value) in [
+            ("handshake_timeout", self.handshake_timeout),
+            ("max_deadline", self.max_deadline),
+            ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_timeout", self.keepalive_timeout),
+        ] {
+            if value.is_zero() {
+                problems.refuse(key(at, name), value, "expected more than 0s");
+            }
+        }
+        // tonic's services decode up to 4 MiB unless told otherwise, and HTTP/2 counts header bytes in 32 bits.
+        let sizes = [
+            ("max_message_bytes", self.max_message_bytes, ByteSize::kib(1), ByteSize::mib(1_024)),
+            ("max_header_bytes", self.max_header_bytes, ByteSize::kib(1), ByteSize::mib(1)),
+        ];
+        for (name, value, least, most) in sizes {
+            if value < least || value > most {
+                problems.refuse(key(at, name), value, format!("expected {least} to {most}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A bounded, counted way into the exporter: what finds no room is dropped and counted, what the collector refuses is counted too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use opentelemetry::metrics::Counter;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+
+/// How many spans are between a request and the collector, shared by both ends.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    inside: Arc<AtomicUsize>,
+    limit: usize,
+    dropped: Counter<u64>,
+}
+
+impl Gate {
+    pub(super) fn new(limit: usize, dropped: Counter<u64>) -> Self {
+        Self { inside: Arc::new(AtomicUsize::new(0)), limit, dropped }
+    }
+
+    fn enter(&self) -> bool {
+        let entered = self.inside.try_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.limit).then_some(n + 1)).is_ok();
+        if !entered {
+            self.dropped.add(1, &[KeyValue::new("reason", "queue_full")]);
+        }
+        entered
+    }
+
+    fn leave(&self, spans: usize, delivered: bool) {
+        self.inside.fetch_sub(spans, Ordering::Relaxed);
+        if !delivered {
+            self.dropped.add(spans as u64, &[KeyValue::new("reason", "export_failed")]);
+        }
+    }
+}
+
+/// The processor's side: lets a span in or drops it. The library's own queue is as long, so it never overflows uncounted.
+#[derive(Debug)]
+pub(super) struct CountedProcessor<P> {
+    pub(super) next: P,
+    pub(super) gate: Gate,
+}
+
+impl<P: SpanProcessor> SpanProcessor for CountedProcessor<P> {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.next.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        // An unsampled span goes no further in the library either, and would never leave the gate.
+        if span.span_context.is_sampled() && self.gate.enter() {
+            self.next.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.set_resource(resource);
+    }
+}
+
+/// The exporter's side: lets spans out, delivered or not.
+#[derive(Debug)]
+pub(super) struct CountedExporter<E> {
+    pub(super) next: E,
+    pub(super) gate: Gate,
+}
+
+impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.next.export(batch).await;
+        self.gate.leave(spans, result.is_ok());
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.next.set_resource(resource);
+    }
+}

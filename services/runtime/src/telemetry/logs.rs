@@ -1,0 +1,48 @@
+//! Where logs go: stderr, as text for people or JSON for machines.
+
+use std::io::IsTerminal;
+
+use opentelemetry_sdk::trace::SdkTracer;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `pretty` on a terminal, `json` otherwise.
+    #[default]
+    Auto,
+    /// One line of text an event.
+    Pretty,
+    /// One JSON object an event.
+    Json,
+}
+
+/// The filter of a setting, or what is allowed.
+pub(super) fn filter(directives: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder()
+        .parse(directives)
+        .map_err(|error| format!("expected a level or directives such as info or info,loadline_ingest=debug: {error}"))
+}
+
+/// Makes stderr and the tracer the process's subscriber, unless it has one already.
+pub(super) fn install(filter: EnvFilter, format: Format, tracer: SdkTracer) {
+    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+    // The first subscriber of a process stays; several services in one process share it.
+    let _ = tracing_subscriber::registry().with(stderr(format)).with(spans).with(filter).try_init();
+}
+
+fn stderr(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let terminal = std::io::stderr().is_terminal();
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        Format::Json => layer.json().boxed(),
+        Format::Auto if !terminal => layer.json().boxed(),
+        Format::Auto | Format::Pretty => {
+            layer.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())).boxed()
+        }
+    }
+}

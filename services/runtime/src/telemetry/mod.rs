@@ -1,0 +1,258 @@
+//! Logs, spans and metrics: written to stderr, scraped by Prometheus and, when an endpoint is set, exported over OTLP.
+//!
+//! ```text
+//!  tracing ──▶ stderr
+//!     └──────▶ spans ──▶ bounded queue ──▶ ┐
+//!  instruments ──▶ /metrics                ├─ exporter on its own runtime ──▶ collector
+//!           └──────────────────────────────┘
+//! ```
+//!
+//! The nasty invariant: losing the collector never blocks or slows a request, nor the end of the process. Spans that find the queue
+//! full are dropped and counted (`loadline_telemetry_spans_dropped_total`), and [`Telemetry::shutdown`] returns within two seconds.
+//!
+//! Instruments carry their full Prometheus name (`loadline_grpc_requests_total`, unit last): what the code says is what is scraped.
+
+mod context;
+mod counted;
+mod exporter;
+mod logs;
+mod process;
+
+pub use context::{Extract, Inject, extract, inject, traceparent};
+pub use logs::Format;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use prometheus::{Registry, TextEncoder};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Check, Problems, key};
+use exporter::Exporter;
+
+/// How long the end of the process waits for the last export.
+pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
+
+/// The section `[telemetry]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// What is logged: a level (`info`) or directives (`info,loadline_ingest=debug`). More is slower.
+    pub log: String,
+    /// How logs are written to stderr.
+    pub format: Format,
+    /// Collector that spans and metrics are exported to over gRPC (`http://127.0.0.1:4317`). Unset: nothing is exported.
+    pub otlp_endpoint: Option<String>,
+    /// Name of this process among the service's replicas. Unset: the host's name and the process id.
+    pub instance: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { log: "info".to_owned(), format: Format::Auto, otlp_endpoint: None, instance: None }
+    }
+}
+
+impl Check for Settings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if let Err(why) = logs::filter(&self.log) {
+            problems.refuse(key(at, "log"), format!("{:?}", self.log), why);
+        }
+        if let Some(endpoint) = &self.otlp_endpoint
+            && let Err(why) = exporter::check_endpoint(endpoint)
+        {
+            problems.refuse(key(at, "otlp_endpoint"), format!("{endpoint:?}"), why);
+        }
+    }
+}
+
+/// Why telemetry could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter of `log` cannot be read.
+    #[error("telemetry.log: {0}")]
+    Filter(String),
+    /// The exporter cannot be built.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Exporter(String),
+    /// The scraped registry cannot be built.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+/// Running telemetry; cheap to clone, all clones are one.
+#[derive(Clone)]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    meters: SdkMeterProvider,
+    tracers: SdkTracerProvider,
+    exporter: Mutex<Option<Exporter>>,
+}
+
+/// Starts telemetry for `service` at version `build` and makes it the process's global one.
+///
+/// May be called more than once in a process: logs and spans stay with the first call, each call has its own instruments, and the
+/// global meter is the last one's.
+///
+/// # Errors
+/// When a setting cannot be used. A collector that is not there is no error.
+pub fn init(settings: &Settings, service: &str, build: &str) -> Result<Telemetry, TelemetryError> {
+    let filter = logs::filter(&settings.log).map_err(TelemetryError::Filter)?;
+    let resource = resource(settings, service, build);
+    let exporter = settings.otlp_endpoint.as_deref().map(Exporter::start).transpose().map_err(TelemetryError::Exporter)?;
+
+    let registry = Registry::new();
+    let meters = meter_provider(&registry, exporter.as_ref(), resource.clone())?;
+    global::set_meter_provider(meters.clone());
+    let meter = meters.meter("loadline_runtime");
+    process::observe(&meter, build);
+
+    let tracers = SdkTracerProvider::builder().with_resource(resource);
+    let tracers = match &exporter {
+        Some(exporter) => tracers.with_span_processor(exporter.spans(&meter).map_err(TelemetryError::Exporter)?),
+        None => tracers,
+    };
+    let tracers = tracers.build();
+    logs::install(filter, settings.format, tracers.tracer("loadline"));
+    Ok(Telemetry { inner: Arc::new(Inner { registry, meters, tracers, exporter: Mutex::new(exporter) }) })
+}
+
+fn meter_provider(
+    registry: &Registry,
+    exporter: Option<&Exporter>,
+    resource: Resource,
+) -> Result<SdkMeterProvider, TelemetryError> {
+    // Names are complete in the code, so that alert rules can be checked against it.
+    let scraped = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .without_counter_suffixes()
+        .without_units()
+        .scope_info_enabled(false)
+        .build()
+        .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
+    let builder = SdkMeterProvider::builder().with_resource(resource).with_reader(scraped);
+    let builder = match exporter {
+        Some(exporter) => builder.with_reader(exporter.metrics().map_err(TelemetryError::Exporter)?),
+        None => builder,
+    };
+    Ok(builder.build())
+}
+
+fn resource(settings: &Settings, service: &str, build: &str) -> Resource {
+    let instance = settings.instance.clone().unwrap_or_else(process::instance);
+    let attributes = [KeyValue::new("service.version", build.to_owned()), KeyValue::new("service.instance.id", instance)];
+    Resource::builder_empty().with_service_name(service.to_owned()).with_attributes(attributes).build()
+}
+
+impl Telemetry {
+    /// The meter of a part of the process; instruments made from it are scraped and exported.
+    pub fn meter(&self, name: &'static str) -> Meter {
+        self.inner.meters.meter(name)
+    }
+
+    /// All instruments in Prometheus text format.
+    pub fn metrics_text(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.inner.registry.gather()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "metrics could not be written");
+            String::new()
+        })
+    }
+
+    /// Exports what is left, and stops. Returns within [`SHUTDOWN_LIMIT`], also when the collector is dead; `false` when something was
+    /// left behind. Blocks, so an async caller wraps it in `spawn_blocking`.
+    pub fn shutdown(&self) -> bool {
+        let exporter = self.inner.exporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match exporter {
+            Some(exporter) => exporter.stop(self.inner.tracers.clone(), self.inner.meters.clone(), SHUTDOWN_LIMIT),
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn exporting_to(endpoint: String) -> Settings {
+        Settings { otlp_endpoint: Some(endpoint), ..Settings::default() }
+    }
+
+    /// The value of an unlabelled sample.
+    fn sample(text: &str, name: &str) -> Option<f64> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .find_map(|rest| rest.trim_start_matches(|c| c != ' ').trim().parse().ok())
+    }
+
+    #[test]
+    fn instruments_are_scraped_under_the_name_in_the_code() {
+        let telemetry = init(&Settings::default(), "test", "0").expect("started");
+        let counter = telemetry.meter("t").u64_counter("loadline_test_things_total").with_unit("things").build();
+        counter.add(3, &[KeyValue::new("kind", "a")]);
+        let text = telemetry.metrics_text();
+        assert!(text.contains("loadline_test_things_total{kind=\"a\"} 3"), "{text}");
+    }
+
+    #[test]
+    fn several_inits_in_a_process_keep_their_instruments_apart() {
+        let (a, b) =
+            (init(&Settings::default(), "a", "0").expect("started"), init(&Settings::default(), "b", "0").expect("started"));
+        a.meter("t").u64_counter("loadline_test_a_total").build().add(1, &[]);
+        b.meter("t").u64_counter("loadline_test_b_total").build().add(1, &[]);
+        assert!(a.metrics_text().contains("loadline_test_a_total") && !a.metrics_text().contains("loadline_test_b_total"));
+        assert!(b.metrics_text().contains("loadline_test_b_total"));
+    }
+
+    #[test]
+    fn the_end_is_bounded_with_a_collector_that_accepts_and_never_answers() {
+        use opentelemetry::trace::Tracer;
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+        let telemetry = init(&exporting_to(endpoint), "test", "0").expect("started");
+        let tracer = telemetry.inner.tracers.tracer("t");
+        (0..10).for_each(|_| drop(tracer.start("work")));
+        let begun = Instant::now();
+        assert!(!telemetry.shutdown(), "the spans cannot have been delivered");
+        // Bounded, not fast: without the bound the exporter's own time-outs add up to far more.
+        assert!(begun.elapsed() < SHUTDOWN_LIMIT * 3, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn spans_beyond_the_queue_are_dropped_and_counted() {
+        use opentelemetry::trace::Tracer;
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+        let telemetry = init(&exporting_to(endpoint), "test", "0").expect("started");
+        let tracer = telemetry.inner.tracers.tracer("t");
+        let made = exporter::QUEUE + 500;
+        (0..made).for_each(|_| drop(tracer.start("work")));
+        let text = telemetry.metrics_text();
+        assert_eq!(sample(&text, "loadline_telemetry_spans_dropped_total{reason=\"queue_full\""), Some(500.0), "{text}");
+    }
+
+    #[tokio::test]
+    async fn telemetry_may_be_dropped_inside_a_runtime() {
+        let telemetry = init(&exporting_to("http://127.0.0.1:1".to_owned()), "test", "0").expect("started");
+        drop(telemetry);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let mut problems = Problems::new();
+        let settings =
+            Settings { log: "loud=9".to_owned(), otlp_endpoint: Some("collector:4317".to_owned()), ..Settings::default() };
+        settings.check("telemetry", &mut problems);
+        assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["telemetry.log", "telemetry.otlp_endpoint"]);
+    }
+}

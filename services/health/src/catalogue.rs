@@ -273,7 +273,7 @@ mod tests {
             let message = problem(&format!("[[mode]]\n{without}"));
             assert!(message.contains(&format!("missing field `{field}`")), "{field}: {message}");
         }
-        for field in ["unit = \"s\", ", "hold_seconds = 0, ", "value = 2, "] {
+        for field in ["unit = \"s\", ", "hold_seconds = 2, ", "value = 2, "] {
             assert!(problem(&mode.replace(field, "")).contains("missing field"), "{field}");
         }
     }

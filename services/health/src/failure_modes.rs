@@ -77,3 +77,77 @@ impl Watcher {
         Err(Status::unavailable(format!("{} is shutting down: watch again to see its successor", self.monitor.service())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reading;
+    use loadline_proto::health::{ModeStatus, State, frame::Body};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    async fn watch(monitor: &Monitor) -> BoxStream<'static, Result<Frame, Status>> {
+        let service = FailureModes { monitor: monitor.clone() };
+        service.watch(Request::new(WatchRequest::default())).await.unwrap().into_inner()
+    }
+
+    fn modes(frame: &Frame) -> &[ModeStatus] {
+        match frame.body.as_ref().unwrap() {
+            Body::Snapshot(snapshot) => &snapshot.modes,
+            Body::Delta(delta) => &delta.modes,
+            Body::Heartbeat(_) => &[],
+        }
+    }
+
+    /// When a frame first says that AN-08 is in this state.
+    async fn until(frames: &mut BoxStream<'static, Result<Frame, Status>>, state: State) -> Instant {
+        loop {
+            let frame = frames.next().await.unwrap().unwrap();
+            if modes(&frame).iter().any(|mode| mode.id == "AN-08" && mode.state() == state) {
+                return Instant::now();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_frame_comes_within_what_the_one_before_promised_and_at_least_every_second() {
+        let monitor = Monitor::new("ingest", "test", &["AN-08"]).unwrap();
+        let mut frames = watch(&monitor).await;
+        let (mut last, mut at) = (frames.next().await.unwrap().unwrap(), Instant::now());
+        for _ in 0..100 {
+            let frame = frames.next().await.unwrap().unwrap();
+            let promised = Duration::try_from(last.next_within.unwrap()).unwrap();
+            assert!(at.elapsed() <= promised && promised <= Duration::from_secs(1));
+            (last, at) = (frame, Instant::now());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_watchers_do_not_double_the_beat() {
+        let monitor = Monitor::new("ingest", "test", &["AN-08"]).unwrap();
+        let (mut one, mut two) = (watch(&monitor).await, watch(&monitor).await);
+        let (start, first) = (Instant::now(), one.next().await.unwrap().unwrap().seq);
+        two.next().await.unwrap().unwrap();
+        let mut seq = first;
+        while start.elapsed() < Duration::from_secs(10) {
+            let (a, b) = tokio::join!(one.next(), two.next());
+            seq = a.unwrap().unwrap().seq;
+            assert_eq!(b.unwrap().unwrap().seq, seq);
+        }
+        assert_eq!(seq - first, 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_hears_within_a_second_of_what_time_alone_changes() {
+        let monitor = Monitor::new("ingest", "test", &["AN-08"]).unwrap();
+        let mut frames = watch(&monitor).await;
+        monitor.observe("AN-08", Reading::bad(1.0, "one record apart"));
+        let bad = Instant::now();
+        let hold = Duration::from_secs(2);
+        let opened = until(&mut frames, State::Open).await - bad;
+        assert!((hold..=hold + Duration::from_secs(1)).contains(&opened), "{opened:?}");
+        let silence = Duration::from_secs(15);
+        let unknown = until(&mut frames, State::Unknown).await - bad;
+        assert!((silence..=silence + Duration::from_secs(1)).contains(&unknown), "{unknown:?}");
+    }
+}

@@ -56,11 +56,11 @@ mod tests {
     fn the_gauge_follows_the_state_and_ends_with_the_monitor() {
         let exporter = InMemoryMetricExporter::default();
         let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
-        let monitor = Monitor::new("ingest", "test", &["AN-01", "AN-02"]).unwrap();
+        let monitor = Monitor::new("ingest", "test", &["AN-02", "AN-03"]).unwrap();
         register(&provider.meter("test"), &monitor);
-        monitor.observe("AN-01", Reading::bad(3.0, "refused"));
+        monitor.observe("AN-03", Reading::bad(3.0, "3 in the last minute"));
         let seen = states(&exporter, &provider);
-        assert_eq!((seen["AN-01"], seen["AN-02"], seen["AN-05"]), (3, 8, 7));
+        assert_eq!((seen["AN-03"], seen["AN-02"], seen["AN-05"]), (3, 8, 7));
         drop(monitor);
         assert!(states(&exporter, &provider).is_empty());
     }

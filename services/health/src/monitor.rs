@@ -81,7 +81,7 @@ pub enum MonitorError {
 impl Monitor {
     /// A monitor of `service` (as in the catalogue's owners) in this `build`, with detectors for the modes `detects`.
     ///
-    /// Each is UNKNOWN until its first reading. Snapshots also hold every planned mode, as PLANNED, and the modes that the
+    /// Each is UNKNOWN until its first reading. Made after telemetry is set up, it also reports through the metrics. Snapshots also hold every planned mode, as PLANNED, and the modes that the
     /// service owns but does not detect, as UNKNOWN.
     pub fn new(service: &str, build: &str, detects: &[&str]) -> Result<Self, MonitorError> {
         let now = Moment::now();
@@ -101,8 +101,8 @@ impl Monitor {
         Ok(monitor)
     }
 
-    /// Says how often the detector of a mode reports; 5 s unless set. After three times as long without a reading the mode
-    /// is UNKNOWN.
+    /// Says how often the detector of a mode reports; 5 s unless set, at most a day. After three times as long without a
+    /// reading the mode is UNKNOWN.
     pub fn expect_every(&self, id: &str, period: Duration) -> Result<(), MonitorError> {
         let mut modes = self.modes();
         let service = modes.log.service().to_owned();
@@ -281,5 +281,68 @@ fn report(service: &str, signal: &Signal) {
         State::Open => tracing::warn!(id, service, %severity, rule = status.rule, detail, "failure mode is open"),
         State::Unknown => tracing::warn!(id, service, rule = status.rule, "failure mode cannot be seen"),
         _ => tracing::info!(id, service, state = state.as_str_name(), detail, "failure mode changed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(monitor: &Monitor, id: &str) -> State {
+        monitor.statuses().iter().find(|status| status.id == id).unwrap().state()
+    }
+
+    #[test]
+    fn only_modes_that_the_catalogue_says_are_detected_can_be() {
+        let planned = Monitor::new("rollup", "test", &["AN-04"]).unwrap_err();
+        assert_eq!(planned, MonitorError::Planned { id: "AN-04".to_owned() });
+        let unknown = Monitor::new("rollup", "test", &["AN-99"]).unwrap_err();
+        assert_eq!(unknown, MonitorError::Unknown { id: "AN-99".to_owned() });
+        let monitor = Monitor::new("ingest", "test", &["AN-02"]).unwrap();
+        let foreign = monitor.expect_every("AN-03", PERIOD).unwrap_err();
+        assert_eq!(foreign.to_string(), "AN-03 is not among the failure modes that ingest detects");
+    }
+
+    #[test]
+    fn a_mode_named_twice_is_watched_once() {
+        let monitor = Monitor::new("ingest", "test", &["AN-02", "AN-02"]).unwrap();
+        assert_eq!(monitor.statuses().iter().filter(|status| status.id == "AN-02").count(), 1);
+    }
+
+    #[test]
+    fn a_reading_nobody_expects_or_that_is_no_number_changes_nothing() {
+        let monitor = Monitor::new("ingest", "test", &["AN-02"]).unwrap();
+        let (head, before) = (monitor.head(), monitor.statuses());
+        monitor.observe("AN-03", Reading::bad(1.0, ""));
+        monitor.observe("AN-05", Reading::good(1.0, ""));
+        monitor.observe("nonsense", Reading::good(1.0, ""));
+        monitor.observe("AN-02", Reading::good(f64::NAN, ""));
+        assert_eq!(monitor.statuses(), before);
+        assert!(!head.has_changed().unwrap());
+        assert_eq!(state(&monitor, "AN-02"), State::Unknown);
+        assert_eq!(state(&monitor, "AN-05"), State::Planned);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn open_modes_are_those_open_now_without_anyone_watching() {
+        let monitor = Monitor::new("ingest", "test", &["AN-02", "AN-08"]).unwrap();
+        monitor.expect_every("AN-08", Duration::from_secs(30)).unwrap();
+        monitor.observe("AN-02", Reading::bad(400.0, "BILLING"));
+        monitor.observe("AN-08", Reading::bad(1.0, "one record apart"));
+        let open = |monitor: &Monitor| monitor.open_modes().into_iter().map(|status| status.id).collect::<Vec<_>>();
+        assert_eq!(open(&monitor), ["AN-02"], "AN-08 has a hold time");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(open(&monitor), ["AN-02", "AN-08"]);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(open(&monitor), ["AN-08"], "the detector of AN-02 is silent");
+        assert_eq!(state(&monitor, "AN-02"), State::Unknown);
+    }
+
+    #[test]
+    fn a_period_beyond_all_measure_is_no_trouble() {
+        let monitor = Monitor::new("ingest", "test", &["AN-02"]).unwrap();
+        monitor.expect_every("AN-02", Duration::MAX).unwrap();
+        monitor.observe("AN-02", Reading::good(1.0, ""));
+        assert_eq!(state(&monitor, "AN-02"), State::Ok);
     }
 }

@@ -10,7 +10,7 @@ pub struct Reading {
     pub value: f64,
     /// What `value` was compared with, where configuration sets it; `None` is the catalogue's.
     pub threshold: Option<f64>,
-    /// The signal is past its threshold now. For how long it has to be is the monitor's business.
+    /// The signal is not as it should be now. For how long it has to be so is the monitor's business: report it at once.
     pub bad: bool,
     /// The severity, when a rule changes it from the base; `None` is the base. Looked at only when `bad`.
     pub severity: Option<Severity>,

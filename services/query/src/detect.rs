@@ -17,8 +17,6 @@ const DOUBLE_COUNT: &str = "AN-08";
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
 const PROBE_TIME: Duration = Duration::from_millis(1_500);
-/// The store is down when probes have failed for so long.
-const DOWN_AFTER: Duration = Duration::from_secs(2);
 /// How often hours are looked through for too many receipts: it reads a day of usage.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// So many hours.
@@ -81,12 +79,9 @@ async fn bounded<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result
     timeout(PROBE_TIME, call).await.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {PROBE_TIME:?}"))))
 }
 
+/// Bad at once: for how long it has to be is the monitor's business.
 fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
-    let seconds = failing.as_secs_f64();
-    let reading = match failing >= DOWN_AFTER {
-        true => Reading::bad(seconds, error.to_string()),
-        false => Reading::good(seconds, error.to_string()),
-    };
+    let reading = Reading::bad(failing.as_secs_f64(), error.to_string());
     if reads { reading } else { reading.raised(Severity::P1) }
 }
 
@@ -110,13 +105,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_down_after_two_seconds_and_worse_when_reads_fail() {
+    fn a_store_that_fails_is_worse_when_reads_fail_too() {
         let error = StoreError::Unavailable("refused".to_owned());
-        let blip = down(Duration::from_millis(1_999), false, &error);
-        assert!(!blip.bad);
-        let degraded = down(DOWN_AFTER, true, &error);
-        assert_eq!((degraded.bad, degraded.severity), (true, None));
-        let blind = down(DOWN_AFTER, false, &error);
+        let degraded = down(Duration::from_secs(3), true, &error);
+        assert_eq!((degraded.bad, degraded.value, degraded.severity), (true, 3.0, None));
+        let blind = down(Duration::ZERO, false, &error);
         assert_eq!((blind.bad, blind.severity), (true, Some(Severity::P1)));
     }
 

@@ -7,7 +7,7 @@ use loadline_proto::query::{
     ExplainUsageRequest, ExplainUsageResponse, GetDeliveryRequest, GetDeliveryResponse, GetUsageRequest, GetUsageResponse,
     ListTopAccountsRequest, ListTopAccountsResponse, WatchUsageRequest, usage_service_server::UsageService,
 };
-use loadline_runtime::identity::Identity;
+use loadline_runtime::{grpc::Deadline, identity::Identity};
 use loadline_store::UsageQuery;
 use std::{pin::Pin, time::Duration};
 use tokio::time::Instant;
@@ -57,9 +57,10 @@ impl UsageService for Query {
 
     async fn explain_usage(&self, request: Request<ExplainUsageRequest>) -> Result<Response<ExplainUsageResponse>, Status> {
         let scope = scope_of(&request)?;
-        let deadline = Instant::now() + explain_time(self.parts.settings.explain_max_time.into(), time_given(&request));
+        let left = Deadline::of(&request).map(Deadline::left);
+        let deadline = Instant::now() + reading_time(self.parts.settings.explain_max_time, left);
         let request = request.into_inner();
-        let account = scope::account(&scope, &request.account).map_err(QueryError::from)?;
+        let account = scope::account(&scope, &request.account)?;
         let hour = request::hour(request.hour, self.now()).map_err(QueryError::from)?;
         Ok(Response::new(self.explain(&scope, account, hour, deadline).await?))
     }
@@ -85,26 +86,9 @@ fn delivery_question(scope: &AccountScope, request: GetDeliveryRequest, now: Tim
     Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by })
 }
 
-/// The caller's `grpc-timeout`, if it sent one that can be read.
-fn time_given<T>(request: &Request<T>) -> Option<Duration> {
-    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let amount: u32 = digits.parse().ok()?;
-    let unit = match unit {
-        "H" => Duration::from_secs(3_600),
-        "M" => Duration::from_secs(60),
-        "S" => Duration::from_secs(1),
-        "m" => Duration::from_millis(1),
-        "u" => Duration::from_micros(1),
-        "n" => Duration::from_nanos(1),
-        _ => return None,
-    };
-    unit.checked_mul(amount)
-}
-
-/// Time for reading the log: a fifth of what the caller gives is kept back, so that what was found still reaches it.
-fn explain_time(most: Duration, given: Option<Duration>) -> Duration {
-    given.map_or(most, |given| most.min(given.mul_f64(0.8)))
+/// Time for reading the log: a fifth of what the caller has left is kept back, so that what was found still reaches it.
+fn reading_time(most: Duration, left: Option<Duration>) -> Duration {
+    left.map_or(most, |left| most.min(left.mul_f64(0.8)))
 }
 
 #[cfg(test)]
@@ -113,19 +97,9 @@ mod tests {
 
     #[test]
     fn the_callers_deadline_bounds_an_explanation() {
-        let given = |text: &'static str| {
-            let mut request = Request::new(());
-            request.metadata_mut().insert("grpc-timeout", text.parse().unwrap());
-            time_given(&request)
-        };
-        assert_eq!(given("2S"), Some(Duration::from_secs(2)));
-        assert_eq!(given("500m"), Some(Duration::from_millis(500)));
-        for broken in ["", "S", "5", "5X", "-1S", "99999999999S"] {
-            assert_eq!(given(broken), None, "{broken}");
-        }
-        let most = Duration::from_secs(20);
-        assert_eq!(explain_time(most, given("10S")), Duration::from_secs(8));
-        assert_eq!(explain_time(most, given("100S")), most);
-        assert_eq!(explain_time(most, None), most);
+        let (most, seconds) = (Duration::from_secs(20), Duration::from_secs);
+        assert_eq!(reading_time(most, Some(seconds(10))), seconds(8));
+        assert_eq!(reading_time(most, Some(seconds(100))), most);
+        assert_eq!(reading_time(most, None), most);
     }
 }

@@ -20,7 +20,6 @@
 //! asked afterwards and can only make an answer look less complete, never more. And amounts are never added over currencies.
 
 pub mod completeness;
-pub mod config;
 pub mod convert;
 pub mod delivery;
 pub mod detect;
@@ -31,12 +30,13 @@ pub mod recount;
 pub mod request;
 mod scan;
 pub mod scope;
+pub mod settings;
 pub mod status;
 pub mod top;
 pub mod usage;
 pub mod watch;
 
-pub use config::Settings;
+pub use settings::Settings;
 
 use heads::Heads;
 use loadline_domain::{Clock, Rules, StreamName, Timestamp};
@@ -49,6 +49,7 @@ use loadline_runtime::{
 use loadline_store::Store;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use tonic::service::RoutesBuilder;
 
 /// Largest request, in bytes: a question is small.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -96,8 +97,7 @@ impl Query {
     /// A service over these parts; nothing is asked of them yet.
     pub fn new(parts: Parts) -> Self {
         let settings = &parts.settings;
-        let heads =
-            Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience.into(), settings.log_max_age.into());
+        let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
         Self { parts: Arc::new(parts), heads: Arc::new(heads), explaining }
     }
@@ -105,6 +105,11 @@ impl Query {
     /// The gRPC service.
     pub fn server(&self) -> UsageServiceServer<Self> {
         UsageServiceServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    /// Adds the gRPC service.
+    pub fn routes(&self, builder: &mut RoutesBuilder) {
+        builder.add_service(self.server());
     }
 
     fn now(&self) -> Timestamp {

@@ -1,5 +1,6 @@
 //! Whose data a caller may see, from who the caller is.
 
+use crate::{request::Invalid, status::QueryError};
 use loadline_domain::{AccountId, AccountScope, account::AccountError};
 use loadline_runtime::identity::{Identity, Role};
 
@@ -23,12 +24,6 @@ pub enum ScopeError {
     /// The request's account is outside the scope. Reads the same whether the account exists or not.
     #[error("this identity may not see account `{0}`; ask for one of its own accounts")]
     Outside(AccountId),
-    /// The request's account is no account id.
-    #[error("{0}")]
-    Account(#[from] AccountError),
-    /// The request names no account and the scope does not have exactly one.
-    #[error("is empty, and the caller sees more than one account; name the account")]
-    Ambiguous,
     /// The question is about all accounts.
     #[error("this question is about all accounts; only operators may ask it")]
     OperatorsOnly,
@@ -51,13 +46,15 @@ pub fn of(identity: Option<&Identity>) -> Result<AccountScope, ScopeError> {
 /// The account a request is about; an empty one means the only one of the scope.
 ///
 /// # Errors
-/// When it is outside the scope, no account id, or empty and not clear.
-pub fn account(scope: &AccountScope, requested: &str) -> Result<AccountId, ScopeError> {
+/// [`ScopeError::Outside`], or [`Invalid`] when it is no account id, or empty and not clear.
+pub fn account(scope: &AccountScope, requested: &str) -> Result<AccountId, QueryError> {
+    let invalid = |detail: String| Invalid { field: "account".to_owned(), detail };
     if requested.is_empty() {
-        return scope.only().cloned().ok_or(ScopeError::Ambiguous);
+        let ambiguous = || invalid("is empty, and the caller sees more than one account; name the account".to_owned());
+        return Ok(scope.only().cloned().ok_or_else(ambiguous)?);
     }
-    let account = AccountId::new(requested)?;
-    if scope.contains(&account) { Ok(account) } else { Err(ScopeError::Outside(account)) }
+    let account = AccountId::new(requested).map_err(|error| invalid(error.to_string()))?;
+    if scope.contains(&account) { Ok(account) } else { Err(ScopeError::Outside(account).into()) }
 }
 
 /// Lets operators pass.
@@ -100,7 +97,7 @@ mod tests {
         let scope = of(Some(&Identity { role: Role::Operator, ..service(&[]) })).unwrap();
         assert_eq!(scope, AccountScope::All);
         assert!(operators_only(&scope).is_ok());
-        assert_eq!(account(&scope, ""), Err(ScopeError::Ambiguous));
+        assert!(matches!(account(&scope, ""), Err(QueryError::Invalid(_))));
         assert_eq!(account(&scope, "acme").unwrap().as_str(), "acme");
     }
 
@@ -109,14 +106,14 @@ mod tests {
         let one = of(Some(&service(&["acme"]))).unwrap();
         assert_eq!(account(&one, "").unwrap().as_str(), "acme");
         let two = of(Some(&service(&["acme", "bolt"]))).unwrap();
-        assert_eq!(account(&two, ""), Err(ScopeError::Ambiguous));
+        assert!(matches!(account(&two, ""), Err(QueryError::Invalid(_))));
         assert_eq!(operators_only(&two), Err(ScopeError::OperatorsOnly));
     }
 
     #[test]
     fn a_foreign_account_is_refused_and_a_malformed_one_is_explained() {
         let scope = of(Some(&service(&["acme"]))).unwrap();
-        assert!(matches!(account(&scope, "bolt"), Err(ScopeError::Outside(_))));
-        assert!(matches!(account(&scope, "a b"), Err(ScopeError::Account(AccountError::Character(1)))));
+        assert!(matches!(account(&scope, "bolt"), Err(QueryError::Scope(ScopeError::Outside(_)))));
+        assert!(matches!(account(&scope, "a b"), Err(QueryError::Invalid(invalid)) if invalid.field == "account"));
     }
 }

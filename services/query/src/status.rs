@@ -57,7 +57,6 @@ fn scope(error: &ScopeError, message: String) -> Status {
         ScopeError::NoAccounts(_) | ScopeError::BrokenIdentity { .. } => errors::permission_denied("NO_ACCOUNTS", message),
         ScopeError::Outside(_) => errors::permission_denied("OUTSIDE_SCOPE", message),
         ScopeError::OperatorsOnly => errors::permission_denied("OPERATORS_ONLY", message),
-        ScopeError::Account(_) | ScopeError::Ambiguous => errors::invalid("account", message),
     }
 }
 

@@ -1,0 +1,30 @@
+//! Limits of the service.
+
+use std::time::Duration;
+
+/// What may be set. The defaults suit production.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an answer waits for the log to say where it ends; past it the answer goes without lag.
+    pub log_patience: Duration,
+    /// How old that may be. Shorter asks the log more often, whatever the number of requests.
+    pub log_max_age: Duration,
+    /// Most records one explanation reads. Each million takes seconds and, if all are of one account-hour, 50 MB.
+    pub explain_max_records: usize,
+    /// Longest time of one explanation; the caller's deadline shortens it.
+    pub explain_max_time: Duration,
+    /// Explanations at the same time; more are told to come back.
+    pub explain_at_once: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            log_patience: Duration::from_millis(250),
+            log_max_age: Duration::from_secs(1),
+            explain_max_records: 2_000_000,
+            explain_max_time: Duration::from_secs(20),
+            explain_at_once: 2,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The service as callers see it: over a socket, through every layer, on a real store and a real log in a folder of its own.
+
+mod bad_input;
+mod delivery;
+mod explain;
+mod health;
+mod outage;
+mod periods;
+mod scope;
+mod top;
+mod usage;
+mod watch;
+mod world;

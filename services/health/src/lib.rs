@@ -11,6 +11,7 @@
 //! - [`catalogue`]: the 25 modes, one TOML file, parsed and checked once
 //! - [`Monitor`]: takes [`Reading`]s, keeps each mode's state and one numbered log of frames
 //! - [`failure_modes`]: the gRPC service over a monitor
+//! - [`Port`]: a gRPC port with all of it
 //! - [`grpc_health`]: `grpc.health.v1`, and the handle that sets what it answers
 //!
 //! The nasty invariant: **nothing is OK by default.** A mode is OK only while a detector keeps saying so; one that has fallen
@@ -22,6 +23,7 @@ mod frames;
 mod gauge;
 pub mod grpc_health;
 mod monitor;
+pub mod port;
 mod reading;
 mod severity;
 mod signal;
@@ -29,5 +31,6 @@ mod signal;
 pub use catalogue::{Catalogue, CatalogueError, FailureMode};
 pub use grpc_health::{HealthReporter, ServingStatus};
 pub use monitor::{Monitor, MonitorError};
+pub use port::Port;
 pub use reading::Reading;
 pub use severity::Severity;

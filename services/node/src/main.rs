@@ -1,1 +1,59 @@
-fn main(){}
+//! `loadline`: the whole product in one process, and every command of an operator.
+//!
+//! ```text
+//! loadline [up]     ingest ─ query ─ simulated traffic ─ status      all in this process, each service on its own port
+//! loadline publish│usage│streams│dead-letters                        clients of a running one
+//! loadline config│bench│completions
+//! ```
+
+mod backoff;
+mod bench;
+mod cli;
+mod config;
+mod connect;
+mod dead_letters;
+mod money;
+mod output;
+mod publish;
+mod simulate;
+mod status;
+mod streams;
+mod up;
+mod usage;
+mod when;
+
+use clap::{CommandFactory as _, Parser as _};
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Up(up::UpArgs::default())) {
+        Command::Up(args) => up::run(&args, &cli.configuration),
+        Command::Config(args) => ended(config::run(&args, &cli.configuration)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "loadline", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Publish(args) => client(publish::run(args)),
+        Command::Usage(args) => client(usage::run(args)),
+        Command::Streams(args) => client(streams::run(args)),
+        Command::DeadLetters(args) => client(dead_letters::run(args)),
+        Command::Bench(args) => client(bench::run(args)),
+    }
+}
+
+/// Runs a command that only asks others.
+fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => ended(runtime.block_on(command)),
+        Err(error) => ended(Err(error.into())),
+    }
+}
+
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(output::NOT_DONE)
+    })
+}

@@ -1,6 +1,6 @@
-//! Points in time as people type them.
+//! Points and lengths of time as people type and read them.
 
-use jiff::{Span, SpanRelativeTo, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, SpanRelativeTo, civil, tz::TimeZone};
 use loadline_domain::Timestamp;
 use std::{str::FromStr, time::Duration};
 
@@ -54,9 +54,60 @@ fn ago(text: &str) -> Option<Duration> {
     Some(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.unsigned_abs())
 }
 
+/// As the contracts have it.
+pub fn to_proto(time: Timestamp) -> prost_types::Timestamp {
+    let (seconds, nanos) = time.parts();
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// `2026-11-21 10:00`, UTC; a dash when absent.
+pub fn minute(time: Option<&prost_types::Timestamp>) -> String {
+    shown(time, "%Y-%m-%d %H:%M")
+}
+
+/// `2026-11-21 10:00:04`, UTC; a dash when absent.
+pub fn second(time: Option<&prost_types::Timestamp>) -> String {
+    shown(time, "%Y-%m-%d %H:%M:%S")
+}
+
+fn shown(time: Option<&prost_types::Timestamp>, format: &str) -> String {
+    let instant = time.and_then(|time| jiff::Timestamp::new(time.seconds, time.nanos).ok());
+    instant.map_or_else(|| "–".to_owned(), |instant| instant.strftime(format).to_string())
+}
+
+/// `350 ms`, `4.2 s`, `3m 20s`, `2d 5h`: two units are enough for people.
+pub fn length(duration: &prost_types::Duration) -> String {
+    let seconds = duration.seconds as f64 + f64::from(duration.nanos) / 1e9;
+    match seconds.abs() {
+        ..1.0 => format!("{:.0} ms", seconds * 1e3),
+        ..60.0 => format!("{seconds:.1} s"),
+        ..3_600.0 => format!("{:#}", SignedDuration::from_secs(duration.seconds)),
+        ..86_400.0 => format!("{:#}", SignedDuration::from_mins(duration.seconds / 60)),
+        _ => format!("{}d {}h", duration.seconds / 86_400, duration.seconds % 86_400 / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_have_two_units_at_most() {
+        let shown = |seconds, nanos| length(&prost_types::Duration { seconds, nanos });
+        assert_eq!(shown(0, 0), "0 ms");
+        assert_eq!(shown(0, 350_000_000), "350 ms");
+        assert_eq!(shown(4, 200_000_000), "4.2 s");
+        assert_eq!(shown(200, 0), "3m 20s");
+        assert_eq!(shown(7_530, 0), "2h 5m");
+        assert_eq!(shown(190_800, 0), "2d 5h");
+    }
+
+    #[test]
+    fn an_absent_time_is_a_dash_and_not_1970() {
+        assert_eq!(minute(None), "–");
+        let (seconds, nanos) = (1_795_255_204, 900_000_000);
+        assert_eq!(second(Some(&prost_types::Timestamp { seconds, nanos })), "2026-11-21 10:00:04");
+    }
 
     fn micros(text: &str) -> i64 {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();

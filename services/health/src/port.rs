@@ -1,0 +1,75 @@
+//! A service's gRPC port: its own methods, and beside them what every port has, failure modes, `grpc.health.v1`, reflection.
+
+use crate::{HealthReporter, Monitor, ServingStatus, failure_modes, grpc_health::health};
+use loadline_runtime::{
+    Shutdown,
+    access::{Access, AccessTable},
+    admin::Readiness,
+    grpc::{ReflectionError, Server, Settings, reflection},
+    identity::LocalProvider,
+    telemetry::Telemetry,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+/// Who may see failure modes.
+const ACCESS: AccessTable = AccessTable(&[
+    ("/loadline.health.v1.FailureModeService/ListCatalogue", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/Watch", Access::Operator),
+]);
+
+const LONG_LIVED: &str = "/loadline.health.v1.FailureModeService/Watch";
+/// How often `grpc.health.v1` follows readiness.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// What a port needs beside its listener.
+pub struct Port {
+    /// Limits.
+    pub settings: Settings,
+    /// The service's own methods.
+    pub access: AccessTable,
+    /// Those of them whose answers go on.
+    pub long_lived: &'static [&'static str],
+    /// Full gRPC names that `grpc.health.v1` answers for.
+    pub services: &'static [&'static str],
+    /// Its failure modes.
+    pub monitor: Monitor,
+    /// Whether it is ready.
+    pub readiness: Readiness,
+    /// Its instruments.
+    pub telemetry: Telemetry,
+}
+
+impl Port {
+    /// Serves until shutdown, then drains.
+    ///
+    /// # Errors
+    /// When the contracts cannot be reflected: a fault of the build.
+    pub async fn serve(self, listener: TcpListener, mut routes: RoutesBuilder, shutdown: Shutdown) -> Result<(), ReflectionError> {
+        let (reporter, server) = health(self.services);
+        let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
+        routes.add_service(server).add_service(failure_modes::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
+        let following = follow(reporter, self.services, self.readiness, self.monitor, shutdown.clone());
+        let long_lived = [self.long_lived, &[LONG_LIVED]].concat();
+        let server = Server::new(self.settings, &[self.access, ACCESS], Arc::new(LocalProvider), &self.telemetry).long_lived(&long_lived);
+        tokio::join!(server.serve(listener, routes.routes(), shutdown), following);
+        Ok(())
+    }
+}
+
+/// Keeps `grpc.health.v1` at what the service says of itself; the end of both streams lets their watchers go.
+async fn follow(reporter: HealthReporter, services: &[&str], readiness: Readiness, monitor: Monitor, shutdown: Shutdown) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    while !shutdown.is_begun() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => break,
+        }
+        let status = if readiness.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        services.iter().for_each(|service| reporter.set(service, status));
+        reporter.set_overall(status);
+    }
+    reporter.shut_down();
+    monitor.close();
+}

@@ -1,0 +1,166 @@
+//! The failure modes seen from ingest: AN-01, AN-02, AN-03, AN-08, AN-09.
+
+use crate::watch::StreamStatus;
+use loadline_domain::Clock;
+use loadline_health::{Monitor, Reading, Severity};
+use loadline_store::Store;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Modes this service detects.
+pub const DETECTS: &[&str] = &["AN-01", "AN-02", "AN-03", "AN-08", "AN-09"];
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Lag that is no longer traffic in flight.
+const LAG_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// Shares of retention left to the oldest unapplied record.
+const SCARCE: f64 = 0.25;
+const URGENT: f64 = 0.10;
+/// Dead letters are "appearing" for this long.
+const APPEARING: Duration = Duration::from_secs(60);
+/// A loss is news for this long.
+const LOSS_NEWS: Duration = Duration::from_secs(3600);
+/// The conservation sum reads the whole usage table.
+const CONSERVATION_PERIOD: Duration = Duration::from_secs(60);
+
+/// What the detectors look at.
+pub struct Detectors {
+    pub statuses: Vec<Arc<StreamStatus>>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub monitor: Monitor,
+}
+
+impl Detectors {
+    /// Looks once a second until shutdown. A probe that hangs delays no other mode.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let detectors = Arc::new(self);
+        let probing = detectors.clone().probe_store();
+        let counting = detectors.clone().check_conservation();
+        let losing = detectors.clone().follow_losses();
+        let watching = detectors.watch_streams();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = async { tokio::join!(probing, counting, losing, watching); } => {}
+        }
+    }
+
+    /// AN-01: the store does not answer.
+    async fn probe_store(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        let mut failing_since: Option<Instant> = None;
+        loop {
+            ticks.tick().await;
+            let probe = self.store.probe().await;
+            let since = probe.is_err().then(|| *failing_since.get_or_insert_with(Instant::now));
+            failing_since = since;
+            let failing = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+            let detail = probe.err().map_or_else(|| "answers".to_owned(), |error| error.to_string());
+            self.monitor.observe("AN-01", Reading { bad: since.is_some(), ..Reading::good(failing, detail) });
+        }
+    }
+
+    /// AN-02, AN-03, AN-09: what each stream's status tells.
+    async fn watch_streams(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        let mut dead = VecDeque::new();
+        loop {
+            ticks.tick().await;
+            self.lag();
+            self.undecodable(&mut dead);
+            self.headroom();
+        }
+    }
+
+    fn lag(&self) {
+        let backlogs = self.statuses.iter().filter_map(|status| Some((status, status.seen().backlog?)));
+        let Some((status, backlog)) = backlogs.max_by_key(|(_, backlog)| backlog.lag) else { return };
+        let detail = format!("{}: {} records behind", status.spec.name, backlog.records);
+        let reading = Reading {
+            bad: backlog.lag > LAG_LIMIT,
+            severity: (backlog.lag > LAG_LIMIT * 4).then_some(Severity::P2),
+            time_to_loss: backlog.headroom.time,
+            ..Reading::good(backlog.lag.as_secs_f64(), detail)
+        };
+        self.monitor.observe("AN-02", reading.against(LAG_LIMIT.as_secs_f64()));
+    }
+
+    fn undecodable(&self, seen: &mut VecDeque<(Instant, u64)>) {
+        let total: u64 = self.statuses.iter().map(|status| status.undecodable()).sum();
+        seen.push_back((Instant::now(), total));
+        while seen.front().is_some_and(|(at, _)| at.elapsed() > APPEARING) {
+            seen.pop_front();
+        }
+        let recent = total - seen.front().map_or(total, |(_, then)| *then);
+        let stopped = self.statuses.iter().find_map(|status| Some((status, status.seen().progress?.stopped?)));
+        let detail = match &stopped {
+            Some((status, why)) => format!("{} stopped: {why}", status.spec.name),
+            None => format!("{recent} in the last minute"),
+        };
+        let severity = stopped.is_some().then_some(Severity::P2);
+        let bad = recent > 0 || stopped.is_some();
+        self.monitor.observe("AN-03", Reading { bad, severity, ..Reading::good(recent as f64, detail) });
+    }
+
+    fn headroom(&self) {
+        let backlogs = self.statuses.iter().filter_map(|status| Some((status, status.seen().backlog?)));
+        let scarcest = backlogs.min_by(|(_, a), (_, b)| a.headroom.ratio.total_cmp(&b.headroom.ratio));
+        let Some((status, backlog)) = scarcest else { return };
+        let lossy = self.statuses.iter().find_map(|status| Some((status, status.recent_loss()?)));
+        let ratio = backlog.headroom.ratio;
+        let severity = match &lossy {
+            Some(_) => Some(Severity::P1),
+            None => (ratio <= URGENT).then_some(Severity::P2),
+        };
+        let detail = match lossy {
+            Some((status, records)) => format!("{}: {records} records lost", status.spec.name),
+            None => format!("{}: {:.0} % of retention left to the oldest unapplied record", status.spec.name, ratio * 100.0),
+        };
+        let bad = ratio <= SCARCE || severity == Some(Severity::P1);
+        let reading = Reading { bad, severity, time_to_loss: backlog.headroom.time, ..Reading::good(ratio, detail) };
+        self.monitor.observe("AN-09", reading.against(SCARCE));
+    }
+
+    /// Follows the ledger from its end backwards in time: only what was recorded within the last hour is news.
+    async fn follow_losses(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        let mut after = 0;
+        loop {
+            ticks.tick().await;
+            while let Ok(losses) = self.store.losses(None, after, 1_000).await {
+                let Some(last) = losses.last() else { break };
+                after = last.id;
+                for loss in losses {
+                    let fresh = self.clock.now().since(loss.recorded_at) < LOSS_NEWS;
+                    if let Some(status) = self.statuses.iter().find(|status| fresh && status.spec.name == loss.stream) {
+                        status.lost(loss.recorded_at, loss.loss.count());
+                    }
+                }
+            }
+            let since = self.clock.now().minus(LOSS_NEWS);
+            self.statuses.iter().for_each(|status| status.forget_losses_before(since));
+        }
+    }
+
+    /// AN-08: two ways to the same number differ.
+    async fn check_conservation(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        let mut checked: Option<Instant> = None;
+        let mut latest = None;
+        loop {
+            ticks.tick().await;
+            if checked.is_none_or(|at| at.elapsed() >= CONSERVATION_PERIOD) {
+                latest = self.store.conservation().await.ok();
+                checked = Some(Instant::now());
+            }
+            let Some(sums) = latest else { continue };
+            let apart = (sums.counted - sums.usage_events).abs() + sums.unaccounted.abs();
+            let detail = format!("{} counted, {} in usage, {} unaccounted", sums.counted, sums.usage_events, sums.unaccounted);
+            self.monitor.observe("AN-08", Reading { bad: apart != 0, ..Reading::good(apart as f64, detail) });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads a stream and folds it into batches, one ahead of the one that commits.
+
+use loadline_domain::{Batch, Incarnation, Rules, Sequence, StreamName, breaker::Breaker, progress::Progress};
+use loadline_event_log::{Entry, EventLog, LogError, ReadLimit};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// How long a read waits for the first record.
+const READ_WAIT: Duration = Duration::from_secs(1);
+/// Pause after a failed read.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// A stream that is behind is read in batches up to this many times the configured size.
+const GROWTH: usize = 4;
+
+/// What the committer receives, in order.
+pub enum Step {
+    /// Records and losses to write; sealed.
+    Batch(Box<Batch>),
+    /// The breaker tripped after the batch before: stop the stream.
+    Trip(String),
+}
+
+/// Where and how to read.
+pub struct Reader {
+    pub log: Arc<dyn EventLog>,
+    pub stream: StreamName,
+    pub incarnation: Incarnation,
+    pub rules: Rules,
+    pub batch_records: usize,
+    pub batch_bytes: usize,
+}
+
+impl Reader {
+    /// Reads from `progress` on and sends batches until the receiver is gone or the log says something no retry mends.
+    pub async fn run(self, progress: Progress, steps: mpsc::Sender<Step>) -> Result<(), LogError> {
+        let mut breaker = Breaker::default();
+        let mut applied = progress.applied;
+        let mut limit = ReadLimit { records: self.batch_records, bytes: self.batch_bytes };
+        while !steps.is_closed() {
+            let entries = match self.log.read(&self.stream, &self.incarnation, applied + 1, limit, READ_WAIT).await {
+                Ok(entries) if entries.is_empty() => continue,
+                Ok(entries) => entries,
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(stream = %self.stream, %error, "reading the log failed; trying again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            limit.records = self.next_limit(limit.records, entries.len());
+            let folded = self.fold(entries, applied, progress.resume_through, breaker).await;
+            let (batch, trip) = (folded.batch, folded.trip);
+            breaker = folded.breaker;
+            applied = batch.to();
+            if steps.send(Step::Batch(Box::new(batch))).await.is_err() {
+                break;
+            }
+            if let Some(why) = trip {
+                let _ = steps.send(Step::Trip(why)).await;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Grows while reads come back full, shrinks when the stream is caught up.
+    fn next_limit(&self, limit: usize, read: usize) -> usize {
+        if read >= limit { (limit * 2).min(self.batch_records * GROWTH) } else { (limit / 2).max(self.batch_records) }
+    }
+
+    /// On a blocking thread: folding thousands of records would hold up the requests of this worker.
+    async fn fold(&self, entries: Vec<Entry>, applied: Sequence, resume_through: Sequence, breaker: Breaker) -> Folded {
+        let batch = Batch::new(self.stream.clone(), self.incarnation.clone(), applied);
+        let rules = self.rules;
+        tokio::task::spawn_blocking(move || fold(entries, batch, rules, resume_through, breaker))
+            .await
+            .expect("folding does not panic: hostile bytes are refused, not trusted")
+    }
+}
+
+struct Folded {
+    batch: Batch,
+    breaker: Breaker,
+    trip: Option<String>,
+}
+
+/// Stops at the record that trips the breaker: what follows is read again after the stream was resumed.
+fn fold(entries: Vec<Entry>, mut batch: Batch, rules: Rules, resume_through: Sequence, mut breaker: Breaker) -> Folded {
+    let mut trip = None;
+    for entry in entries {
+        match entry {
+            Entry::Lost(loss) => batch.push_loss(loss),
+            Entry::Record(record) => {
+                let (sequence, recorded_at) = (record.sequence, record.recorded_at);
+                let decodable = batch.push(record, recorded_at, &rules);
+                if sequence > resume_through {
+                    trip = breaker.observe(decodable).map(|why| format!("{why}, up to sequence {sequence}"));
+                }
+            }
+        }
+        if trip.is_some() {
+            break;
+        }
+    }
+    Folded { batch: batch.seal(), breaker, trip }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use loadline_domain::{Record, Timestamp};
+
+    fn garbage(sequence: Sequence) -> Entry {
+        let recorded_at = Timestamp::from_micros(1_800_000_000_000_000);
+        Entry::Record(Record { sequence, recorded_at, payload: Bytes::from_static(b"\xff\xff\xff") })
+    }
+
+    fn empty() -> Batch {
+        Batch::new(StreamName::new("BILLING").unwrap(), Incarnation::new("1"), 0)
+    }
+
+    #[test]
+    fn the_batch_ends_where_the_breaker_trips() {
+        let folded = fold((1..=250).map(garbage).collect(), empty(), Rules::default(), 0, Breaker::default());
+        assert_eq!(folded.batch.to(), 100);
+        assert!(folded.trip.is_some_and(|why| why.contains("100 undecodable")));
+    }
+
+    #[test]
+    fn a_resumed_stream_takes_garbage_up_to_the_sequence_it_was_allowed() {
+        let folded = fold((1..=250).map(garbage).collect(), empty(), Rules::default(), 200, Breaker::default());
+        assert_eq!(folded.batch.to(), 250);
+        assert!(folded.trip.is_none());
+    }
+}

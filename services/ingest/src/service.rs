@@ -1,0 +1,129 @@
+//! Starts and stops the parts of ingest, in order.
+
+use crate::{
+    detect::{DETECTS, Detectors},
+    grpc::{self, Backends},
+    owner::{Owner, OwnerSettings},
+    publish::{Publisher, Routes},
+    watch::{self, StreamStatus},
+};
+use loadline_domain::{Clock, identity::Kind};
+use loadline_event_log::{EventLog, StreamSpec};
+use loadline_health::Monitor;
+use loadline_store::{Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::RoutesBuilder;
+
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What ingest is made of.
+pub struct Parts {
+    pub log: Arc<dyn EventLog>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    /// Streams, with the kind of event each takes from `Publish`.
+    pub streams: Vec<(StreamSpec, Kind)>,
+    pub owner: OwnerSettings,
+    pub monitor: Monitor,
+}
+
+/// A running ingest.
+pub struct Ingest {
+    publisher: Publisher,
+    backends: Backends,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Ingest {
+    /// Failure modes detected here, for the monitor.
+    pub const DETECTS: &'static [&'static str] = DETECTS;
+
+    /// Makes the streams, then owns and watches them until [`Ingest::stop`]. Returns at once when a backend is down:
+    /// `Publish` needs only the log, and the owners wait for the store.
+    ///
+    /// # Errors
+    /// A store that a newer build has migrated.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let of_kind = |kind| parts.streams.iter().filter(move |(_, of)| *of == kind).map(|(spec, _)| spec.name.clone()).collect();
+        let routes = Arc::new(Routes { billing: of_kind(Kind::Billing), receipts: of_kind(Kind::Receipt) });
+        let statuses: Vec<_> = parts.streams.iter().map(|(spec, _)| Arc::new(StreamStatus::new(spec.clone()))).collect();
+        let (log, store, clock, rules) = (parts.log, parts.store, parts.clock, parts.owner.rules);
+        match store.migrate().await {
+            Err(error) if !error.is_retryable() => return Err(error),
+            Err(error) => tracing::warn!(%error, "store unavailable at start; going on without it"),
+            Ok(()) => {}
+        }
+        let ingest = Self {
+            publisher: Publisher { log: log.clone(), store: store.clone(), clock: clock.clone(), rules, routes },
+            backends: Backends { log: log.clone(), store: store.clone(), clock: clock.clone(), rules, statuses: statuses.clone() },
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        for status in &statuses {
+            let owner = Owner {
+                spec: status.spec.clone(),
+                log: log.clone(),
+                store: store.clone(),
+                settings: parts.owner.clone(),
+                status: status.clone(),
+            };
+            let (store, stop) = (store.clone(), ingest.stop.clone());
+            ingest.tasks.spawn(async move {
+                if migrated(&*store, &stop).await {
+                    owner.run(stop).await;
+                }
+            });
+        }
+        ingest.tasks.spawn(make_streams(log.clone(), statuses.clone(), ingest.stop.clone()));
+        ingest.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), ingest.stop.clone()));
+        ingest.tasks.spawn(Detectors { statuses, store, clock, monitor: parts.monitor }.run(ingest.stop.clone()));
+        ingest.tasks.close();
+        Ok(ingest)
+    }
+
+    /// Adds the gRPC services.
+    pub fn routes(&self, builder: &mut RoutesBuilder) {
+        grpc::routes(builder, self.publisher.clone(), self.backends.clone());
+    }
+
+    /// The streams as seen from here.
+    pub fn statuses(&self) -> &[Arc<StreamStatus>] {
+        &self.backends.statuses
+    }
+
+    /// Stops reading, lets the commit under way finish, gives up the leases.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// Waits for a store that was down at start. False: it can never be used, or shutdown came first.
+async fn migrated(store: &dyn Store, stop: &CancellationToken) -> bool {
+    while !stop.is_cancelled() {
+        match store.migrate().await {
+            Ok(()) => return true,
+            Err(error) if error.is_retryable() => tokio::time::sleep(RETRY_AFTER).await,
+            Err(error) => {
+                tracing::error!(%error, "store cannot be used; nothing is applied");
+                return false;
+            }
+        }
+    }
+    false
+}
+
+/// Publishers need the streams before any owner gets its lease.
+async fn make_streams(log: Arc<dyn EventLog>, statuses: Vec<Arc<StreamStatus>>, stop: CancellationToken) {
+    for status in statuses {
+        while let Err(error) = log.ensure(&status.spec).await {
+            tracing::warn!(stream = %status.spec.name, %error, "stream not made yet");
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Lag, headroom and throughput of every configured stream, read once a second, whoever owns it.
+
+use loadline_domain::{
+    Batch, Clock, DeadLetterReason, Incarnation, Timestamp,
+    progress::{Headroom, Lease, Progress},
+};
+use loadline_event_log::{Bounds, EventLog, LogError, StreamSpec};
+use loadline_store::Store;
+use opentelemetry::{KeyValue, global};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What this process knows of a stream.
+pub struct StreamStatus {
+    pub spec: StreamSpec,
+    seen: Mutex<Seen>,
+    commits: AtomicU64,
+    undecodable: AtomicU64,
+}
+
+/// The latest readings.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// From the store.
+    pub progress: Option<Progress>,
+    /// From the log; `None` while it cannot be asked.
+    pub backlog: Option<Backlog>,
+    /// Held by this process.
+    pub lease: Option<Lease>,
+    /// Losses of late: when they were recorded, how many records.
+    pub losses: Vec<(Timestamp, u64)>,
+}
+
+/// What the log holds, against what is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backlog {
+    /// The log's bounds.
+    pub bounds: Bounds,
+    /// Records not yet applied.
+    pub records: u64,
+    /// Age of the oldest of them; zero when there is none.
+    pub lag: Duration,
+    /// What retention leaves it.
+    pub headroom: Headroom,
+}
+
+impl StreamStatus {
+    pub fn new(spec: StreamSpec) -> Self {
+        Self { spec, seen: Mutex::default(), commits: AtomicU64::new(0), undecodable: AtomicU64::new(0) }
+    }
+
+    /// The latest readings.
+    pub fn seen(&self) -> Seen {
+        self.lock().clone()
+    }
+
+    /// Batches committed by this process.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Undecodable and invalid records met by this process.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable.load(Ordering::Relaxed)
+    }
+
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.lock().progress.as_ref().map(|progress| progress.incarnation.clone())
+    }
+
+    pub fn owned(&self, lease: Option<Lease>) {
+        self.lock().lease = lease;
+    }
+
+    pub fn progressed(&self, progress: &Progress) {
+        self.lock().progress = Some(progress.clone());
+    }
+
+    /// A batch is in the store.
+    pub fn committed(&self, progress: &Progress, batch: &Batch) {
+        let dead = |letter: &&loadline_domain::DeadLetter| {
+            matches!(letter.refusal.reason, DeadLetterReason::Undecodable | DeadLetterReason::Invalid)
+        };
+        self.undecodable.fetch_add(batch.dead().iter().filter(dead).count() as u64, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.progressed(progress);
+        let stream = [KeyValue::new("stream", self.spec.name.to_string())];
+        let meter = global::meter("loadline.ingest");
+        meter.u64_counter("loadline_ingest_applied").build().add(batch.len(), &stream);
+        meter.u64_histogram("loadline_ingest_batch_records").build().record(batch.len(), &stream);
+    }
+
+    /// The ledger has a fresh loss.
+    pub fn lost(&self, recorded_at: Timestamp, records: u64) {
+        self.lock().losses.push((recorded_at, records));
+    }
+
+    pub fn forget_losses_before(&self, time: Timestamp) {
+        self.lock().losses.retain(|(recorded_at, _)| *recorded_at >= time);
+    }
+
+    /// Records lost of late, if any.
+    pub fn recent_loss(&self) -> Option<u64> {
+        let lost = self.lock().losses.iter().map(|(_, records)| records).sum();
+        (lost > 0).then_some(lost)
+    }
+
+    fn observed(&self, progress: Option<Progress>, backlog: Option<Backlog>) {
+        let mut seen = self.lock();
+        seen.backlog = backlog;
+        if progress.is_some() {
+            seen.progress = progress;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Reads what the log holds beyond `progress`.
+pub async fn backlog(log: &dyn EventLog, spec: &StreamSpec, progress: Option<&Progress>, now: Timestamp) -> Result<Backlog, LogError> {
+    let bounds = log.bounds(&spec.name).await?;
+    let applied = progress.filter(|progress| progress.incarnation == bounds.incarnation).map_or(0, |progress| progress.applied);
+    let records = bounds.last.saturating_sub(applied);
+    let oldest = if records == 0 { None } else { log.peek(&spec.name, applied + 1).await? };
+    let Some((sequence, recorded_at)) = oldest else {
+        return Ok(Backlog { bounds, records, lag: Duration::ZERO, headroom: Headroom::FULL });
+    };
+    let kept = (bounds.last + 1).saturating_sub(bounds.first).max(1);
+    let share = (bounds.last + 1 - sequence) as f64 / kept as f64;
+    let bytes = (bounds.bytes as f64 * share) as u64;
+    let headroom = Headroom::of(now, recorded_at, bounds.retention.max_age, bytes, bounds.retention.max_bytes);
+    Ok(Backlog { lag: now.since(recorded_at), records, headroom, bounds })
+}
+
+/// Keeps the statuses fresh until shutdown. The owner's head is noted, so that a stream that vanishes is known to its end.
+pub async fn run(
+    statuses: Vec<Arc<StreamStatus>>,
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let readings = statuses.iter().map(|status| look(status, &*log, &*store, &*clock));
+        futures::future::join_all(readings).await;
+    }
+}
+
+async fn look(status: &StreamStatus, log: &dyn EventLog, store: &dyn Store, clock: &dyn Clock) {
+    let progress = store.progress(&status.spec.name).await.ok().flatten();
+    let known = progress.clone().or_else(|| status.seen().progress);
+    let backlog = backlog(log, &status.spec, known.as_ref(), clock.now()).await;
+    if let (Ok(backlog), Some(progress), Some(lease)) = (&backlog, &progress, status.seen().lease) {
+        let head = backlog.bounds.last;
+        if backlog.bounds.incarnation == progress.incarnation && head > progress.head.max(progress.applied) {
+            let _ = store.note_head(&lease, &progress.incarnation, head).await; // tried again in a second
+        }
+    }
+    status.observed(progress, backlog.ok());
+    export(status);
+}
+
+fn export(status: &StreamStatus) {
+    let (seen, stream) = (status.seen(), [KeyValue::new("stream", status.spec.name.to_string())]);
+    let meter = global::meter("loadline.ingest");
+    if let Some(backlog) = seen.backlog {
+        meter.u64_gauge("loadline_stream_backlog_records").build().record(backlog.records, &stream);
+        meter.f64_gauge("loadline_stream_lag_seconds").build().record(backlog.lag.as_secs_f64(), &stream);
+        meter.f64_gauge("loadline_stream_headroom_ratio").build().record(backlog.headroom.ratio, &stream);
+        if let Some(time) = backlog.headroom.time {
+            meter.f64_gauge("loadline_stream_headroom_seconds").build().record(time.as_secs_f64(), &stream);
+        }
+    }
+    if let Some(progress) = seen.progress {
+        let counters = [
+            ("applied", progress.applied),
+            ("counted", progress.counted),
+            ("duplicates", progress.duplicates),
+            ("dead_lettered", progress.dead_lettered),
+            ("lost", progress.lost),
+        ];
+        let gauge = meter.u64_gauge("loadline_stream_records").build();
+        for (kind, records) in counters {
+            gauge.record(records, &[stream[0].clone(), KeyValue::new("kind", kind)]);
+        }
+        meter.i64_gauge("loadline_stream_unaccounted_records").build().record(progress.unaccounted(), &stream);
+    }
+}

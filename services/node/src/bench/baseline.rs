@@ -1,0 +1,72 @@
+//! What the bench compares with, in plain SQL on PostgreSQL: the same usage without dedup rows, and rows that were there before.
+
+use super::events::Ids;
+use anyhow::Context as _;
+use loadline_domain::{Day, Settled};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use std::time::{Duration, Instant};
+
+const PROGRESS: &str = "CREATE TEMPORARY TABLE bench_progress (applied BIGINT NOT NULL)";
+
+const USAGE: &str = "\
+INSERT INTO usage_hourly AS u (account, hour, channel, country, currency,
+    events, messages, segments, amount_micros, delivered, undelivered, expired, rejected, failed, not_final)
+SELECT *, 0, 0, 0, 0, 0, 0
+FROM unnest($1::text[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+ON CONFLICT (account, hour, channel, country, currency) DO UPDATE SET
+    events = u.events + excluded.events, messages = u.messages + excluded.messages,
+    segments = u.segments + excluded.segments, amount_micros = u.amount_micros + excluded.amount_micros";
+
+/// Writes batches with their progress and usage, and nothing else.
+pub async fn without_dedup(url: &str, batches: &[Settled]) -> anyhow::Result<Duration> {
+    let mut connection = PgConnection::connect(url).await?;
+    connection.execute(PROGRESS).await?;
+    connection.execute("INSERT INTO bench_progress VALUES (0)").await?;
+    let started = Instant::now();
+    for settled in batches {
+        let mut transaction = connection.begin().await?;
+        sqlx::query("UPDATE bench_progress SET applied = applied + $1")
+            .bind(settled.accounted() as i64)
+            .execute(&mut *transaction)
+            .await?;
+        write_usage(&mut transaction, settled).await?;
+        transaction.commit().await?;
+    }
+    Ok(started.elapsed())
+}
+
+async fn write_usage(connection: &mut PgConnection, settled: &Settled) -> anyhow::Result<()> {
+    let rows = &settled.usage;
+    let text = |of: fn(&loadline_domain::usage::UsageKey) -> String| rows.iter().map(|(key, _)| of(key)).collect::<Vec<_>>();
+    let number = |at: usize| rows.iter().map(|(_, usage)| usage.columns()[at]).collect::<Vec<_>>();
+    sqlx::query(USAGE)
+        .bind(text(|key| key.account.to_string()))
+        .bind(rows.iter().map(|(key, _)| key.hour.index()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(key, _)| key.channel.number() as i16).collect::<Vec<_>>())
+        .bind(text(|key| key.country.as_str().to_owned()))
+        .bind(text(|key| key.currency.as_str().to_owned()))
+        .bind(number(0))
+        .bind(number(1))
+        .bind(number(2))
+        .bind(number(3))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Puts rows into a day's billing partition, in the order its kind of ids would have come.
+pub async fn preload(url: &str, day: Day, rows: u64, ids: Ids) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    let table = format!("dedup_billing_{}", day.to_string().replace('-', ""));
+    // Version 7 ids of today begin with today's milliseconds: rows from the day's start on keep them in order.
+    let key = match ids {
+        Ids::V4 => "gen_random_uuid()".to_owned(),
+        Ids::V7 => format!("(lpad(to_hex({} + n / 1000), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid", day.start().micros() / 1_000),
+    };
+    let insert = format!("INSERT INTO {table} (key, fingerprint) SELECT {key}, n FROM generate_series(1, $1::bigint) n ON CONFLICT DO NOTHING");
+    let exists = format!("CREATE TABLE IF NOT EXISTS {table} (key UUID PRIMARY KEY, fingerprint BIGINT NOT NULL)");
+    connection.execute(AssertSqlSafe(exists)).await?;
+    sqlx::query(AssertSqlSafe(insert)).bind(rows as i64).execute(&mut connection).await.context("preloading dedup rows")?;
+    connection.execute(AssertSqlSafe(format!("ANALYZE {table}"))).await?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! `loadline bench`: figures of this build on this machine, as ratios within one run wherever something is compared.
+
+mod baseline;
+mod events;
+mod ingest;
+mod memory;
+mod questions;
+mod report;
+
+use crate::output::Output;
+use std::process::ExitCode;
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum BenchCommand {
+    /// Applies events from a log to a store, and asks for usage, in scratch streams and a scratch store
+    Ingest(ingest::IngestArgs),
+}
+
+/// Runs the bench.
+///
+/// # Errors
+/// When a backend cannot be reached, or the store is not a scratch one.
+pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        BenchCommand::Ingest(args) => {
+            let json = args.json;
+            let report = ingest::run(args).await?;
+            Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

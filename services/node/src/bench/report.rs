@@ -1,0 +1,87 @@
+//! What the bench found, for people and for programs.
+
+use super::events::Ids;
+use serde::Serialize;
+
+/// All figures of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Backends, without secrets.
+    pub log: String,
+    pub store: String,
+    pub caveats: Vec<String>,
+    /// Records of a batch.
+    pub batch_records: usize,
+    /// One entry a kind of ids.
+    pub runs: Vec<Run>,
+    pub query: Option<Questions>,
+    /// Of this process: publisher, ingest and query together.
+    pub peak_memory_mib: Option<f64>,
+}
+
+/// One kind of ids.
+#[derive(Debug, Serialize)]
+pub struct Run {
+    pub ids: Ids,
+    pub events: u64,
+    /// Dedup rows that were there before.
+    pub preloaded: u64,
+    /// Appending to the log, durable.
+    pub append_per_second: f64,
+    /// From the log to the store through the ingest service: events a second.
+    pub applied_per_second: f64,
+    /// Committing the same batches, folded beforehand, one after another.
+    pub committed_per_second: f64,
+    /// The same without dedup rows; PostgreSQL only.
+    pub committed_without_dedup_per_second: Option<f64>,
+    /// One transaction an event.
+    pub one_by_one_per_second: f64,
+    /// applied / one by one.
+    pub ratio_to_one_by_one: f64,
+    /// committed / committed without dedup.
+    pub ratio_to_without_dedup: Option<f64>,
+}
+
+/// GetUsage of one account's month of hours, over gRPC, at a fixed rate.
+#[derive(Debug, Serialize)]
+pub struct Questions {
+    pub rate_per_second: u32,
+    pub asked: usize,
+    pub failed: usize,
+    pub rows: usize,
+    /// From when each was due: waiting counts.
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+impl Report {
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers and texts have a JSON form")
+    }
+
+    pub fn text(&self) -> String {
+        let mut lines = vec![format!("log {}   store {}   batches of {}", self.log, self.store, self.batch_records)];
+        lines.extend(self.caveats.iter().map(|caveat| format!("note: {caveat}")));
+        for run in &self.runs {
+            lines.push(format!("\nids {:?}, {} events, {} dedup rows before", run.ids, run.events, run.preloaded));
+            lines.push(format!("  appended to the log        {:>10.0} events/s", run.append_per_second));
+            lines.push(format!("  applied end to end         {:>10.0} events/s", run.applied_per_second));
+            lines.push(format!("  committed, batch by batch  {:>10.0} events/s", run.committed_per_second));
+            if let (Some(rate), Some(ratio)) = (run.committed_without_dedup_per_second, run.ratio_to_without_dedup) {
+                lines.push(format!("    without dedup rows       {rate:>10.0} events/s   ratio {ratio:.2}"));
+            }
+            let (rate, ratio) = (run.one_by_one_per_second, run.ratio_to_one_by_one);
+            lines.push(format!("  one transaction an event   {rate:>10.0} events/s   ratio {ratio:.0} ×"));
+        }
+        if let Some(query) = &self.query {
+            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms } = query;
+            lines.push(format!(
+                "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms"
+            ));
+        }
+        if let Some(memory) = self.peak_memory_mib {
+            lines.push(format!("peak memory {memory:.0} MiB (publisher, ingest and query in one process)"));
+        }
+        lines.join("\n")
+    }
+}

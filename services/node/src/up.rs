@@ -1,0 +1,126 @@
+//! `loadline up`: all services in this process, each on its own port, with simulated traffic through the public API.
+
+use crate::{
+    cli::Configuration,
+    config, connect, simulate,
+    status::{self, Board},
+};
+use anyhow::Context as _;
+use loadline_event_log::EventLog;
+use loadline_ingest::serve::open_log;
+use loadline_runtime::{
+    Shutdown,
+    admin::{self, Readiness},
+    run::bind,
+    telemetry::Telemetry,
+};
+use loadline_settings::Settings;
+use loadline_store::{Options, Store};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use tokio::net::TcpListener;
+
+#[derive(Debug, Default, clap::Args)]
+pub struct UpArgs {
+    /// Never the console, only the status: for services and logs
+    #[arg(long)]
+    pub headless: bool,
+    /// Simulated billing events a second; 0 for none
+    #[arg(long, value_name = "EVENTS")]
+    rate: Option<u32>,
+}
+
+/// Runs the product until Ctrl-C or SIGTERM. Returns the process's exit code.
+pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
+    let mut settings = match config::read(configuration) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            eprintln!("error: {problems}");
+            return ExitCode::from(crate::output::NOT_DONE);
+        }
+    };
+    match args.rate {
+        Some(0) => settings.simulate.enabled = false,
+        Some(rate) => settings.simulate.rate = rate,
+        None => {}
+    }
+    let (telemetry, grace) = (quiet_for_a_screen(&settings), *settings.grpc.grace);
+    loadline_runtime::run("loadline", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
+        up(settings, telemetry, shutdown)
+    })
+}
+
+/// Log lines would tear the status screen: on a terminal only warnings are written, unless somebody asked for more.
+fn quiet_for_a_screen(settings: &Settings) -> loadline_runtime::telemetry::Settings {
+    let mut telemetry = settings.telemetry.clone();
+    if status::on_a_terminal() && telemetry.log == loadline_runtime::telemetry::Settings::default().log {
+        telemetry.log = "error".to_owned();
+    }
+    telemetry
+}
+
+async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+    let ingest = bind(settings.ingest.listen, "ingest.listen").await?;
+    let query = bind(settings.query.listen, "query.listen").await?;
+    let admin = bind(settings.ingest.admin, "ingest.admin").await?;
+    let (ingest_ready, query_ready) = (Readiness::new(&["event log"]), Readiness::new(&["store"]));
+    let addresses = [("ingest", ingest.local_addr()?), ("query", query.local_addr()?), ("admin", admin.local_addr()?)];
+    let (metrics, ready) = (telemetry.clone(), ingest_ready.clone());
+    shutdown.spawn(admin::serve(admin, ready, move || metrics.metrics_text(), shutdown.clone()));
+
+    let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
+    let options = Options { max_connections: settings.store.max_connections };
+    let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
+    for caveat in [log.caveats().await.unwrap_or_default(), store.caveats()].concat() {
+        tracing::warn!("{caveat}");
+    }
+    let board = Board::new(&settings, &addresses);
+    let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
+    let ingesting = loadline_ingest::serve::serve(&settings, log.clone(), store.clone(), ingest, &telemetry, &ingest_ready, &shutdown);
+    let querying = loadline_query::serve::serve(&settings, log.clone(), store.clone(), query, &telemetry, &query_ready, &shutdown);
+    let showing = board.run(log, store, shutdown.clone());
+    let (ingested, queried, _, _) = tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), traffic, showing);
+    ingested.and(queried)
+}
+
+/// One service that ends early ends them all: half a product would look like a whole one.
+async fn ending<T>(service: impl Future<Output = anyhow::Result<T>>, shutdown: &Shutdown) -> anyhow::Result<T> {
+    let ended = service.await;
+    shutdown.begin();
+    ended
+}
+
+async fn traffic(settings: &Settings, ingest: SocketAddr, stats: Arc<simulate::Stats>, shutdown: &Shutdown) {
+    if !settings.simulate.enabled {
+        return;
+    }
+    let shape = simulate::Settings {
+        rate: settings.simulate.rate,
+        accounts: settings.simulate.accounts,
+        seed: settings.simulate.seed,
+        ..simulate::Settings::default()
+    };
+    match connect::channel(&ingest.to_string()) {
+        Ok(channel) => simulate::run(shape, channel, shutdown.cancelled_owned(), stats).await,
+        Err(error) => tracing::error!(%error, "no traffic"),
+    }
+}
+
+/// The query service alone on a free port, for the bench; it ends with the shutdown returned.
+///
+/// # Errors
+/// When no port is free.
+pub async fn query_for_bench(log: Arc<dyn EventLog>, store: Arc<dyn Store>) -> anyhow::Result<(SocketAddr, Shutdown)> {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let (address, shutdown) = (listener.local_addr()?, Shutdown::new());
+    let settings = Settings::default();
+    let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", env!("CARGO_PKG_VERSION"))?;
+    let ending = shutdown.clone();
+    tokio::spawn(async move {
+        let readiness = Readiness::new(&["store"]);
+        let served = loadline_query::serve::serve(&settings, log, store, listener, &telemetry, &readiness, &ending).await;
+        if let Err(error) = served {
+            eprintln!("query ended: {error:#}");
+        }
+    });
+    Ok((address, shutdown))
+}

@@ -1,0 +1,185 @@
+//! `loadline usage ACCOUNT`: what an account used, what became of its messages, and how far the answer can be trusted.
+
+mod completeness;
+mod delivery;
+mod explain;
+mod hourly;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod top;
+mod watch;
+
+use crate::{
+    connect::{Peer, QueryAddress},
+    json,
+    output::Output,
+    when::{When, to_proto},
+};
+use anyhow::bail;
+use loadline_domain::{Clock as _, event::Channel, time::SystemClock};
+use loadline_proto::query::{Dimension, GetUsageRequest, UsageFilter, usage_service_client::UsageServiceClient};
+use std::process::ExitCode;
+use tonic::transport;
+
+type Client = UsageServiceClient<transport::Channel>;
+
+/// Show what accounts used
+///
+/// Beside the numbers it says what they rest on: which hours are final, provisional or not counted yet, how far each stream is
+/// read, and which dead letters and losses could change the answer. Not counted yet is never shown as zero.
+///
+/// Times are 2026-11-21T10:00:00Z, 2026-11-21 (UTC), or how long ago: 90m, 24h, 7d.
+///
+/// Exit codes: 0 answered, 1 an explanation differs or is inconclusive, 2 not answered.
+#[derive(Debug, Clone, clap::Args)]
+pub struct UsageArgs {
+    /// Whose usage; may be left out by a caller that has one account
+    #[arg(conflicts_with = "top")]
+    pub account: Option<String>,
+    /// First hour
+    #[arg(long, default_value = "24h", value_name = "TIME")]
+    pub from: When,
+    /// Up to here; its hour is included
+    #[arg(long, default_value = "now", value_name = "TIME")]
+    pub to: When,
+    /// Keep apart by
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION")]
+    pub by: Vec<By>,
+    /// Only these channels
+    #[arg(long, value_delimiter = ',', value_parser = channel)]
+    pub channel: Vec<i32>,
+    /// Only these countries, such as DE
+    #[arg(long, value_delimiter = ',')]
+    pub country: Vec<String>,
+    /// Only these currencies, such as EUR
+    #[arg(long, value_delimiter = ',')]
+    pub currency: Vec<String>,
+    /// Sum over all hours
+    #[arg(long, conflicts_with_all = ["delivery", "top", "explain"])]
+    pub total: bool,
+    /// What became of the messages submitted in the time: rates and latency
+    #[arg(long, conflicts_with_all = ["top", "explain", "watch"])]
+    pub delivery: bool,
+    /// Show it again whenever it changes, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["top", "explain"])]
+    pub watch: bool,
+    /// The accounts with most usage
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with = "explain")]
+    pub top: Option<u32>,
+    /// What --top ranks by; amount needs one --currency
+    #[arg(long, value_enum, default_value_t = Rank::Messages, requires = "top")]
+    pub order_by: Rank,
+    /// Count this hour again from the log and compare
+    #[arg(long, value_name = "HOUR")]
+    pub explain: Option<When>,
+    /// Print the answer as JSON; with --watch one line for each
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub address: QueryAddress,
+}
+
+/// What rows are kept apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// sms, mms, …
+    Channel,
+    /// Where to
+    Country,
+    /// Of the amount
+    Currency,
+}
+
+/// What accounts are ranked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rank {
+    /// Messages charged for
+    Messages,
+    /// Segments charged for
+    Segments,
+    /// Amount of one currency
+    Amount,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When query does not answer, or refuses the question.
+pub async fn run(args: UsageArgs) -> anyhow::Result<ExitCode> {
+    let output = Output::stdout(args.json);
+    let peer = args.address.connect()?;
+    let client = UsageServiceClient::new(peer.channel.clone());
+    match (args.top, args.explain) {
+        (Some(limit), _) => top::run(&args, limit, &output, &peer, client).await,
+        (_, Some(hour)) => explain::run(&args, hour, &output, &peer, client).await,
+        _ if args.delivery => delivery::run(&args, &output, &peer, client).await,
+        _ if args.watch => watch::run(&args, &output, &peer, client).await,
+        _ => usage(&args, &output, &peer, client).await,
+    }
+}
+
+async fn usage(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Client) -> anyhow::Result<ExitCode> {
+    let answer = peer.call(client.get_usage(peer.request(args.question()))).await?;
+    if args.json {
+        output.json(&json::of("loadline.query.v1.GetUsageResponse", &answer)?)?;
+    } else {
+        output.print(&hourly::text(&answer, args, output))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl UsageArgs {
+    /// What is asked, as of now.
+    fn question(&self) -> GetUsageRequest {
+        let now = SystemClock.now();
+        GetUsageRequest {
+            account: self.account.clone().unwrap_or_default(),
+            from: Some(to_proto(self.from.at(now))),
+            to: Some(to_proto(self.to.at(now))),
+            group_by: self.by.iter().map(|by| i32::from(by.dimension())).collect(),
+            filter: self.filter(),
+        }
+    }
+
+    fn filter(&self) -> Option<UsageFilter> {
+        let filter = UsageFilter {
+            channels: self.channel.clone(),
+            countries: self.country.iter().map(|code| code.to_ascii_uppercase()).collect(),
+            currencies: self.currency.iter().map(|code| code.to_ascii_uppercase()).collect(),
+        };
+        (filter != UsageFilter::default()).then_some(filter)
+    }
+
+    fn refuse_currency_for_receipts(&self) -> anyhow::Result<()> {
+        if self.by.contains(&By::Currency) || !self.currency.is_empty() {
+            bail!("receipts have no currency; leave out --by currency and --currency with --delivery");
+        }
+        Ok(())
+    }
+}
+
+impl By {
+    fn dimension(self) -> Dimension {
+        match self {
+            Self::Channel => Dimension::Channel,
+            Self::Country => Dimension::Country,
+            Self::Currency => Dimension::Currency,
+        }
+    }
+}
+
+fn channel(name: &str) -> Result<i32, String> {
+    let known = || Channel::all().map(Channel::as_str).collect::<Vec<_>>().join(", ");
+    Channel::parse(name).map(Channel::number).ok_or_else(|| format!("{name:?} is no channel; known are {}", known()))
+}
+
+/// Name of a channel; its number when this program is too old to know it.
+fn channel_name(number: i32) -> String {
+    Channel::from_number(number).map_or_else(|| format!("channel {number}"), |channel| channel.as_str().to_owned())
+}
+
+/// A code, or a dash when it is not known.
+fn code(text: &str) -> String {
+    if text.is_empty() { "–".to_owned() } else { text.to_owned() }
+}

@@ -1,0 +1,95 @@
+//! Usage by the hour, or summed over them.
+
+use super::{By, UsageArgs, channel_name, code, completeness, sums::Sums};
+use crate::{
+    output::{Column, Output, clean},
+    when::minute,
+};
+use loadline_proto::query::{GetUsageResponse, Period, UsageRow, period::State};
+use std::collections::BTreeMap;
+
+/// What rows are kept apart by: the hour in seconds, unless summed over, and a text for each dimension.
+type Key = (Option<i64>, Vec<String>);
+
+/// The whole answer.
+pub fn text(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String {
+    let range = match (answer.periods.first(), answer.periods.last()) {
+        (Some(first), Some(last)) => format!(", {} to {} UTC", minute(first.from.as_ref()), minute(last.to.as_ref())),
+        _ => String::new(),
+    };
+    let body = if answer.rows.is_empty() { nothing(&answer.periods).to_owned() } else { table(answer, args, output) };
+    let rests_on = completeness::text(&answer.periods, answer.completeness.as_ref(), &answer.account, output);
+    format!("{}{range}\n\n{body}\n{rests_on}", clean(&answer.account))
+}
+
+/// Zero is not the same as unknown.
+fn nothing(periods: &[Period]) -> &'static str {
+    let pending = periods.iter().any(|period| period.state() == State::Pending);
+    match (completeness::is_any_counted(periods), pending) {
+        (true, false) => "no usage\n",
+        (true, true) => "no usage in the hours that are counted; the others are not counted yet\n",
+        (false, _) => "not counted yet\n",
+    }
+}
+
+fn table(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String {
+    let mut columns = Vec::new();
+    if !args.total {
+        columns.push(Column::Left("HOUR (UTC)"));
+    }
+    columns.extend(args.by.iter().map(|by| Column::Left(title(*by))));
+    columns.extend(["MESSAGES", "SEGMENTS", "AMOUNT", "DELIVERED", "NOT DELIVERED"].map(Column::Right));
+    if !args.total {
+        columns.push(Column::Left("STATE"));
+    }
+    let mut rows: Vec<Vec<String>> = grouped(&answer.rows, args).into_iter().map(|(key, sums)| cells(key, &sums, &answer.periods)).collect();
+    if !args.total || !args.by.is_empty() {
+        let blank = usize::from(!args.total) + args.by.len() - 1;
+        let mut total = vec!["total".to_owned()];
+        total.extend(std::iter::repeat_n(String::new(), blank));
+        total.extend(Sums::of(&answer.totals).cells());
+        total.resize(columns.len(), String::new());
+        rows.push(total);
+    }
+    output.table(&columns, rows)
+}
+
+/// One line for each hour and group. Without `--by currency` the currencies of a line share it, and so do its receipts,
+/// which have none.
+fn grouped(rows: &[UsageRow], args: &UsageArgs) -> BTreeMap<Key, Sums> {
+    let mut groups: BTreeMap<Key, Sums> = BTreeMap::new();
+    for row in rows {
+        let hour = row.hour.as_ref().filter(|_| !args.total).map(|hour| hour.seconds);
+        let dimensions = args.by.iter().map(|by| match by {
+            By::Channel => channel_name(row.channel),
+            By::Country => code(&row.country),
+            By::Currency => code(&row.currency),
+        });
+        if let Some(usage) = &row.usage {
+            groups.entry((hour, dimensions.collect())).or_default().add(usage);
+        }
+    }
+    groups
+}
+
+fn cells((hour, dimensions): Key, sums: &Sums, periods: &[Period]) -> Vec<String> {
+    let start = hour.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+    let state = hour.map(|seconds| state_at(seconds, periods));
+    let start = start.map(|start| minute(Some(&start)));
+    start.into_iter().chain(dimensions).chain(sums.cells()).chain(state.map(str::to_owned)).collect()
+}
+
+fn state_at(seconds: i64, periods: &[Period]) -> &'static str {
+    let inside = |period: &&Period| {
+        period.from.as_ref().is_some_and(|from| from.seconds <= seconds) && period.to.as_ref().is_some_and(|to| seconds < to.seconds)
+    };
+    periods.iter().find(inside).map_or("", |period| completeness::state(period.state()).0)
+}
+
+fn title(by: By) -> &'static str {
+    match by {
+        By::Channel => "CHANNEL",
+        By::Country => "COUNTRY",
+        By::Currency => "CURRENCY",
+    }
+}

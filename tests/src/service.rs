@@ -36,7 +36,7 @@ impl Program {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Node => &["up", "--headless", "--rate", "0"],
+            Self::Node => &["up", "--headless"],
             Self::Ingest | Self::Query => &[],
         }
     }
@@ -117,28 +117,26 @@ impl Service {
         Ok(Self { settings, process, ingest, query, folder })
     }
 
-    /// Waits until `/readyz` of all it runs says so.
+    /// Waits until `/readyz` says so.
     ///
     /// # Errors
-    /// When it ends or is not ready in time; with its reasons.
+    /// When it ends or is not ready in time; with its reasons and what it wrote.
     pub async fn ready(&mut self) -> Result<()> {
-        for admin in self.admins() {
-            let process = &mut self.process;
-            let waited = ports::wait_until(self.settings.program.binary(), PATIENCE, || {
-                let alive = process.ensure_alive();
-                async move {
-                    alive?;
-                    Ok(match ports::http_get(admin, "/readyz").await {
-                        Ok((200, _)) => Ready::Yes,
-                        Ok((status, why)) => Ready::No(format!("{status} {why}")),
-                        Err(error) => Ready::No(error.to_string()),
-                    })
-                }
-            });
-            let waited = waited.await;
-            waited.with_context(|| format!("it wrote:\n{}", process::last_lines(&self.process.output(), 40)))?;
-        }
-        Ok(())
+        let admin = self.admin_address();
+        let process = &mut self.process;
+        let waited = ports::wait_until(self.settings.program.binary(), PATIENCE, || {
+            let alive = process.ensure_alive();
+            async move {
+                alive?;
+                Ok(match ports::http_get(admin, "/readyz").await {
+                    Ok((200, _)) => Ready::Yes,
+                    Ok((status, why)) => Ready::No(format!("{status} {why}")),
+                    Err(error) => Ready::No(error.to_string()),
+                })
+            }
+        });
+        let waited = waited.await;
+        waited.with_context(|| format!("it wrote:\n{}", process::last_lines(&self.process.output(), 40)))
     }
 
     /// Clients of ingest that survive its restarts.
@@ -167,13 +165,10 @@ impl Service {
         ports::local(self.query.grpc)
     }
 
-    /// Admin ports of what this program runs; a node serves one.
-    pub fn admins(&self) -> Vec<SocketAddr> {
-        match self.settings.program {
-            Program::Ingest => vec![ports::local(self.ingest.admin)],
-            Program::Query => vec![ports::local(self.query.admin)],
-            Program::Node => vec![ports::local(self.ingest.admin)],
-        }
+    /// Its `/metrics`, `/livez` and `/readyz`. A node has one port for all, that of ingest.
+    pub fn admin_address(&self) -> SocketAddr {
+        let Ports { admin, .. } = if self.settings.program == Program::Query { self.query } else { self.ingest };
+        ports::local(admin)
     }
 
     /// Its folder: the configuration, and whatever it writes to relative paths.
@@ -244,6 +239,7 @@ fn configuration(settings: &Settings, ingest: Ports, query: Ports) -> String {
     let section = |name: &str, ports: Ports| {
         format!("[{name}]\nlisten = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n", ports.grpc, ports.admin)
     };
-    let services = section("ingest", ingest) + &section("query", query);
+    // Only what a test publishes is to be counted.
+    let services = section("ingest", ingest) + &section("query", query) + "[simulate]\nenabled = false\n";
     format!("[log]\nurl = {log:?}\n[store]\nurl = {store:?}\n{services}{further}")
 }

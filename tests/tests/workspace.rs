@@ -41,15 +41,20 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
         "loadline-domain" | "loadline-console" => allowed.extend(["loadline-proto"]),
         "loadline-proto" | "loadline-runtime" => {}
         "loadline-health" => allowed.extend(["loadline-proto", "loadline-runtime"]),
+        // The configuration file as a type: it names backends and limits, no service.
+        "loadline-settings" => {
+            allowed.extend(["loadline-domain", "loadline-runtime"]);
+            allowed.extend(PORTS);
+        }
         // Messages of proto to build what their contract suites commit.
         port if PORTS.contains(&port) => allowed.extend(["loadline-domain", "loadline-proto"]),
         service if SERVICES.contains(&service) => {
-            allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health"]);
+            allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
             allowed.extend(PORTS);
         }
         "loadline-node" => {
-            allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-console"]);
-            allowed.extend(PORTS.into_iter().chain(SERVICES));
+            allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
+            allowed.extend(PORTS.into_iter().chain(SERVICES).chain(["loadline-console"]));
         }
         "loadline-tests" => return None,
         other => panic!("{other} is not in the import table: decide what it may import, here and in services/README.md"),

@@ -72,7 +72,7 @@ impl Reader {
     }
 
     fn batch(&mut self, payloads: &[Bytes], sealed: bool) -> Batch {
-        let mut batch = Batch::new(StreamName::new(self.name).unwrap(), Incarnation::new("one"), self.applied);
+        let mut batch = Batch::new(StreamName::new(self.name).expect("a name"), Incarnation::new("one"), self.applied);
         for payload in payloads {
             self.applied += 1;
             batch.push(Record { sequence: self.applied, recorded_at: NOW, payload: payload.clone() }, NOW, &Rules::default());

@@ -68,10 +68,12 @@ where
     }
 }
 
-/// The origin of a key, or of the nearest table or list around it.
+/// The origin of a key; of the list element around it; or, for a table, of what is in it.
 fn origin_of(origins: &BTreeMap<String, Origin>, key: &str) -> Origin {
     let around = std::iter::successors(Some(key), |k| k.rsplit_once('.').map(|(outer, _)| outer));
-    around.filter_map(|k| origins.get(k)).next().cloned().unwrap_or(Origin::Default)
+    let inside = format!("{key}.");
+    let mut within = origins.range(inside.clone()..).take_while(|(k, _)| k.starts_with(&inside));
+    around.filter_map(|k| origins.get(k)).next().or_else(|| within.next().map(|(_, o)| o)).cloned().unwrap_or(Origin::Default)
 }
 
 struct Layers {
@@ -229,7 +231,8 @@ impl Layers {
 
     fn refuse_unknown(&mut self, key: &str, whole: &Value) {
         let path = tree::parts(key);
-        let shown = shown(tree::get(whole, &path));
+        // Text under a misspelled key may be a secret; nothing says that it is not.
+        let shown = shown(tree::get(whole, &path).filter(|value| !value.is_string()));
         let allowed = match nearest(&self.known, &path) {
             Some(near) => format!("unknown key; did you mean `{near}`?"),
             None => "unknown key".to_owned(),

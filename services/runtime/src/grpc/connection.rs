@@ -23,10 +23,9 @@ use crate::lifecycle::Shutdown;
 /// What an HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a browser or curl is told.
-const NOT_GRPC: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 94\r\n\r\n\
-This port speaks gRPC (HTTP/2): use a gRPC client such as grpcurl. Metrics are on the admin port\n";
+/// What a browser or curl is told. The end of the connection is the end of the text.
+const NOT_GRPC: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+This port speaks gRPC (HTTP/2): use a gRPC client such as grpcurl. Metrics are on the admin port.\n";
 
 /// Streams locally reset on an error before the connection is closed (RUSTSEC-2024-0003); tonic's server would switch this off.
 const MAX_LOCAL_RESETS: usize = 1_024;
@@ -75,6 +74,9 @@ async fn handshake(stream: &mut TcpStream) -> io::Result<()> {
         }
         if read[..filled] != PREFACE[..filled] {
             stream.write_all(NOT_GRPC).await?;
+            stream.shutdown().await?;
+            // Closing with bytes unread would reset the connection, and the answer with it.
+            tokio::io::copy(stream, &mut tokio::io::sink()).await?;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
         }
     }

@@ -18,7 +18,8 @@ pub struct Settings {
     pub handshake_timeout: HumanDuration,
     /// Requests at once on one connection.
     pub max_concurrent_streams: u32,
-    /// Largest request message. Two bytes on the wire can become a hundred in memory.
+    /// Largest request message. Two bytes on the wire can become a hundred in memory. Above 4 MiB a generated service needs its own
+    /// `max_decoding_message_size` raised too.
     pub max_message_bytes: ByteSize,
     /// Largest sum of a request's headers.
     pub max_header_bytes: ByteSize,

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use opentelemetry_sdk::trace::SdkTracer;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -21,18 +22,22 @@ pub enum Format {
     Json,
 }
 
+/// What libraries say about themselves, unless the setting says otherwise.
+const QUIET: &str = "opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
+
 /// The filter of a setting, or what is allowed.
 pub(super) fn filter(directives: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder()
-        .parse(directives)
+        .parse(format!("{QUIET},{directives}"))
         .map_err(|error| format!("expected a level or directives such as info or info,loadline_ingest=debug: {error}"))
 }
 
 /// Makes stderr and the tracer the process's subscriber, unless it has one already.
 pub(super) fn install(filter: EnvFilter, format: Format, tracer: SdkTracer) {
-    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+    // Spans do not depend on what is logged: a trace must not break off at a service that logs little.
+    let spans = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(LevelFilter::INFO);
     // The first subscriber of a process stays; several services in one process share it.
-    let _ = tracing_subscriber::registry().with(stderr(format)).with(spans).with(filter).try_init();
+    let _ = tracing_subscriber::registry().with(stderr(format).with_filter(filter)).with(spans).try_init();
 }
 
 fn stderr(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {

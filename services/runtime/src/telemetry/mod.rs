@@ -99,6 +99,16 @@ struct Inner {
     exporter: Mutex<Option<Exporter>>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The providers' own drop exports what is left, and blocks for it; dropped without a shutdown, they do so elsewhere.
+        let exporter = self.exporter.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(exporter) = exporter {
+            exporter.stop(self.tracers.clone(), self.meters.clone(), Duration::ZERO);
+        }
+    }
+}
+
 /// Starts telemetry for `service` at version `build` and makes it the process's global one.
 ///
 /// May be called more than once in a process: logs and spans stay with the first call, each call has its own instruments, and the

@@ -1,0 +1,150 @@
+//! Connections: made when needed, probed before use; and what belongs to the store as a whole.
+
+use super::{dedup::KnownPartitions, fault::Fault, transact::is_fit};
+use crate::{Options, Store, StoreError};
+use async_trait::async_trait;
+use loadline_domain::Timestamp;
+use sqlx::{
+    Connection as _, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::{
+    str::FromStr as _,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// To get a connection, a new one included.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+/// For a pooled connection to show that it is alive.
+pub(super) const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// For [`Store::probe`].
+const HEALTH_LIMIT: Duration = Duration::from_secs(1);
+/// For a migration, and for another process's.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
+
+/// A store in a PostgreSQL database, version 14 or later.
+pub struct PostgresStore {
+    pool: RwLock<PgPool>,
+    server: PgConnectOptions,
+    options: Options,
+    /// Dedup tables known to exist.
+    pub(super) partitions: Arc<KnownPartitions>,
+}
+
+impl PostgresStore {
+    /// Takes note of where the server is. Nothing is connected yet, so a server that is down does no harm here.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] when the URL does not parse.
+    pub fn connect(url: &str, options: Options) -> Result<Self, StoreError> {
+        let server = PgConnectOptions::from_str(url).map_err(|_| {
+            // The driver's own words may quote the URL, and with it the password.
+            StoreError::Misconfigured("the URL does not parse; write `postgres://user:password@host:5432/loadline`".to_owned())
+        })?;
+        let server = server.application_name("loadline").options([
+            // The server gives up when its client has, and sees within seconds that a client is gone.
+            ("statement_timeout", "5s"),
+            ("lock_timeout", "3s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("client_connection_check_interval", "1s"),
+            ("tcp_user_timeout", "10s"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "2"),
+            // Not left to the server's configuration: what was committed is on disk.
+            ("synchronous_commit", "on"),
+            // Statements take arrays and follow an index for each element: compiling them costs more than it saves.
+            ("jit", "off"),
+        ]);
+        Ok(Self { pool: RwLock::new(pool(&server, options)), server, options, partitions: Arc::default() })
+    }
+
+    pub(super) fn pool(&self) -> PgPool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(options.max_connections)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(is_fit(connection).await) }))
+        .connect_lazy_with(server.clone())
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        // On a connection of its own, away from the pool: it waits longer, for locks too, and its plans are soon out of date.
+        let patient = self.server.clone().options([("statement_timeout", "300s"), ("lock_timeout", "300s")]);
+        let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
+            let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
+            let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;
+            migrate(&mut connection).await
+        }));
+        let late = StoreError::Unavailable(format!("migration took longer than {} s", MIGRATION_LIMIT.as_secs()));
+        work.await.map_err(|failed| StoreError::Broken(format!("migration: {failed}")))?.unwrap_or(Err(late))
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        // Takes a transaction number, which only a server that writes can give.
+        let work = self.run(|connection| {
+            Box::pin(async { Ok(sqlx::query("SELECT pg_current_xact_id()").execute(connection).await.map(drop)?) })
+        });
+        let late = StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", HEALTH_LIMIT.as_secs()));
+        timeout(HEALTH_LIMIT, work).await.unwrap_or(Err(late))
+    }
+
+    async fn reconnect(&self) {
+        let fresh = pool(&self.server, self.options);
+        let old = std::mem::replace(&mut *self.pool.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        // Connections in use are closed as their work ends; nobody waits for that.
+        tokio::spawn(async move { timeout(ACQUIRE_LIMIT, old.close()).await });
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let micros =
+            self.run(move |connection| Box::pin(async move { Ok(sqlx::query_scalar(now).fetch_one(connection).await?) }));
+        Ok(Timestamp::from_micros(micros.await?))
+    }
+
+    fn caveats(&self) -> Vec<String> {
+        vec![
+            "PostgreSQL: what is committed is as durable as the server's fsync and its disks".to_owned(),
+            "PostgreSQL: account scope rests on the query layer alone; row-level security is not set up".to_owned(),
+        ]
+    }
+}
+
+async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let listed: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(told)?;
+    if listed {
+        let newest = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations");
+        let found: Option<i64> = newest.fetch_one(&mut *connection).await.map_err(told)?;
+        if let Some(found) = found.filter(|found| *found > known) {
+            return Err(StoreError::NewerSchema { found, known });
+        }
+    }
+    match MIGRATIONS.run_direct(None, connection, false).await {
+        Ok(()) => Ok(()),
+        // A newer build came between the look and the lock.
+        Err(MigrateError::VersionMissing(found)) if found > known => Err(StoreError::NewerSchema { found, known }),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(told(error)),
+        Err(error) => Err(StoreError::Broken(format!("migration: {error}"))),
+    }
+}
+
+fn told(error: sqlx::Error) -> StoreError {
+    Fault::Sql(error).told()
+}

@@ -1,0 +1,231 @@
+//! Keys of what was counted: one table a kind and day. Its rows are never updated, and go with their table.
+
+use super::{
+    connect::PostgresStore,
+    fault::Fault,
+    transact::{End, Reach},
+};
+use crate::{
+    DedupTable, StoreError,
+    rows::{dedup_table, loaded},
+};
+use async_trait::async_trait;
+use loadline_domain::{
+    fold::Candidate,
+    identity::{Fingerprint, Identity, Kind, Partition},
+};
+use sqlx::{AssertSqlSafe, PgConnection};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+use uuid::Uuid;
+
+/// Dedup tables known to exist.
+pub(super) type KnownPartitions = Mutex<HashSet<Partition>>;
+
+#[async_trait]
+impl DedupTable for PostgresStore {
+    async fn known(&self, identities: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, StoreError> {
+        let mut identities = identities.to_vec();
+        identities.sort_unstable();
+        identities.dedup();
+        self.read(Reach::Rows, |connection| Box::pin(look_up(connection, identities))).await
+    }
+
+    async fn partitions(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        // Counting a day's keys would read them all.
+        let estimates = sqlx::query_as(
+            "SELECT name, greatest(pg_stat_get_live_tuples(class.oid), class.reltuples::bigint, 0)
+             FROM dedup_partition JOIN pg_class AS class ON class.oid = to_regclass(name) ORDER BY name",
+        );
+        let rows: Vec<(String, i64)> =
+            self.run(|connection| Box::pin(async { Ok(estimates.fetch_all(connection).await?) })).await?;
+        rows.into_iter().map(|(name, keys)| Ok((name, loaded(keys)?))).collect()
+    }
+}
+
+impl PostgresStore {
+    /// Makes the tables that these candidates' keys go into, in a transaction of its own, and remembers them.
+    pub(super) async fn make_partitions(&self, candidates: &[Candidate]) -> Result<(), StoreError> {
+        let mut missing = partitions(candidates);
+        {
+            let made = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            missing.retain(|partition| !made.contains(partition));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let make = missing.clone();
+        let made = self.write(End::Commit, move |connection| {
+            let make = make.clone();
+            Box::pin(async move { make_tables(connection, &make).await })
+        });
+        made.await?;
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).extend(missing);
+        Ok(())
+    }
+}
+
+/// The partitions of these candidates.
+pub(super) fn partitions(candidates: &[Candidate]) -> BTreeSet<Partition> {
+    candidates.iter().map(|candidate| candidate.identity.partition).collect()
+}
+
+/// A table that was purged after it was seen is looked for again: forgets all, and says that another try can help.
+pub(super) fn or_purged(fault: Fault, partitions: &KnownPartitions) -> Fault {
+    if !fault.is_missing_table() {
+        return fault;
+    }
+    partitions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    StoreError::Unavailable("a dedup table was purged meanwhile; the next try makes it anew".to_owned()).into()
+}
+
+/// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
+fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
+}
+
+/// Makes tables that do not exist. Whoever lists a table first makes it; others wait for the row, not for the table.
+pub(super) async fn make_tables(connection: &mut PgConnection, partitions: &BTreeSet<Partition>) -> Result<(), Fault> {
+    for partition in partitions {
+        let listed = sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(partition.kind.as_str())
+            .bind(partition.day.index())
+            .bind(dedup_table(*partition))
+            .execute(&mut *connection)
+            .await?;
+        if listed.rows_affected() == 1 {
+            // Nothing here is ever updated and the table lives for days: sweeping it would only read it all.
+            let table = "CREATE TABLE IF NOT EXISTS {table} (key UUID PRIMARY KEY, fingerprint BIGINT NOT NULL)
+                         WITH (autovacuum_vacuum_insert_threshold = -1)";
+            sqlx::raw_sql(on(*partition, table)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the keys of candidates, sorted by partition and key, and returns those that were there before. A key that another
+/// transaction is writing is waited for.
+pub(super) async fn take(
+    connection: &mut PgConnection,
+    candidates: &[Candidate],
+) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let mut known = HashMap::new();
+    for run in candidates.chunk_by(|a, b| a.identity.partition == b.identity.partition) {
+        let late: Vec<_> = run.iter().filter(|candidate| candidate.late).collect();
+        known.extend(add_permanent(&mut *connection, &late).await?);
+        let unknown: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
+        let here = add(&mut *connection, &unknown).await?;
+        if !late.is_empty() {
+            correct_permanent(&mut *connection, &here).await?;
+        }
+        known.extend(here);
+    }
+    Ok(known)
+}
+
+/// Adds keys to their day's table; returns the known ones.
+async fn add(connection: &mut PgConnection, candidates: &[&Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let Some(first) = candidates.first() else { return Ok(HashMap::new()) };
+    let partition = first.identity.partition;
+    let (keys, fingerprints) = columns(candidates);
+    let statement = "WITH added AS (
+                         INSERT INTO {table} SELECT * FROM unnest($1::uuid[], $2::bigint[]) ON CONFLICT DO NOTHING RETURNING key
+                     ) SELECT unnest($1::uuid[]) EXCEPT SELECT key FROM added";
+    let known: Vec<Uuid> =
+        sqlx::query_scalar(on(partition, statement)).bind(keys).bind(fingerprints).fetch_all(&mut *connection).await?;
+    in_partition(connection, partition, known).await
+}
+
+/// Adds keys to those kept for ever; returns the known ones.
+async fn add_permanent(connection: &mut PgConnection, late: &[&Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let Some(first) = late.first() else { return Ok(HashMap::new()) };
+    let kind = first.identity.partition.kind;
+    let (keys, fingerprints) = columns(late);
+    let added: Vec<Uuid> = sqlx::query_scalar(
+        "INSERT INTO dedup_permanent SELECT $3, * FROM unnest($1::uuid[], $2::bigint[]) ON CONFLICT DO NOTHING RETURNING key",
+    )
+    .bind(keys)
+    .bind(fingerprints)
+    .bind(kind.as_str())
+    .fetch_all(&mut *connection)
+    .await?;
+    let added: HashSet<Uuid> = added.into_iter().collect();
+    let known = late.iter().map(|candidate| candidate.identity).filter(|identity| !added.contains(&uuid(identity)));
+    in_permanent(connection, kind, &known.collect::<Vec<_>>()).await
+}
+
+/// What its day's table knew is what was counted, whatever a later claimant says.
+async fn correct_permanent(connection: &mut PgConnection, known: &HashMap<Identity, Fingerprint>) -> Result<(), Fault> {
+    let Some(kind) = known.keys().next().map(|identity| identity.partition.kind) else { return Ok(()) };
+    sqlx::query(
+        "UPDATE dedup_permanent SET fingerprint = given.fingerprint
+         FROM unnest($1::uuid[], $2::bigint[]) AS given (key, fingerprint)
+         WHERE kind = $3 AND dedup_permanent.key = given.key",
+    )
+    .bind(known.keys().map(uuid).collect::<Vec<_>>())
+    .bind(known.values().copied().collect::<Vec<_>>())
+    .bind(kind.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn look_up(connection: &mut PgConnection, identities: Vec<Identity>) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let mut known = HashMap::new();
+    for run in identities.chunk_by(|a, b| a.partition.kind == b.partition.kind) {
+        known.extend(in_permanent(&mut *connection, run[0].partition.kind, run).await?);
+    }
+    for run in identities.chunk_by(|a, b| a.partition == b.partition) {
+        let partition = run[0].partition;
+        let listed = sqlx::query("SELECT FROM dedup_partition WHERE kind = $1 AND day = $2");
+        let listed = listed.bind(partition.kind.as_str()).bind(partition.day.index());
+        if listed.fetch_optional(&mut *connection).await?.is_some() {
+            known.extend(in_partition(&mut *connection, partition, run.iter().map(uuid).collect()).await?);
+        }
+    }
+    Ok(known)
+}
+
+/// Which of these keys a partition's table holds.
+async fn in_partition(
+    connection: &mut PgConnection,
+    partition: Partition,
+    keys: Vec<Uuid>,
+) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let statement = "SELECT key, fingerprint FROM unnest($1::uuid[]) AS asked (key) JOIN {table} USING (key)";
+    let found: Vec<(Uuid, Fingerprint)> = sqlx::query_as(on(partition, statement)).bind(keys).fetch_all(connection).await?;
+    Ok(found.into_iter().map(|(key, fingerprint)| (Identity { partition, key: key.into_bytes() }, fingerprint)).collect())
+}
+
+/// Which of one kind's identities are kept for ever.
+async fn in_permanent(
+    connection: &mut PgConnection,
+    kind: Kind,
+    identities: &[Identity],
+) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    if identities.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<(Uuid, Fingerprint)> = sqlx::query_as(
+        "SELECT key, fingerprint FROM unnest($1::uuid[]) AS asked (key) JOIN dedup_permanent USING (key) WHERE kind = $2",
+    )
+    .bind(identities.iter().map(uuid).collect::<Vec<_>>())
+    .bind(kind.as_str())
+    .fetch_all(connection)
+    .await?;
+    let found: HashMap<Uuid, Fingerprint> = found.into_iter().collect();
+    Ok(identities.iter().filter_map(|identity| Some((*identity, *found.get(&uuid(identity))?))).collect())
+}
+
+fn columns(candidates: &[&Candidate]) -> (Vec<Uuid>, Vec<Fingerprint>) {
+    candidates.iter().map(|candidate| (uuid(&candidate.identity), candidate.fingerprint)).unzip()
+}
+
+fn uuid(identity: &Identity) -> Uuid {
+    Uuid::from_bytes(identity.key)
+}

@@ -1,0 +1,119 @@
+//! What a statement's failure means: for the caller, for the connection, and for another try.
+
+use crate::StoreError;
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
+/// Why a piece of work failed, before it is told to the caller.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The driver or the server.
+    Sql(sqlx::Error),
+    /// The work itself.
+    Store(StoreError),
+    /// Nothing was heard in time, of what.
+    Silence(&'static str),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Fault {
+    /// Met another transaction; trying again can succeed: serialization failure, deadlock.
+    pub fn is_collision(&self) -> bool {
+        matches!(self.code(), Some("40001" | "40P01"))
+    }
+
+    /// A table that was there is gone: a dedup table was purged after it was seen.
+    pub fn is_missing_table(&self) -> bool {
+        self.code() == Some("42P01")
+    }
+
+    /// The connection is of no more use. A statement that failed on a living connection leaves it fit.
+    pub fn spoils_connection(&self) -> bool {
+        match self {
+            Self::Store(_) => false,
+            Self::Silence(_) => true,
+            Self::Sql(sqlx::Error::Database(error)) => {
+                // 25006: a standby, perhaps after a failover. 0A000: a plan cached before a migration.
+                is_fatal(error.as_ref()) || matches!(error.code().as_deref(), Some("25006" | "0A000"))
+            }
+            Self::Sql(error) => !matches!(
+                error,
+                sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)
+            ),
+        }
+    }
+
+    /// The server refused, so it did not happen; anything else leaves that open when a COMMIT was under way.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if !is_fatal(error.as_ref()))
+    }
+
+    /// For the caller, when nothing happened.
+    pub fn told(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Silence(what) => StoreError::Unavailable(format!("PostgreSQL did not answer in time: {what}")),
+            Self::Sql(sqlx::Error::Database(error)) => refused(error.as_ref()),
+            Self::Sql(sqlx::Error::Configuration(error)) => StoreError::Misconfigured(format!("PostgreSQL: {error}")),
+            Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Unavailable(
+                "no connection to PostgreSQL within 3 s; is it running, and reachable from here?".to_owned(),
+            ),
+            Self::Sql(
+                error @ (sqlx::Error::RowNotFound
+                | sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::ColumnNotFound(_)),
+            ) => StoreError::Broken(format!("PostgreSQL: {error}")),
+            Self::Sql(error) => StoreError::Unavailable(format!("PostgreSQL: {error}")),
+        }
+    }
+
+    /// For the caller, when a COMMIT was under way.
+    pub fn told_of_commit(self) -> StoreError {
+        match self.is_refusal() {
+            true => self.told(),
+            false => StoreError::Unknown(self.told().to_string()),
+        }
+    }
+
+    fn code(&self) -> Option<&str> {
+        match self {
+            Self::Sql(sqlx::Error::Database(error)) => Some(error.downcast_ref::<PgDatabaseError>().code()),
+            _ => None,
+        }
+    }
+}
+
+/// The server ends the session with such an error.
+fn is_fatal(error: &dyn DatabaseError) -> bool {
+    use sqlx::postgres::PgSeverity::{Fatal, Panic};
+    matches!(error.downcast_ref::<PgDatabaseError>().severity(), Fatal | Panic)
+}
+
+fn refused(error: &dyn DatabaseError) -> StoreError {
+    let code = error.code().unwrap_or_default();
+    // Without DETAIL: it quotes rows.
+    let said = format!("PostgreSQL says {code}: {}", error.message());
+    match &*code {
+        // Shutting down or starting, a standby, out of a resource, a time limit, a lock or a collision: may pass.
+        "57P01" | "57P02" | "57P03" | "57014" | "25006" | "25P03" | "55P03" | "40001" | "40P01" | "58030" | "0A000" => {
+            StoreError::Unavailable(said)
+        }
+        code if code.starts_with("08") || code.starts_with("53") => StoreError::Unavailable(said),
+        // Wrong password, no such database, no permission.
+        code if code.starts_with("28") || code == "3D000" || code == "42501" => StoreError::Misconfigured(said),
+        "42P01" => StoreError::Broken(format!("{said}; has the schema been migrated?")),
+        _ => StoreError::Broken(said),
+    }
+}

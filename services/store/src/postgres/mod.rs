@@ -1,0 +1,24 @@
+//! The store on PostgreSQL.
+//!
+//! ```text
+//! callers ──▶ a task of its own ──▶ pool: lazy, each connection probed before use ──▶ BEGIN … COMMIT, every wait bounded
+//! ```
+//!
+//! Any number of processes write at once. They lock in one order, and each table's rows in the order of its key: progress,
+//! dedup by partition and key, usage, latency, dirty days, dead letters, losses. What still collides is tried again.
+//!
+//! The nasty invariant: **no caller is ever told that nothing happened while a COMMIT may have**. Only what fails before the
+//! COMMIT is sent, or what the server itself refuses, is a plain failure.
+
+mod commit;
+mod connect;
+mod dead_letters;
+mod dedup;
+mod fault;
+mod leases;
+mod losses;
+mod progress;
+mod transact;
+mod usage;
+
+pub use connect::PostgresStore;

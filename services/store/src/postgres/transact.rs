@@ -1,0 +1,190 @@
+//! Work on a connection: bounded in time, and run to its end.
+//!
+//! A dropped future could leave a pooled connection inside a transaction, so every piece of work runs in a task of its own:
+//! a cancelled caller only stops listening. A connection that missed a limit is closed, never given back.
+
+use super::{
+    connect::{PROBE_LIMIT, PostgresStore},
+    fault::Fault,
+};
+use crate::StoreError;
+use futures::future::BoxFuture;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection, raw_sql};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// For all of a piece of work but its COMMIT, and then for its COMMIT. The server's own statement timeout is the same.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// For what reads a whole table.
+const SCAN_LIMIT: Duration = Duration::from_secs(60);
+/// Tries of a transaction that collides with others.
+const ATTEMPTS: u32 = 5;
+
+/// A piece of work on a connection.
+pub(super) type Work<'c, T> = BoxFuture<'c, Result<T, Fault>>;
+
+/// How a write ends.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Commit,
+    /// A rehearsal.
+    RollBack,
+}
+
+/// How much a question reads.
+#[derive(Clone, Copy)]
+pub(super) enum Reach {
+    /// Rows found by index.
+    Rows,
+    /// A whole table.
+    Table,
+}
+
+impl PostgresStore {
+    /// Runs single statements, each a transaction of its own.
+    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        let pool = self.pool();
+        in_own_task(async move {
+            let mut connection = pool.acquire().await?;
+            let done = within(ANSWER_LIMIT, "a statement", work(&mut connection)).await;
+            give_back(connection, done.as_ref().err());
+            done
+        })
+        .await?
+        .map_err(Fault::told)
+    }
+
+    /// Reads from one snapshot.
+    pub(super) async fn read<T, W>(&self, reach: Reach, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        let pool = self.pool();
+        in_own_task(async move {
+            let mut connection = pool.acquire().await?;
+            let (limit, begin) = match reach {
+                Reach::Rows => (ANSWER_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                Reach::Table => {
+                    (SCAN_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'")
+                }
+            };
+            let reading = async {
+                let mut transaction = connection.begin_with(begin).await?;
+                let read = work(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(read)
+            };
+            let done = within(limit, "a question", reading).await;
+            give_back(connection, done.as_ref().err());
+            done
+        })
+        .await?
+        .map_err(Fault::told)
+    }
+
+    /// Runs a write transaction to its end, again when it collided with another one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] when the connection is lost, or silent, while the COMMIT is under way.
+    pub(super) async fn write<T, W>(&self, end: End, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        let pool = self.pool();
+        in_own_task(async move {
+            let mut attempt = 1;
+            loop {
+                match transact(&pool, end, &work).await {
+                    Err(Failure::Before(fault)) if fault.is_collision() && attempt < ATTEMPTS => {
+                        tracing::debug!(attempt, "a transaction collided with another one; trying again");
+                        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+                        attempt += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+        .await?
+        .map_err(Failure::told)
+    }
+}
+
+/// Where a write failed.
+enum Failure {
+    Before(Fault),
+    AtCommit(Fault),
+}
+
+impl Failure {
+    fn fault(&self) -> &Fault {
+        let (Self::Before(fault) | Self::AtCommit(fault)) = self;
+        fault
+    }
+
+    fn told(self) -> StoreError {
+        match self {
+            Self::Before(fault) => fault.told(),
+            Self::AtCommit(fault) => fault.told_of_commit(),
+        }
+    }
+}
+
+async fn transact<T, W>(pool: &PgPool, end: End, work: &W) -> Result<T, Failure>
+where
+    W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
+{
+    let mut connection = pool.acquire().await.map_err(|error| Failure::Before(error.into()))?;
+    let writing = async {
+        let mut transaction = connection.begin().await?;
+        let written = work(&mut transaction).await?;
+        Ok((transaction, written))
+    };
+    let done = match (within(ANSWER_LIMIT, "a transaction", writing).await, end) {
+        (Ok((transaction, written)), End::Commit) => {
+            let commit = async { Ok(transaction.commit().await?) };
+            within(ANSWER_LIMIT, "a COMMIT", commit).await.map(|()| written).map_err(Failure::AtCommit)
+        }
+        (Ok((transaction, written)), End::RollBack) => {
+            let rollback = async { Ok(transaction.rollback().await?) };
+            within(ANSWER_LIMIT, "a ROLLBACK", rollback).await.map(|()| written).map_err(Failure::Before)
+        }
+        (Err(fault), _) => Err(Failure::Before(fault)),
+    };
+    give_back(connection, done.as_ref().err().map(Failure::fault));
+    done
+}
+
+async fn within<T>(limit: Duration, what: &'static str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(limit, work).await.unwrap_or(Err(Fault::Silence(what)))
+}
+
+/// Back to the pool after its last ping, which the driver leaves unbounded; or away.
+fn give_back(mut connection: PoolConnection<Postgres>, fault: Option<&Fault>) {
+    if fault.is_some_and(Fault::spoils_connection) {
+        drop(connection.detach());
+    } else {
+        tokio::spawn(async move { timeout(PROBE_LIMIT, connection.return_to_pool()).await });
+    }
+}
+
+/// Whether a pooled connection answers at once and is outside of any transaction. The simple protocol takes both times from
+/// one message, so they differ only when the transaction began with an earlier one.
+pub(super) async fn is_fit(connection: &mut PgConnection) -> bool {
+    let probe = raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection);
+    let answer = timeout(PROBE_LIMIT, probe).await;
+    answer.is_ok_and(|row| row.is_ok_and(|row| sqlx::Row::try_get(&row, 0).unwrap_or(false)))
+}
+
+/// Runs to its end even when the caller goes away.
+async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, StoreError> {
+    tokio::spawn(work).await.map_err(|failed| match failed.is_panic() {
+        true => StoreError::Broken(format!("a piece of work panicked: {failed}")),
+        false => StoreError::Unknown("the process is shutting down".to_owned()),
+    })
+}

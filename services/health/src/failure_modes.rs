@@ -99,14 +99,17 @@ mod tests {
         }
     }
 
-    /// When a frame first says that AN-08 is in this state.
+    /// When a frame first says that AN-08 is in this state, within a minute.
     async fn until(frames: &mut BoxStream<'static, Result<Frame, Status>>, state: State) -> Instant {
-        loop {
-            let frame = frames.next().await.unwrap().unwrap();
-            if modes(&frame).iter().any(|mode| mode.id == "AN-08" && mode.state() == state) {
-                return Instant::now();
+        let found = async {
+            loop {
+                let frame = frames.next().await.unwrap().unwrap();
+                if modes(&frame).iter().any(|mode| mode.id == "AN-08" && mode.state() == state) {
+                    break Instant::now();
+                }
             }
-        }
+        };
+        time::timeout(Duration::from_secs(60), found).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -81,8 +81,9 @@ pub enum MonitorError {
 impl Monitor {
     /// A monitor of `service` (as in the catalogue's owners) in this `build`, with detectors for the modes `detects`.
     ///
-    /// Each is UNKNOWN until its first reading. Made after telemetry is set up, it also reports through the metrics. Snapshots also hold every planned mode, as PLANNED, and the modes that the
-    /// service owns but does not detect, as UNKNOWN.
+    /// Each is UNKNOWN until its first reading. Snapshots also hold every planned mode, as PLANNED, and the modes that the
+    /// service owns but does not detect, as UNKNOWN. The states are reported through the global metrics too, when telemetry
+    /// was set up before.
     pub fn new(service: &str, build: &str, detects: &[&str]) -> Result<Self, MonitorError> {
         let now = Moment::now();
         let mut watched: Vec<Watched> = Vec::new();

@@ -46,13 +46,19 @@ impl Port {
     ///
     /// # Errors
     /// When the contracts cannot be reflected: a fault of the build.
-    pub async fn serve(self, listener: TcpListener, mut routes: RoutesBuilder, shutdown: Shutdown) -> Result<(), ReflectionError> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        mut routes: RoutesBuilder,
+        shutdown: Shutdown,
+    ) -> Result<(), ReflectionError> {
         let (reporter, server) = health(self.services);
         let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
         routes.add_service(server).add_service(failure_modes::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
         let following = follow(reporter, self.services, self.readiness, self.monitor, shutdown.clone());
         let long_lived = [self.long_lived, &[LONG_LIVED]].concat();
-        let server = Server::new(self.settings, &[self.access, ACCESS], Arc::new(LocalProvider), &self.telemetry).long_lived(&long_lived);
+        let server =
+            Server::new(self.settings, &[self.access, ACCESS], Arc::new(LocalProvider), &self.telemetry).long_lived(&long_lived);
         tokio::join!(server.serve(listener, routes.routes(), shutdown), following);
         Ok(())
     }

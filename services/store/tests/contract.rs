@@ -1,0 +1,183 @@
+//! Every behaviour of the contract on every backend. A backend that cannot be started fails; it is never skipped.
+
+mod postgres_server;
+
+use loadline_store::contract::{Subject, schema};
+use postgres_server::PostgresServer;
+use tempfile::TempDir;
+
+fn sqlite_url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("made/on/the/way/store.db").display())
+}
+
+macro_rules! behaviours {
+    ($($module:ident { $($name:ident)* })*) => {
+        const LISTED: &[&str] = &[$($(concat!(stringify!($module), "::", stringify!($name))),*),*];
+
+        mod sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let folder = tempfile::tempdir().unwrap();
+                    let subject = crate::Subject::new(crate::sqlite_url(&folder)).await;
+                    loadline_store::contract::$module::$name(&subject).await;
+                })*
+            })*
+        }
+
+        mod postgres {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let server = crate::PostgresServer::start().await;
+                    let subject = crate::Subject::new(server.url()).await;
+                    loadline_store::contract::$module::$name(&subject).await;
+                })*
+            })*
+        }
+    };
+}
+
+behaviours! {
+    leases {
+        a_free_lease_is_taken_and_others_wait
+        every_taking_raises_the_epoch_also_by_the_same_holder
+        a_renewed_lease_keeps_its_epoch_and_lasts_longer
+        an_expired_lease_is_taken_over_for_good
+        an_expired_lease_that_nobody_took_can_be_renewed
+        a_released_lease_is_free_at_once_and_its_epoch_still_rises
+        leases_of_streams_are_apart
+        of_many_who_ask_at_once_one_gets_the_lease
+    }
+    progress {
+        an_unknown_stream_has_no_progress
+        a_new_stream_starts_at_zero
+        opening_again_goes_on_where_it_was
+        opening_with_a_lease_that_was_taken_over_is_stale
+        opening_with_a_released_lease_is_stale
+        a_stream_made_again_loses_what_was_unapplied
+        a_stream_made_again_with_nothing_unapplied_loses_nothing
+        an_incarnation_that_comes_back_is_not_counted_twice
+        the_head_never_goes_back
+        the_head_is_noted_by_the_owner_alone
+        a_stop_lasts_until_it_is_resumed
+        a_stream_is_stopped_by_its_owner_alone
+        all_progress_is_by_name
+        commit_times_are_the_stores
+    }
+    commit {
+        a_batch_counts_once_and_again_is_stale
+        a_stale_batch_changes_nothing
+        an_old_owner_is_fenced_off
+        an_owner_of_a_stream_made_again_is_fenced_off
+        an_empty_batch_is_refused
+        hours_and_days_break_at_their_boundaries
+        losses_of_a_batch_go_to_the_ledger
+        a_batch_of_losses_alone_moves_on
+        a_large_batch_counts_whole
+        streams_that_share_accounts_commit_side_by_side
+        of_one_batch_committed_twice_at_once_one_counts
+        a_cancelled_commit_is_whole_or_absent
+        an_aborted_caller_leaves_the_store_usable
+    }
+    identity {
+        the_same_id_twice_in_a_batch_counts_once
+        the_same_id_in_two_batches_counts_once
+        a_batch_of_nothing_but_duplicates_adds_nothing
+        the_same_ids_in_concurrent_batches_of_two_streams_count_once
+        the_same_id_with_other_content_is_a_conflict
+        a_conflict_within_a_batch_is_seen_too
+        the_same_uuid_under_two_accounts_is_a_conflict
+        the_same_text_under_two_accounts_counts_for_both
+        an_event_and_a_receipt_may_share_an_id
+        a_final_receipt_reported_twice_is_a_duplicate
+        two_final_statuses_of_a_message_are_a_conflict
+        receipts_on_the_way_count_apart_once_a_status
+        known_tells_which_identities_were_counted
+        many_identities_are_looked_up_at_once
+    }
+    dead_letters {
+        age_decides_who_is_late_and_who_is_ahead
+        undecodable_records_are_kept_to_the_byte
+        a_letter_reads_back_as_it_was_judged
+        letters_are_found_by_what_is_asked
+        letters_are_listed_by_pages
+        discarded_letters_stay_listed_and_counted
+    }
+    redrive {
+        nothing_dead_means_nothing_done
+        a_future_event_counts_when_its_time_has_come
+        a_redriven_letter_says_what_became_of_it
+        a_late_event_counts_only_when_accepted_and_only_once
+        an_accepted_late_event_is_known_when_its_partition_is_gone
+        an_accepted_late_event_with_other_content_is_a_conflict
+        a_conflict_stays_dead
+        a_letter_that_stays_dead_keeps_its_place_and_gets_its_new_reason
+        a_dry_run_tells_the_same_and_changes_nothing
+        many_letters_are_redriven_whatever_the_chunks
+        letters_of_several_streams_are_redriven_together
+        only_what_the_filter_matches_is_redriven
+        redriven_by_two_at_once_letters_count_once
+        a_stream_goes_on_while_its_letters_are_redriven
+    }
+    usage {
+        rows_are_by_hour_then_by_what_is_grouped
+        filters_restrict_rows
+        a_range_has_its_first_hour_and_not_its_last
+        another_accounts_usage_is_out_of_scope
+        money_adds_up_to_the_micro
+        a_sum_past_64_bits_is_refused_and_never_rounded
+        delivery_sums_the_range_with_its_latency
+        delivery_is_kept_apart_by_channel_and_country
+        top_accounts_are_ranked_and_ties_are_by_name
+        more_final_receipts_than_messages_are_noticed
+    }
+    completeness {
+        an_answer_carries_every_streams_progress
+        open_letters_that_could_change_an_answer_are_counted
+        losses_that_may_have_held_events_of_the_range_are_counted
+    }
+    conservation {
+        everything_is_accounted_for_after_any_story
+        a_tampered_usage_row_is_noticed
+        a_tampered_counter_is_noticed
+    }
+    schema {
+        migrating_again_keeps_everything
+        a_newer_schema_is_refused_with_both_versions
+        a_working_store_answers_the_probe
+        a_reconnected_store_goes_on
+        what_was_committed_is_there_when_opened_again
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_migrate_sqlite_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    schema::many_may_migrate_at_once(&sqlite_url(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_may_migrate_postgres_at_once() {
+    let server = PostgresServer::start().await;
+    schema::many_may_migrate_at_once(&server.url()).await;
+}
+
+#[test]
+fn every_behaviour_of_the_contract_is_listed_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/contract");
+    let mut written = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let name = line.strip_prefix("pub async fn ").and_then(|rest| rest.strip_suffix("(subject: &Subject) {"));
+            written.extend(name.map(|name| format!("{module}::{name}")));
+        }
+    }
+    let mut listed: Vec<_> = LISTED.iter().map(ToString::to_string).collect();
+    written.sort();
+    listed.sort();
+    assert!(!written.is_empty());
+    assert_eq!(written, listed);
+}

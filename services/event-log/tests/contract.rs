@@ -1,4 +1,5 @@
 //! Every behaviour of the contract, on every backend.
+#![allow(clippy::unwrap_used)]
 
 mod nats;
 

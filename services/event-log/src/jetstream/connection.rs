@@ -2,6 +2,7 @@
 
 use crate::LogError;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
 use std::time::Duration;
 
 /// A half-open connection is noticed after three of these.
@@ -29,7 +30,7 @@ pub(super) async fn connect(url: &str) -> Result<Client, LogError> {
         .max_reconnects(None)
         .reconnect_delay_callback(|attempt| RECONNECT.min(Duration::from_millis(1 << attempt.min(10))))
         .subscription_capacity(INBOX_MESSAGES);
-    options.connect(servers).await.map_err(|error| {
+    authenticated(options, &servers)?.connect(servers).await.map_err(|error| {
         let text = format!("{}: {error}", names.join(", "));
         match error.kind() {
             ConnectErrorKind::ServerParse
@@ -38,6 +39,19 @@ pub(super) async fn connect(url: &str) -> Result<Client, LogError> {
             | ConnectErrorKind::Tls => LogError::Misconfigured(text),
             _ => LogError::Unavailable(text),
         }
+    })
+}
+
+/// With the first credentials among the servers' URLs, which the client itself does not look at.
+fn authenticated(options: ConnectOptions, servers: &[ServerAddr]) -> Result<ConnectOptions, LogError> {
+    let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(LogError::Misconfigured("the credentials in the URL are not percent-encoded UTF-8".into())),
+    };
+    let Some((server, user)) = servers.iter().find_map(|server| Some((server, server.username()?))) else { return Ok(options) };
+    Ok(match server.password() {
+        Some(password) => options.user_and_password(decoded(user)?, decoded(password)?),
+        None => options.token(decoded(user)?),
     })
 }
 

@@ -11,15 +11,18 @@ use async_nats::{
 };
 use futures::StreamExt;
 use loadline_domain::{Sequence, StreamName};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{
+    borrow::Cow,
     collections::HashMap,
-    fmt::Write,
     sync::{Mutex, PoisonError},
 };
 use tokio::time::timeout;
 
 /// Acks awaited at once by one append; fewer than an inbox holds.
 const IN_FLIGHT: usize = 8_192;
+/// What does not stand for itself in a subject's token.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 /// Bytes of a header block with one `traceparent`, beside its value.
 const HEADER_BYTES: usize = "NATS/1.0\r\ntraceparent: \r\n\r\n".len();
 
@@ -128,21 +131,9 @@ impl Target {
         if !self.has_wildcard {
             return self.subject.clone();
         }
-        let mut subject = String::with_capacity(self.subject.len() + 1 + key.len());
-        subject.push_str(&self.subject);
-        subject.push('.');
-        for byte in key.bytes() {
-            if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
-                subject.push(char::from(byte));
-            } else {
-                let _ = write!(subject, "%{byte:02X}");
-            }
-        }
-        if key.is_empty() {
-            // A token must not be empty, and `%` alone stands for nothing else.
-            subject.push('%');
-        }
-        subject
+        // A token must not be empty, and `%` alone stands for nothing else.
+        let token = if key.is_empty() { Cow::Borrowed("%") } else { utf8_percent_encode(key, ENCODED).into() };
+        format!("{}.{token}", self.subject)
     }
 }
 

@@ -1,4 +1,5 @@
 //! A nats-server of one test's own.
+#![allow(clippy::unwrap_used, dead_code)] // a module of several test programs, each of which uses its part
 
 use std::{
     io::Read,
@@ -16,6 +17,7 @@ pub const V2_15: &str = "LOADLINE_NATS_215";
 pub struct Server {
     binary: PathBuf,
     folder: TempDir,
+    options: Vec<String>,
     port: u16,
     child: Child,
 }
@@ -23,10 +25,16 @@ pub struct Server {
 impl Server {
     /// Starts the release on a free port of this machine, with its data in a folder of its own.
     pub fn start(release: &str) -> Self {
+        Self::start_with(release, &[])
+    }
+
+    /// Starts it with more options.
+    pub fn start_with(release: &str, options: &[&str]) -> Self {
         let (binary, folder) = (binary(release), tempfile::tempdir().unwrap());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = spawn(&binary, folder.path(), port);
-        Self { binary, folder, port, child }
+        let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
+        let child = spawn(&binary, folder.path(), port, &options);
+        Self { binary, folder, options, port, child }
     }
 
     pub fn url(&self) -> String {
@@ -36,7 +44,7 @@ impl Server {
     /// SIGKILL, then the same server on the same data.
     pub fn kill_and_restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.binary, self.folder.path(), self.port);
+        self.child = spawn(&self.binary, self.folder.path(), self.port, &self.options);
     }
 
     /// Holds the process still, or lets it go on.
@@ -56,9 +64,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(binary: &Path, data: &Path, port: u16) -> Child {
+fn spawn(binary: &Path, data: &Path, port: u16, options: &[String]) -> Child {
     let mut command = Command::new(binary);
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data);
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(data).args(options);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let began = Instant::now();
     while !greets(port) {
@@ -85,8 +93,9 @@ fn binary(release: &str) -> PathBuf {
     let candidates = match std::env::var_os(release) {
         Some(path) => vec![PathBuf::from(path)],
         None if release == V2_9 => vec![PathBuf::from("/usr/sbin/nats-server")],
-        None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .chain(scripts_of_python())
+        None => scripts_of_python()
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()))
             .map(|folder| folder.join("nats-server"))
             .collect(),
     };

@@ -68,7 +68,7 @@ pub struct UsageArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000), conflicts_with = "explain")]
     pub top: Option<u32>,
     /// What --top ranks by; amount needs one --currency
-    #[arg(long, value_enum, default_value_t = Rank::Messages, requires = "top")]
+    #[arg(long, value_enum, default_value_t = Rank::Messages, requires = "top", conflicts_with = "account")]
     pub order_by: Rank,
     /// Count this hour again from the log and compare
     #[arg(long, value_name = "HOUR")]

@@ -1,6 +1,7 @@
 //! What carriers report of a message, and when.
 
 use super::accounts::{Account, Route};
+use crate::when::to_proto;
 use loadline_domain::Timestamp;
 use loadline_proto::event::{DeliveryReceipt, DeliveryStatus, Event, event::Body};
 use rand::{RngExt as _, rngs::StdRng};
@@ -68,19 +69,13 @@ pub fn receipt(
         body: Some(Body::Receipt(DeliveryReceipt {
             message_id: message_id.to_owned(),
             account: account.name.clone(),
-            submitted_at: Some(proto_time(submitted_at)),
-            reported_at: Some(proto_time(reported_at)),
+            submitted_at: Some(to_proto(submitted_at)),
+            reported_at: Some(to_proto(reported_at)),
             channel: route.channel.into(),
             country: route.country.to_owned(),
             status: status.into(),
         })),
     }
-}
-
-/// As the contract has it.
-pub fn proto_time(time: Timestamp) -> prost_types::Timestamp {
-    let (seconds, nanos) = time.parts();
-    prost_types::Timestamp { seconds, nanos }
 }
 
 /// From submission to the final status.

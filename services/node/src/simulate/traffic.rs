@@ -3,8 +3,9 @@
 use super::{
     Settings,
     accounts::{Account, Route, account},
-    receipts::{proto_time, receipt, reports},
+    receipts::{receipt, reports},
 };
+use crate::when::to_proto;
 use loadline_domain::Timestamp;
 use loadline_proto::event::{BillingEvent, DeliveryStatus, Event, event::Body};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -158,7 +159,7 @@ impl Traffic {
         BillingEvent {
             event_id: self.id("inv", account, now),
             account: account.name.clone(),
-            occurred_at: Some(proto_time(occurred_at)),
+            occurred_at: Some(to_proto(occurred_at)),
             channel: route.channel.into(),
             country: route.country.to_owned(),
             currency: if amount_micros == 0 { String::new() } else { account.currency.to_owned() },

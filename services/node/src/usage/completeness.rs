@@ -27,7 +27,8 @@ pub fn text(periods: &[Period], completeness: Option<&Completeness>, account: &s
     }
     text.push_str(&dead_letters(completeness.dead_letters, account, output));
     if completeness.lost > 0 {
-        let lost = format!("{} may have belonged here, and will not come back: loadline streams losses", records(completeness.lost));
+        let lost =
+            format!("{} may have belonged here, and will not come back: loadline streams losses", records(completeness.lost));
         let _ = writeln!(text, "{}  {lost}", output.paint(Tone::Bad, &format!("{:<12}", "lost")));
     }
     text

@@ -35,12 +35,25 @@ pub async fn run(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Cli
 
 /// The whole answer.
 pub fn text(answer: &GetDeliveryResponse, by: &[By], output: &Output) -> String {
-    let mut columns: Vec<Column> = by.iter().map(|by| Column::Left(if *by == By::Channel { "CHANNEL" } else { "COUNTRY" })).collect();
+    let mut columns: Vec<Column> =
+        by.iter().map(|by| Column::Left(if *by == By::Channel { "CHANNEL" } else { "COUNTRY" })).collect();
     if by.is_empty() {
         columns.push(Column::Left(""));
     }
-    let numbers =
-        ["MESSAGES", "DELIVERED", "UNDELIVERED", "EXPIRED", "REJECTED", "FAILED", "ON THE WAY", "RATE", "HEARD OF", "P50", "P90", "P99"];
+    let numbers = [
+        "MESSAGES",
+        "DELIVERED",
+        "UNDELIVERED",
+        "EXPIRED",
+        "REJECTED",
+        "FAILED",
+        "ON THE WAY",
+        "RATE",
+        "HEARD OF",
+        "P50",
+        "P90",
+        "P99",
+    ];
     columns.extend(numbers.map(Column::Right));
     let mut rows: Vec<Vec<String>> = Vec::new();
     if !by.is_empty() {
@@ -61,8 +74,15 @@ fn dimension(row: &DeliveryRow, by: By) -> String {
 
 fn cells(row: &DeliveryRow) -> Vec<String> {
     let receipts = row.receipts.unwrap_or_default();
-    let counts =
-        [row.messages, receipts.delivered, receipts.undelivered, receipts.expired, receipts.rejected, receipts.failed, receipts.not_final];
+    let counts = [
+        row.messages,
+        receipts.delivered,
+        receipts.undelivered,
+        receipts.expired,
+        receipts.rejected,
+        receipts.failed,
+        receipts.not_final,
+    ];
     let latency = row.latency.unwrap_or_default();
     let quantiles = [latency.p50, latency.p90, latency.p99].map(|quantile| quantile.as_ref().map_or_else(dash, length));
     counts.into_iter().map(count).chain([ratio(row.delivery_rate), ratio(row.maturity)]).chain(quantiles).collect()

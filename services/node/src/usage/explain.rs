@@ -46,7 +46,8 @@ pub fn text(answer: &ExplainUsageResponse, output: &Output) -> String {
         text.push_str(&differences(&answer.differences, output));
     }
     for range in &answer.scanned {
-        let _ = writeln!(text, "read  {} {} to {}", clean(&range.stream), count(range.first_sequence), count(range.last_sequence));
+        let _ =
+            writeln!(text, "read  {} {} to {}", clean(&range.stream), count(range.first_sequence), count(range.last_sequence));
     }
     let met = [plural(answer.duplicates, "duplicate", "duplicates"), plural(answer.dead_letters, "dead letter", "dead letters")];
     let _ = writeln!(text, "met   {} of this hour", met.join(" and "));
@@ -75,7 +76,8 @@ fn differences(differences: &[UsageDifference], output: &Output) -> String {
     columns.extend(["EVENTS", "MESSAGES", "SEGMENTS", "AMOUNT (MICROS)", "RECEIPTS"].map(Column::Right));
     let cells = differences.iter().map(|difference| {
         let numbers =
-            [difference.events, difference.messages, difference.segments, difference.amount_micros, difference.receipts].map(signed);
+            [difference.events, difference.messages, difference.segments, difference.amount_micros, difference.receipts]
+                .map(signed);
         names(difference.row.as_ref().unwrap_or(&UsageRow::default())).into_iter().chain(numbers).collect()
     });
     format!("counted again less stored:\n{}\n", output.table(&columns, cells))

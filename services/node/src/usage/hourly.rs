@@ -42,7 +42,8 @@ fn table(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String
     if !args.total {
         columns.push(Column::Left("STATE"));
     }
-    let mut rows: Vec<Vec<String>> = grouped(&answer.rows, args).into_iter().map(|(key, sums)| cells(key, &sums, &answer.periods)).collect();
+    let mut rows: Vec<Vec<String>> =
+        grouped(&answer.rows, args).into_iter().map(|(key, sums)| cells(key, &sums, &answer.periods)).collect();
     if !args.total || !args.by.is_empty() {
         let blank = usize::from(!args.total) + args.by.len() - 1;
         let mut total = vec!["total".to_owned()];
@@ -81,7 +82,8 @@ fn cells((hour, dimensions): Key, sums: &Sums, periods: &[Period]) -> Vec<String
 
 fn state_at(seconds: i64, periods: &[Period]) -> &'static str {
     let inside = |period: &&Period| {
-        period.from.as_ref().is_some_and(|from| from.seconds <= seconds) && period.to.as_ref().is_some_and(|to| seconds < to.seconds)
+        period.from.as_ref().is_some_and(|from| from.seconds <= seconds)
+            && period.to.as_ref().is_some_and(|to| seconds < to.seconds)
     };
     periods.iter().find(inside).map_or("", |period| completeness::state(period.state()).0)
 }

@@ -6,8 +6,8 @@ use clap::Parser;
 use loadline_proto::{
     common::{StreamProgress, StreamRange},
     query::{
-        AccountUsage, Completeness, DeliveryRow, ExplainUsageResponse, GetDeliveryResponse, GetUsageResponse, ListTopAccountsResponse,
-        Period, ReceiptCounts, StreamAsOf, UsageDifference, UsageRow, UsageTotals, period::State,
+        AccountUsage, Completeness, DeliveryRow, ExplainUsageResponse, GetDeliveryResponse, GetUsageResponse,
+        ListTopAccountsResponse, Period, ReceiptCounts, StreamAsOf, UsageDifference, UsageRow, UsageTotals, period::State,
     },
 };
 use prost_types::{Duration, Timestamp};
@@ -30,7 +30,14 @@ fn at(hours: i64) -> Option<Timestamp> {
 
 fn row(hours: i64, channel: i32, currency: &str, messages: u64, amount_micros: i64, delivered: u64) -> UsageRow {
     let receipts = Some(ReceiptCounts { delivered, failed: delivered / 10, ..ReceiptCounts::default() });
-    let usage = UsageTotals { currency: currency.to_owned(), events: messages, messages, segments: messages * 2, amount_micros, receipts };
+    let usage = UsageTotals {
+        currency: currency.to_owned(),
+        events: messages,
+        messages,
+        segments: messages * 2,
+        amount_micros,
+        receipts,
+    };
     UsageRow { hour: at(hours), channel, country: String::new(), currency: currency.to_owned(), usage: Some(usage) }
 }
 
@@ -39,14 +46,20 @@ fn period(from: i64, to: i64, state: State) -> Period {
 }
 
 fn rests_on() -> Completeness {
-    let progress = StreamProgress { stream: "BILLING".to_owned(), applied: 1_234, applied_at: at(2), ..StreamProgress::default() };
+    let progress =
+        StreamProgress { stream: "BILLING".to_owned(), applied: 1_234, applied_at: at(2), ..StreamProgress::default() };
     let behind = StreamAsOf { progress: Some(progress), lag: Some(Duration { seconds: 4, nanos: 0 }) };
     let unknown = StreamProgress { stream: "DLR\u{1b}[2J".to_owned(), ..StreamProgress::default() };
     Completeness { streams: vec![behind, StreamAsOf { progress: Some(unknown), lag: None }], ..Completeness::default() }
 }
 
 fn answer() -> GetUsageResponse {
-    let rows = vec![row(0, 1, "EUR", 1_000, 7_500_000, 0), row(0, 1, "USD", 10, 500_000, 0), row(0, 1, "", 0, 0, 950), row(1, 4, "EUR", 5, 1, 0)];
+    let rows = vec![
+        row(0, 1, "EUR", 1_000, 7_500_000, 0),
+        row(0, 1, "USD", 10, 500_000, 0),
+        row(0, 1, "", 0, 0, 950),
+        row(1, 4, "EUR", 5, 1, 0),
+    ];
     let totals = ["EUR", "USD", ""].map(|currency| {
         let of: Vec<_> = rows.iter().filter(|row| row.currency == currency).filter_map(|row| row.usage.clone()).collect();
         let sums = super::sums::Sums::of(&of);
@@ -85,7 +98,10 @@ fn groups_are_kept_apart_and_totals_leave_the_hours_out() {
 fn not_counted_yet_is_not_zero() {
     let mut answer = answer();
     answer.rows.clear();
-    assert!(hourly::text(&answer, &args("acme"), &PLAIN).contains("no usage in the hours that are counted; the others are not counted yet"));
+    assert!(
+        hourly::text(&answer, &args("acme"), &PLAIN)
+            .contains("no usage in the hours that are counted; the others are not counted yet")
+    );
     answer.periods = vec![period(0, 3, State::Pending)];
     let text = hourly::text(&answer, &args("acme"), &PLAIN);
     assert!(text.contains("\n\nnot counted yet\n") && !text.contains("no usage"), "{text}");
@@ -129,9 +145,20 @@ fn ranks_are_shown_in_order() {
 #[test]
 fn a_difference_and_doubt_are_bad_news() {
     let range = StreamRange { stream: "BILLING".to_owned(), first_sequence: 1, last_sequence: 9, ..StreamRange::default() };
-    let mut answer = ExplainUsageResponse { account: "acme".to_owned(), hour: at(0), conclusive: true, scanned: vec![range], ..Default::default() };
+    let mut answer = ExplainUsageResponse {
+        account: "acme".to_owned(),
+        hour: at(0),
+        conclusive: true,
+        scanned: vec![range],
+        ..Default::default()
+    };
     assert!(explain::is_equal(&answer) && explain::text(&answer, &PLAIN).contains("both countings are the same"));
-    answer.differences.push(UsageDifference { row: Some(row(0, 1, "EUR", 1, 1, 0)), events: -1, messages: 2, ..Default::default() });
+    answer.differences.push(UsageDifference {
+        row: Some(row(0, 1, "EUR", 1, 1, 0)),
+        events: -1,
+        messages: 2,
+        ..Default::default()
+    });
     let text = explain::text(&answer, &PLAIN);
     assert!(!explain::is_equal(&answer) && text.contains("the countings differ") && text.contains("+2"), "{text}");
     (answer.conclusive, answer.detail) = (false, "the log starts later".to_owned());
@@ -153,7 +180,8 @@ fn programs_get_every_number() {
 
 #[test]
 fn a_question_carries_its_filter_and_range() {
-    let question = args("acme --from 2026-11-21T10:00:00Z --to 2026-11-21T12:00:00Z --by country --channel sms,RCS --country de").question();
+    let question =
+        args("acme --from 2026-11-21T10:00:00Z --to 2026-11-21T12:00:00Z --by country --channel sms,RCS --country de").question();
     assert_eq!((question.from, question.to), (at(0), at(2)));
     let filter = question.filter.unwrap();
     assert_eq!((filter.channels, filter.countries), (vec![1, 3], vec!["DE".to_owned()]));
@@ -162,7 +190,14 @@ fn a_question_carries_its_filter_and_range() {
 
 #[test]
 fn contradictory_options_are_refused() {
-    for flags in ["acme --top 5", "acme --delivery --watch", "acme --explain 1h --watch", "acme --order-by amount", "acme --channel fax", "--top 0"] {
+    for flags in [
+        "acme --top 5",
+        "acme --delivery --watch",
+        "acme --explain 1h --watch",
+        "acme --order-by amount",
+        "acme --channel fax",
+        "--top 0",
+    ] {
         let parsed = Command::try_parse_from(std::iter::once("usage").chain(flags.split_whitespace()));
         assert!(parsed.is_err(), "{flags}");
     }

@@ -24,8 +24,13 @@ pub async fn run(args: &UsageArgs, limit: u32, output: &Output, peer: &Peer, mut
         Rank::Segments => OrderBy::Segments,
         Rank::Amount => OrderBy::Amount,
     };
-    let question =
-        ListTopAccountsRequest { from: question.from, to: question.to, order_by: order_by.into(), limit, filter: question.filter };
+    let question = ListTopAccountsRequest {
+        from: question.from,
+        to: question.to,
+        order_by: order_by.into(),
+        limit,
+        filter: question.filter,
+    };
     let answer = peer.call(client.list_top_accounts(peer.request(question))).await?;
     if args.json {
         output.json(&json::of("loadline.query.v1.ListTopAccountsResponse", &answer)?)?;
@@ -42,6 +47,7 @@ pub fn text(answer: &ListTopAccountsResponse, output: &Output) -> String {
     let rows = answer.accounts.iter().zip(1..).map(|(account, rank)| {
         [format!("{rank}"), account.account.clone()].into_iter().chain(Sums::of(&account.totals).cells()).collect()
     });
-    let table = if answer.accounts.is_empty() { "no usage counted in this time\n".to_owned() } else { output.table(&columns, rows) };
+    let table =
+        if answer.accounts.is_empty() { "no usage counted in this time\n".to_owned() } else { output.table(&columns, rows) };
     format!("{table}\n{}", completeness::text(&[], answer.completeness.as_ref(), "", output))
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -83,16 +82,24 @@ impl Service {
         Channel::from_shared(format!("http://{}", self.grpc)).expect("a URI").connect().await.expect("connected")
     }
 
-    /// A reflection stream that stays open, with its first answer.
-    async fn reflect(&self) -> (tonic::Streaming<ServerReflectionResponse>, ServerReflectionResponse) {
+    /// A reflection stream that stays open until it is dropped, with its first answer.
+    async fn reflect(&self) -> (Open, ServerReflectionResponse) {
         let list =
             ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
-        let requests = tokio_stream::once(list).chain(tokio_stream::pending());
+        let (requests, outgoing) = tokio::sync::mpsc::channel(1);
+        requests.send(list).await.expect("room for one");
         let mut client = ServerReflectionClient::new(self.channel().await);
-        let mut answers = client.server_reflection_info(requests).await.expect("an answer").into_inner();
+        let answers = client.server_reflection_info(tokio_stream::wrappers::ReceiverStream::new(outgoing)).await;
+        let mut answers = answers.expect("an answer").into_inner();
         let first = answers.message().await.expect("a message").expect("not the end");
-        (answers, first)
+        (Open { _requests: requests, _answers: answers }, first)
     }
+}
+
+/// Both directions of a stream: with one of them alive, it is open.
+struct Open {
+    _requests: tokio::sync::mpsc::Sender<ServerReflectionRequest>,
+    _answers: tonic::Streaming<ServerReflectionResponse>,
 }
 
 impl Drop for Service {

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connect;
 mod dead_letters;
+mod json;
 mod money;
 mod output;
 mod publish;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Up(up::UpArgs::default())) {
         Command::Up(args) => up::run(&args, &cli.configuration),
-        Command::Config(args) => ended(config::run(&args, &cli.configuration)),
+        Command::Config(args) => output::finish(config::run(&args, &cli.configuration)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "loadline", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -46,14 +47,7 @@ fn main() -> ExitCode {
 /// Runs a command that only asks others.
 fn client(command: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => ended(runtime.block_on(command)),
-        Err(error) => ended(Err(error.into())),
+        Ok(runtime) => output::finish(runtime.block_on(command)),
+        Err(error) => output::finish(Err(error.into())),
     }
-}
-
-fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(output::NOT_DONE)
-    })
 }

@@ -126,10 +126,18 @@ impl Board {
             }
         }
         if self.simulated {
-            lines.push(format!("simulated traffic: {}", self.traffic.summary()));
+            lines.push(format!("simulated traffic: {}", self.sent()));
             lines.push("try, in another terminal: loadline usage --top 5".to_owned());
         }
         lines
+    }
+
+    fn sent(&self) -> String {
+        let simulate::Snapshot { sent, accepted, duplicates, invalid, future, late, conflict, unavailable, .. } = self.traffic.snapshot();
+        format!(
+            "sent={sent} accepted={accepted} duplicates={duplicates} invalid={invalid} future={future} late={late} conflict={conflict} \
+             unavailable={unavailable}"
+        )
     }
 
     fn print(&self, rows: Result<&[Row], &String>) {
@@ -139,7 +147,7 @@ impl Board {
                 for row in rows {
                     println!("{}", row.plain());
                 }
-                println!("status uptime={}s unaccounted={} {}", self.started.elapsed().as_secs(), unaccounted(rows), self.traffic.summary());
+                println!("status uptime={}s unaccounted={} {}", self.started.elapsed().as_secs(), unaccounted(rows), self.sent());
             }
         }
     }

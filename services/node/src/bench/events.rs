@@ -4,7 +4,7 @@ use loadline_domain::{Clock as _, Timestamp, time::SystemClock};
 use loadline_event_log::NewRecord;
 use loadline_proto::event::{BillingEvent, Channel, Event, event::Body};
 use prost::Message as _;
-use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use rand_distr::{Distribution as _, Zipf};
 use std::time::Duration;
 use uuid::Uuid;

@@ -11,8 +11,10 @@
 //! - [`nats`], [`postgres`]: private servers in temporary folders, to kill, stop and start again
 //! - [`proxy`]: the network between two of them, and its faults
 //! - [`service`], [`client`]: our binaries, and gRPC clients of their services
+//! - [`world`]: all of them together, to publish to, to break, and to check
 //! - [`events`], [`workload`]: events one by one, and seeded streams of them with every kind of trouble
-//! - [`model`], [`journal`], [`snapshot`], [`checker`]: what was published, what the store holds, and whether they agree
+//! - [`model`], [`journal`], [`log`], [`snapshot`], [`checker`]: what was
+//!   published, what stands in the log, what the store holds, and whether they agree
 //! - [`compatibility`], [`corpus`]: whether new contracts still read what old ones wrote, and still count it the same
 //!
 //! The nasty invariant: [`model`] and [`checker`] share no decoding and no sums with the code under test. They decide for
@@ -25,6 +27,7 @@ pub mod compatibility;
 pub mod corpus;
 pub mod events;
 pub mod journal;
+pub mod log;
 pub mod model;
 pub mod nats;
 pub mod ports;
@@ -34,3 +37,4 @@ pub mod proxy;
 pub mod service;
 pub mod snapshot;
 pub mod workload;
+pub mod world;

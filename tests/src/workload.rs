@@ -10,7 +10,7 @@ use loadline_proto::event::{BillingEvent, Channel, DeliveryReceipt, DeliveryStat
 use prost::Message as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -106,6 +106,14 @@ impl Totals {
     /// Items of one nature.
     pub fn of(&self, nature: Nature) -> u64 {
         self.items.get(&nature).copied().unwrap_or_default()
+    }
+
+    /// Where stored usage differs from this, row by row: stored and published.
+    pub fn differences(&self, usage: &BTreeMap<RowKey, Numbers>) -> Vec<(RowKey, Numbers, Numbers)> {
+        let rows: BTreeSet<&RowKey> = self.usage.keys().chain(usage.keys()).collect();
+        let of = |usage: &BTreeMap<RowKey, Numbers>, row: &RowKey| usage.get(row).copied().unwrap_or_default();
+        let both = rows.into_iter().map(|row| (row.clone(), of(usage, row), of(&self.usage, row)));
+        both.filter(|(_, stored, published)| stored != published).collect()
     }
 
     /// Usage of one account, over hours and dimensions.

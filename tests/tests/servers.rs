@@ -25,17 +25,17 @@ async fn stream(server: &NatsServer) -> async_nats::jetstream::Context {
 }
 
 async fn a_killed_server_keeps_what_it_acknowledged(version: NatsVersion) {
-    let mut server = NatsServer::start(version).await.unwrap();
+    let mut server = NatsServer::start(version).await.expect("it answers");
     let (first, url) = (server.pid(), server.url());
     let context = stream(&server).await;
     for n in 1..=100_u64 {
-        let ack = context.publish("t.a", n.to_string().into()).await.unwrap().await.unwrap();
+        let ack = context.publish("t.a", n.to_string().into()).await.expect("it answers").await.expect("it answers");
         assert_eq!(ack.sequence, n);
     }
     server.kill();
-    server.restart().await.unwrap();
+    server.restart().await.expect("it answers");
     assert!(server.pid() != first && server.url() == url);
-    let info = stream(&server).await.get_stream("T").await.unwrap().get_info().await.unwrap();
+    let info = stream(&server).await.get_stream("T").await.expect("it answers").get_info().await.expect("it answers");
     assert_eq!(info.state.last_sequence, 100);
 }
 

@@ -1,0 +1,196 @@
+//! Everything a scenario needs, together: a log, a store, ingest and query between them, and the check at the end.
+
+use crate::{
+    checker,
+    client::Clients,
+    journal::Journal,
+    log,
+    nats::{NatsServer, NatsVersion},
+    ports::{self, Ready},
+    postgres::PostgresServer,
+    proxy::Proxy,
+    service::{Program, Service, Settings},
+    snapshot::Snapshot,
+    workload::{Item, Topic},
+};
+use anyhow::{Context, Result, ensure};
+use async_nats::jetstream::{self, context::PublishAckFuture};
+use bytes::Bytes;
+use loadline_proto::{
+    event::Event,
+    ingest::{ListStreamsRequest, PublishRequest, PublishResponse},
+};
+use prost::Message as _;
+use std::{collections::VecDeque, time::Duration};
+use tempfile::TempDir;
+
+/// The streams of the default configuration.
+pub const STREAMS: [&str; 2] = ["BILLING", "DLR"];
+/// Until the log is applied to its end, also after a lease had to expire.
+const DRAIN: Duration = Duration::from_secs(90);
+/// Publications on their way to NATS at once.
+const IN_FLIGHT: usize = 256;
+
+/// Which backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backends {
+    /// SQLite for both.
+    Embedded,
+    /// JetStream of this version, and PostgreSQL behind a proxy.
+    Real(NatsVersion),
+}
+
+/// A running product. Its parts may be killed, stopped and cut off by name.
+#[derive(Debug)]
+pub struct World {
+    /// The ingest service.
+    pub ingest: Service,
+    /// The query service.
+    pub query: Service,
+    /// The log's server, unless embedded.
+    pub nats: Option<NatsServer>,
+    /// Between the services and NATS.
+    pub to_nats: Option<Proxy>,
+    /// The store's server, unless embedded.
+    pub postgres: Option<PostgresServer>,
+    /// Between the services and PostgreSQL.
+    pub to_postgres: Option<Proxy>,
+    /// URLs that lead straight to the log and the store, past the proxies.
+    pub log: String,
+    /// See `log`.
+    pub store: String,
+    // Last, so that whoever writes to it is gone before it is.
+    _folder: TempDir,
+}
+
+impl World {
+    /// Starts all of it.
+    ///
+    /// # Errors
+    /// When any part does not get ready.
+    pub async fn start(backends: Backends) -> Result<Self> {
+        Self::start_with(backends, "").await
+    }
+
+    /// The same with further configuration, as TOML.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_with(backends: Backends, toml: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("loadline-world-").tempdir()?;
+        let (mut nats, mut to_nats, mut postgres, mut to_postgres) = (None, None, None, None);
+        let (log, store, log_seen, store_seen) = match backends {
+            Backends::Embedded => {
+                let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+                (file("log.db"), file("store.db"), file("log.db"), file("store.db"))
+            }
+            Backends::Real(version) => {
+                let nats = nats.insert(NatsServer::start(version).await?);
+                let postgres = postgres.insert(PostgresServer::start().await?);
+                let to_nats = to_nats.insert(Proxy::start(nats.address()).await?);
+                let to_postgres = to_postgres.insert(Proxy::start(postgres.address()).await?);
+                let database = postgres.create_database().await?;
+                let store_seen = postgres.url_through(&database, to_postgres.address())?;
+                (nats.url(), database, NatsServer::url_at(to_nats.address()), store_seen)
+            }
+        };
+        let settings = |program| Settings::new(program, &log_seen, &store_seen).with(toml);
+        let ingest = Service::start(settings(Program::Ingest)).await?;
+        let query = Service::start(settings(Program::Query)).await?;
+        Ok(Self { ingest, query, nats, to_nats, postgres, to_postgres, log, store, _folder: folder })
+    }
+
+    /// Publishes straight to NATS, in order, as an upstream service would, and notes what was acknowledged.
+    ///
+    /// # Errors
+    /// When there is no NATS, or it does not acknowledge.
+    pub async fn publish_to_nats(&self, items: &[Item], journal: &mut Journal) -> Result<()> {
+        let nats = self.nats.as_ref().context("this world has no NATS")?;
+        let context = jetstream::new(async_nats::connect(nats.url()).await?);
+        let mut in_flight = VecDeque::new();
+        for item in items {
+            let subject = match item.topic {
+                Topic::Billing => format!("billing.{}", item.account),
+                Topic::Receipts => format!("dlr.{}", item.account),
+            };
+            in_flight.push_back((context.publish(subject, item.payload.clone()).await?, &item.payload));
+            if in_flight.len() == IN_FLIGHT {
+                acknowledge(in_flight.pop_front(), journal).await?;
+            }
+        }
+        while !in_flight.is_empty() {
+            acknowledge(in_flight.pop_front(), journal).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes one request through gRPC, and notes what was accepted. Items must be readable as events.
+    ///
+    /// # Errors
+    /// When ingest does not answer: then nothing is known of the items.
+    pub async fn publish(&self, items: &[Item], journal: &mut Journal) -> Result<PublishResponse> {
+        let events = items.iter().map(|item| Event::decode(item.payload.clone())).collect::<Result<Vec<_>, _>>()?;
+        let mut clients = self.ingest.ingest()?;
+        let answer = clients.events.publish(PublishRequest { events, skip_duplicates: false }).await?.into_inner();
+        let rejected: Vec<usize> = answer.rejections.iter().map(|rejection| rejection.index as usize).collect();
+        let mut accepted: Vec<&Item> =
+            items.iter().enumerate().filter(|(at, _)| !rejected.contains(at)).map(|(_, item)| item).collect();
+        // The same event twice in a request goes to the log once.
+        accepted.sort_by(|a, b| a.payload.cmp(&b.payload));
+        if answer.duplicates > 0 {
+            accepted.dedup_by(|a, b| a.payload == b.payload);
+        }
+        accepted.into_iter().for_each(|item| journal.accept(item.payload.clone()));
+        Ok(answer)
+    }
+
+    /// Waits until all that stands in the log is applied.
+    ///
+    /// # Errors
+    /// When it is not in time, with what stands where.
+    pub async fn drained(&self) -> Result<()> {
+        let clients = self.ingest.ingest()?;
+        ports::wait_until("the log's end", DRAIN, || {
+            let mut clients = clients.clone();
+            async move { Ok(drained(&mut clients).await.unwrap_or_else(|error| Ready::No(format!("{error:#}")))) }
+        })
+        .await
+    }
+
+    /// Waits for the end of the log, then checks that the store holds exactly what was published.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub async fn ensure_exact(&self, journal: &mut Journal) -> Result<Snapshot> {
+        self.drained().await?;
+        log::read(&self.log, &STREAMS, journal).await.context("reading the log")?;
+        let snapshot = Snapshot::load(&self.store).await.context("reading the store")?;
+        ensure!(!journal.placed().is_empty(), "nothing stands in the log: the scenario published nothing");
+        checker::ensure_exact(journal, &snapshot)?;
+        Ok(snapshot)
+    }
+}
+
+async fn acknowledge(sent: Option<(PublishAckFuture, &Bytes)>, journal: &mut Journal) -> Result<()> {
+    if let Some((acknowledgement, payload)) = sent {
+        acknowledgement.await?;
+        journal.accept(payload.clone());
+    }
+    Ok(())
+}
+
+async fn drained(clients: &mut Clients) -> Result<Ready> {
+    let streams = clients.streams.list(ListStreamsRequest {}).await?.into_inner().streams;
+    for stream in &streams {
+        let progress = stream.progress.clone().unwrap_or_default();
+        ensure!(stream.unaccounted == 0, "{}: unaccounted {}", progress.stream, stream.unaccounted);
+        let last = stream.log.as_ref().context("its log cannot be reached")?.last_sequence;
+        if progress.applied < last {
+            return Ok(Ready::No(format!(
+                "{} is applied to {} of {last}: {}",
+                progress.stream, progress.applied, stream.state_detail
+            )));
+        }
+    }
+    Ok(if streams.len() < STREAMS.len() { Ready::No(format!("{} streams", streams.len())) } else { Ready::Yes })
+}

@@ -124,7 +124,9 @@ pub trait EventLog: Send + Sync {
     async fn append(&self, stream: &StreamName, records: Vec<NewRecord>) -> Result<Vec<Sequence>, LogError>;
 
     /// Reads on from `from`: records and losses, without holes, in order. Waits up to `wait` for the first and returns what
-    /// is there then; nothing when `from` is past the end. The sequence after the last entry is where to go on.
+    /// is there then; nothing when `from` is past the end. The sequence after the last entry is where to go on. A position
+    /// beyond `last + 1` is not an error here: a log that lost its end (a power cut, see [`EventLog::caveats`]) shows it in its
+    /// bounds, to whoever remembers how far it has read.
     ///
     /// # Errors
     /// [`LogError::Recreated`] when the stream has another incarnation, [`LogError::StreamNotFound`],

@@ -20,6 +20,8 @@ const ON_ITS_WAY: Duration = Duration::from_millis(250);
 const LINGER: Duration = Duration::from_millis(20);
 /// Shortest time between two consumers of one reader.
 const RELINK: Duration = Duration::from_millis(100);
+/// Consumers that one call makes without a message from any of them, before it fails.
+const LINKS: u32 = 10;
 
 /// A position in a stream, and what is known to follow it.
 pub(super) struct Reader {
@@ -64,8 +66,13 @@ impl Reader {
     pub async fn read(&mut self, limit: ReadLimit, wait: Duration) -> Result<Vec<Entry>, LogError> {
         let mut deadline = Instant::now() + wait;
         let mut room = Room::for_what_is(&self.read, limit);
+        let mut links = 0;
         while !room.is_full() {
             if self.link.as_ref().is_none_or(Link::is_stale) {
+                links += 1;
+                if links > LINKS {
+                    return Err(LogError::Unavailable(format!("the server ends every consumer of stream {}", self.stream)));
+                }
                 if self.relink().await? {
                     // There is something: it is not "nothing" because it takes a moment.
                     deadline = deadline.max(Instant::now() + ON_ITS_WAY);
@@ -74,7 +81,10 @@ impl Reader {
                 continue;
             }
             match self.delivery(deadline).await? {
-                Some(Delivery::Message(delivered, payload)) => self.accept(delivered, payload).await?,
+                Some(Delivery::Message(delivered, payload)) => {
+                    links = 0;
+                    self.accept(delivered, payload).await?;
+                }
                 Some(Delivery::Notice) => {}
                 Some(Delivery::Broken) => self.link = None,
                 None if !self.read.is_empty() || Instant::now() >= deadline => break,

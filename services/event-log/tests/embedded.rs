@@ -1,0 +1,126 @@
+//! What only the embedded log has: a clock that can be set, single-record batches by the thousand, several openings of one file.
+#![allow(clippy::unwrap_used)]
+
+use loadline_domain::{Clock, StreamName, Timestamp};
+use loadline_event_log::{Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec, embedded::Embedded};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+const ALL: ReadLimit = ReadLimit { records: 100_000, bytes: 64 * 1024 * 1024 };
+
+/// Stands still unless it is set.
+struct Set(AtomicI64);
+
+impl Clock for Set {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Set {
+    fn at(seconds: i64) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(seconds * 1_000_000)))
+    }
+
+    fn set(&self, seconds: i64) {
+        self.0.store(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+fn spec(max_age: Option<Duration>) -> StreamSpec {
+    let retention = Retention { max_age, max_bytes: None };
+    StreamSpec { name: StreamName::new("BILLING").unwrap(), subject: "billing".into(), retention }
+}
+
+fn record() -> NewRecord {
+    NewRecord { key: "acme".into(), payload: "payload".into(), traceparent: None }
+}
+
+#[tokio::test]
+async fn record_times_do_not_go_back_with_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Set::at(1_000);
+    let log = Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap();
+    let name = spec(None).name;
+    log.ensure(&spec(None)).await.unwrap();
+    for seconds in [1_000, 2_000, 1_500, 2_500] {
+        clock.set(seconds);
+        log.append(&name, vec![record()]).await.unwrap();
+    }
+    let incarnation = log.bounds(&name).await.unwrap().incarnation;
+    let entries = log.read(&name, &incarnation, 1, ALL, Duration::ZERO).await.unwrap();
+    let times = entries.iter().map(|entry| match entry {
+        Entry::Record(record) => record.recorded_at.micros() / 1_000_000,
+        Entry::Lost(loss) => panic!("{loss:?}"),
+    });
+    assert_eq!(times.collect::<Vec<_>>(), [1_000, 2_000, 2_000, 2_500]);
+}
+
+#[tokio::test]
+async fn a_large_discard_is_finished_by_those_who_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Set::at(1_000);
+    let log = Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap();
+    let spec = spec(Some(Duration::from_secs(60)));
+    log.ensure(&spec).await.unwrap();
+    // One by one, so that each is a batch of its own: more of them than one transaction discards.
+    for _ in 0..1_200 {
+        log.append(&spec.name, vec![record()]).await.unwrap();
+    }
+    clock.set(1_030);
+    log.append(&spec.name, vec![record(), record()]).await.unwrap();
+    clock.set(1_061);
+    let bounds = log.bounds(&spec.name).await.unwrap();
+    assert_eq!((bounds.first, bounds.last, bounds.bytes), (1_201, 1_202, 14));
+    clock.set(1_200);
+    assert!(matches!(log.peek(&spec.name, 1).await, Ok(None)));
+    assert_eq!(log.bounds(&spec.name).await.unwrap().first, 1_203);
+    assert_eq!(log.append(&spec.name, vec![record()]).await.unwrap(), [1_203]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_sees_what_another_opening_of_the_file_appends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let (one, other) = (Embedded::open(&path).await.unwrap(), Embedded::open(&path).await.unwrap());
+    let name = spec(None).name;
+    one.ensure(&spec(None)).await.unwrap();
+    let incarnation = one.bounds(&name).await.unwrap().incarnation;
+    let reading = one.read(&name, &incarnation, 1, ALL, Duration::from_secs(30));
+    let (entries, appended) = tokio::join!(reading, other.append(&name, vec![record()]));
+    assert_eq!((entries.unwrap().len(), appended.unwrap()), (1, vec![1]));
+    assert_eq!(one.append(&name, vec![record()]).await.unwrap(), [2], "sequences are the file's, not the opening's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_readers_than_connections_all_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Embedded::open(folder.path().join("log.db")).await.unwrap();
+    let name = spec(None).name;
+    log.ensure(&spec(None)).await.unwrap();
+    log.append(&name, (0..5_000).map(|_| record()).collect()).await.unwrap();
+    for sequence in [10, 2_000] {
+        log.delete_record(&name, sequence).await.unwrap();
+    }
+    let incarnation = log.bounds(&name).await.unwrap().incarnation;
+    let reads = (0..50).map(|_| log.read(&name, &incarnation, 1, ALL, Duration::ZERO));
+    for entries in futures::future::join_all(reads).await {
+        assert_eq!(entries.unwrap().len(), 5_000, "4,998 records and two losses");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_file_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    let refused = Embedded::open(file.join("log.db")).await.err().unwrap();
+    assert!(matches!(&refused, LogError::Misconfigured(text) if text.contains("file/log.db")), "{refused}");
+    let refused = Embedded::open(&file).await.err().unwrap();
+    assert!(matches!(refused, LogError::Misconfigured(_)), "not a database: {refused}");
+}

@@ -14,6 +14,7 @@
 //! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
 //! - [`explain`], [`scan`], [`recount`]: one account-hour counted again from the log
 //! - [`detect`]: the failure modes this service watches
+//! - [`serve`]: the service on its ports
 //! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
 //!
 //! It only reads. The nasty invariant: **rows and stream positions of an answer come from one snapshot**; what the log says is
@@ -26,10 +27,12 @@ pub mod detect;
 pub mod explain;
 pub mod grpc;
 pub mod heads;
+mod late_log;
 pub mod recount;
 pub mod request;
 mod scan;
 pub mod scope;
+pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod top;

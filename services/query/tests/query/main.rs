@@ -6,6 +6,7 @@ mod explain;
 mod health;
 mod outage;
 mod periods;
+mod process;
 mod scope;
 mod top;
 mod usage;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use http::HeaderMap;
-use loadline_domain::{Batch, Clock, Hour, Rules, StreamName, Timestamp, progress::Progress};
+use loadline_domain::{Batch, Clock, Rules, StreamName, Timestamp, progress::Progress};
 use loadline_event_log::{Entry, EventLog, NewRecord, ReadLimit, Retention, StreamSpec, embedded::Embedded};
 use loadline_proto::{event as wire, query::usage_service_client::UsageServiceClient};
 use loadline_query::{ACCESS, LONG_LIVED, Parts, Query, Settings};
@@ -100,20 +100,27 @@ pub fn receipts() -> StreamName {
     StreamName::new("DLR").unwrap()
 }
 
+fn store_url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("store.db").display())
+}
+
 impl World {
     /// Empty streams `BILLING` and `DLR`, an empty store, at noon.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(StillClock(AtomicI64::new(noon().micros())));
         let log = Arc::new(Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap());
-        let url = format!("sqlite:{}", folder.path().join("store.db").display());
-        let store = loadline_store::open(&url, Options::default()).await.unwrap();
+        let store = loadline_store::open(&store_url(&folder), Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         let world = Self { clock, log, store, rules: Rules::default(), folder };
         for name in [billing(), receipts()] {
             world.ensure(name).await;
         }
         world
+    }
+
+    pub fn store_url(&self) -> String {
+        store_url(&self.folder)
     }
 
     pub async fn ensure(&self, name: StreamName) {
@@ -290,8 +297,4 @@ impl Published for wire::DeliveryReceipt {
 pub fn time(time: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = time.parts();
     prost_types::Timestamp { seconds, nanos }
-}
-
-pub fn start_of(hour: Hour) -> prost_types::Timestamp {
-    time(hour.start())
 }

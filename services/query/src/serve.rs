@@ -1,0 +1,104 @@
+//! The service on its ports: alone in a process, or beside others.
+
+use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, late_log::LateLog};
+use loadline_domain::time::SystemClock;
+use loadline_event_log::EventLog;
+use loadline_health::{Monitor, Port};
+use loadline_runtime::{
+    Shutdown,
+    admin::{self, Readiness},
+    run::bind,
+    telemetry::Telemetry,
+};
+use loadline_settings::Settings;
+use loadline_store::{Options, Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+const SERVICES: &[&str] = &["loadline.query.v1.UsageService", "loadline.health.v1.FailureModeService"];
+/// How often readiness follows the store.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Component of readiness: without the store nothing is answered. Without the log answers only lack their lag.
+const STORE: &str = "store";
+
+/// Query alone, with its own backends and admin port. It starts while either backend is down.
+///
+/// # Errors
+/// A port that is taken, a backend that can never be used.
+pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listener = bind(settings.query.listen, "query.listen").await?;
+    let admin = bind(settings.query.admin, "query.admin").await?;
+    let readiness = Readiness::new(&[STORE]);
+    let metrics = telemetry.clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
+    let options = Options { max_connections: settings.store.max_connections };
+    let store = loadline_store::open(settings.store.url.reveal(), options).await?;
+    store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+    let log = LateLog::open(settings.log.url.reveal(), &shutdown).await?;
+    serve(&settings, Arc::new(log), store, listener, &telemetry, &readiness, &shutdown).await
+}
+
+/// Query on a listener, until shutdown has drained it.
+///
+/// # Errors
+/// A store that a newer build has migrated.
+pub async fn serve(
+    settings: &Settings,
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    telemetry: &Telemetry,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let most = usize::try_from(settings.query.explain_max_records).unwrap_or(usize::MAX);
+    let query = Query::new(Parts {
+        store: store.clone(),
+        log,
+        streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
+        rules: settings.rules.rules(),
+        clock: Arc::new(SystemClock),
+        settings: Limits { explain_max_records: most, ..Limits::default() },
+        shutdown: shutdown.clone(),
+    });
+    let mut routes = RoutesBuilder::default();
+    query.routes(&mut routes);
+    let port = Port {
+        settings: settings.grpc.clone(),
+        access: ACCESS,
+        long_lived: LONG_LIVED,
+        services: SERVICES,
+        monitor: monitor.clone(),
+        readiness: readiness.clone(),
+        telemetry: telemetry.clone(),
+    };
+    tracing::info!(address = %listener.local_addr()?, "query serves");
+    tokio::select! {
+        (served, detected) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), query.detect(&monitor)) } => {
+            detected?;
+            Ok(served?)
+        }
+        refused = follow_store(&*store, readiness) => Err(refused.into()),
+    }
+}
+
+/// Ready means that usage can be read. Returns only when the store can never be used.
+async fn follow_store(store: &dyn Store, readiness: &Readiness) -> StoreError {
+    let mut ticks = tokio::time::interval(PERIOD);
+    let mut migrated = false;
+    loop {
+        ticks.tick().await;
+        // Whoever comes first makes the tables; all refuse a store that is newer than they are.
+        let state = if migrated { store.all_progress().await.map(drop) } else { store.migrate().await };
+        match state {
+            Ok(()) => {
+                migrated = true;
+                readiness.set(STORE, true, "");
+            }
+            Err(error) if migrated || error.is_retryable() => readiness.set(STORE, false, error.to_string()),
+            Err(error) => return error,
+        }
+    }
+}

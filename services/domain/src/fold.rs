@@ -8,13 +8,13 @@ use crate::{
     dead_letter::{DeadLetter, DeadLetterReason, Refusal},
     decode::decode,
     event::Event,
-    identity::{self, Fingerprint, Identity, Kind},
+    identity::{self, Fingerprint, Identity, Key, Kind},
     stream::{Incarnation, Loss, Record, Sequence, StreamName},
     time::{Day, Timestamp},
     usage::{Effect, LatencyKey, Usage, UsageKey},
 };
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::Duration,
 };
 
@@ -161,8 +161,8 @@ pub struct Batch {
     losses: Vec<Loss>,
     usage: HashMap<UsageKey, Usage>,
     latency: HashMap<LatencyKey, i64>,
-    /// Identities of the candidates, while the batch is filled.
-    firsts: HashSet<Identity>,
+    /// The candidates by name: the same name on another day is the same event, told differently.
+    firsts: HashMap<(Kind, Key), (Identity, Fingerprint)>,
     bytes: usize,
 }
 
@@ -181,7 +181,7 @@ impl Batch {
             losses: Vec::new(),
             usage: HashMap::new(),
             latency: HashMap::new(),
-            firsts: HashSet::new(),
+            firsts: HashMap::new(),
             bytes: 0,
         }
     }
@@ -213,10 +213,10 @@ impl Batch {
     }
 
     fn take(&mut self, candidate: Candidate) {
-        if !self.firsts.insert(candidate.identity) {
-            self.repeats.push(candidate);
-            return;
-        }
+        match self.firsts.entry(candidate.identity.name()) {
+            Entry::Occupied(_) => return self.repeats.push(candidate),
+            Entry::Vacant(vacant) => vacant.insert((candidate.identity, candidate.fingerprint)),
+        };
         *self.usage.entry(candidate.effect.key.clone()).or_default() += candidate.effect.usage;
         if let Some(key) = candidate.effect.latency_key() {
             *self.latency.entry(key).or_default() += 1;
@@ -236,7 +236,6 @@ impl Batch {
 
     /// Sorts for writing. Locks are taken in one order by everybody, so batches cannot deadlock.
     pub fn seal(mut self) -> Self {
-        self.firsts = HashSet::new();
         self.candidates.sort_unstable_by_key(|candidate| candidate.identity);
         self
     }
@@ -316,8 +315,8 @@ impl Batch {
             }
         }
         for repeat in &self.repeats {
-            let first = known.get(&repeat.identity).copied().or_else(|| self.first_fingerprint(repeat.identity));
-            settled.refuse(repeat, first.unwrap_or(repeat.fingerprint));
+            let (first, fingerprint) = self.firsts.get(&repeat.identity.name()).expect("a repeat has a first");
+            settled.refuse(repeat, *known.get(first).unwrap_or(fingerprint));
         }
         settled.usage = usage.into_iter().filter(|(_, usage)| usage.events != 0).collect();
         settled.usage.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -325,11 +324,6 @@ impl Batch {
         settled.latency.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         settled.dead_letters.sort_unstable_by_key(|letter| letter.sequence);
         settled
-    }
-
-    fn first_fingerprint(&self, identity: Identity) -> Option<Fingerprint> {
-        let sorted = self.candidates.binary_search_by_key(&identity, |candidate| candidate.identity).ok().map(|at| &self.candidates[at]);
-        sorted.or_else(|| self.candidates.iter().find(|candidate| candidate.identity == identity)).map(|first| first.fingerprint)
     }
 
     /// What became of each record, by sequence, given the same knowledge as [`Batch::settle`]. Lost records are left out.

@@ -60,6 +60,13 @@ pub struct Identity {
     pub key: Key,
 }
 
+impl Identity {
+    /// The name alone. An id used again with a time of another day is still the same id, and a conflict.
+    pub fn name(&self) -> (Kind, Key) {
+        (self.partition.kind, self.key)
+    }
+}
+
 /// Identity and fingerprint of an event.
 pub fn identify(event: &Event) -> (Identity, Fingerprint) {
     let (kind, key, fingerprint) = match event {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use loadline_domain::{
     Batch, Day, DeadLetter, Incarnation, Loss, LossCause, Record, Rules, Settled, StreamName, Timestamp,
     fold::Outcome,
-    identity::{Fingerprint, Identity},
+    identity::{Fingerprint, Identity, Key, Kind},
     usage::{LatencyKey, Usage, UsageKey},
 };
 use loadline_proto::event::{BillingEvent, DeliveryReceipt, Event, event::Body};
@@ -27,20 +27,21 @@ struct Ledger {
     usage: BTreeMap<UsageKey, Usage>,
     latency: BTreeMap<LatencyKey, i64>,
     dead: BTreeMap<(String, u64), DeadLetter>,
-    keys: HashMap<Identity, Fingerprint>,
+    /// By name: the store looks an id up on the days before and after, too.
+    keys: HashMap<(Kind, Key), Fingerprint>,
     dirty: BTreeSet<(String, Day)>,
 }
 
 impl Ledger {
     fn known(&self, batch: &Batch) -> HashMap<Identity, Fingerprint> {
         let identities = batch.candidates().iter().map(|candidate| candidate.identity);
-        identities.filter_map(|identity| Some((identity, *self.keys.get(&identity)?))).collect()
+        identities.filter_map(|identity| Some((identity, *self.keys.get(&identity.name())?))).collect()
     }
 
     fn apply(&mut self, batch: &Batch) -> Settled {
         let settled = batch.settle(&self.known(batch));
         for candidate in batch.candidates() {
-            self.keys.entry(candidate.identity).or_insert(candidate.fingerprint);
+            self.keys.entry(candidate.identity.name()).or_insert(candidate.fingerprint);
         }
         self.counted += settled.counted;
         self.duplicates += settled.duplicates;

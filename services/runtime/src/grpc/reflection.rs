@@ -17,6 +17,11 @@ pub fn reflection(
     (v1::ServerReflectionServer<impl v1::ServerReflection>, v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>),
     ReflectionError,
 > {
-    let builder = || Builder::configure().register_encoded_file_descriptor_set(descriptors);
+    // With the standard error details, so that clients show them in words.
+    let builder = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
     Ok((builder().build_v1()?, builder().build_v1alpha()?))
 }

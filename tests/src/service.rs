@@ -69,6 +69,13 @@ impl Settings {
         self.further.push('\n');
         self
     }
+
+    /// With another value of a key, such as `ingest.lease_ttl`; it goes through the environment.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        let name = format!("LOADLINE_{}", key.replace('.', "__").to_uppercase());
+        self.environment.push((name, value.to_owned()));
+        self
+    }
 }
 
 /// A running (or killed, or stopped) process of ours. It keeps its ports and its folder over restarts.

@@ -69,14 +69,14 @@ impl World {
     /// # Errors
     /// When any part does not get ready.
     pub async fn start(backends: Backends) -> Result<Self> {
-        Self::start_with(backends, "").await
+        Self::start_with(backends, &[]).await
     }
 
-    /// The same with further configuration, as TOML.
+    /// The same with other values of some keys, such as `("ingest.lease_ttl", "2s")`.
     ///
     /// # Errors
     /// As [`World::start`].
-    pub async fn start_with(backends: Backends, toml: &str) -> Result<Self> {
+    pub async fn start_with(backends: Backends, values: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loadline-world-").tempdir()?;
         let (mut nats, mut to_nats, mut postgres, mut to_postgres) = (None, None, None, None);
         let (log, store, log_seen, store_seen) = match backends {
@@ -94,7 +94,10 @@ impl World {
                 (nats.url(), database, NatsServer::url_at(to_nats.address()), store_seen)
             }
         };
-        let settings = |program| Settings::new(program, &log_seen, &store_seen).with(toml);
+        let settings = |program| {
+            let settings = Settings::new(program, &log_seen, &store_seen);
+            values.iter().fold(settings, |settings, (key, value)| settings.set(key, value))
+        };
         let ingest = Service::start(settings(Program::Ingest)).await?;
         let query = Service::start(settings(Program::Query)).await?;
         Ok(Self { ingest, query, nats, to_nats, postgres, to_postgres, log, store, _folder: folder })

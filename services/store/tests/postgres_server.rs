@@ -191,16 +191,3 @@ fn run(command: &mut Command) {
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
-
-#[tokio::test]
-async fn a_killed_server_starts_again_with_what_it_had() {
-    let mut server = PostgresServer::start().await;
-    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE kept (n INT); INSERT INTO kept VALUES (7)").execute(&mut connection).await.unwrap();
-    server.kill();
-    assert!(PgConnection::connect(&server.url()).await.is_err());
-    server.restart().await;
-    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
-    let kept: i32 = sqlx::query_scalar("SELECT n FROM kept").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(kept, 7);
-}

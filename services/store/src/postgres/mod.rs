@@ -22,3 +22,7 @@ mod transact;
 mod usage;
 
 pub use connect::PostgresStore;
+
+#[cfg(test)]
+#[path = "../../tests/postgres_server.rs"]
+mod postgres_server;

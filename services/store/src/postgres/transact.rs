@@ -188,3 +188,32 @@ async fn in_own_task<T: Send + 'static>(work: impl Future<Output = T> + Send + '
         false => StoreError::Unknown("the process is shutting down".to_owned()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::postgres_server::PostgresServer;
+
+    #[tokio::test]
+    async fn a_connection_inside_a_transaction_is_not_fit() {
+        let server = PostgresServer::start().await;
+        let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+        for statement in ["SELECT 1", "BEGIN; SELECT 1", "BEGIN; SELECT 1/0"] {
+            let within = statement.starts_with("BEGIN");
+            assert_eq!(raw_sql(statement).execute(&mut connection).await.is_err(), statement.ends_with("/0"));
+            assert_eq!(is_fit(&mut connection).await, !within, "after {statement}");
+            if within {
+                raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+            }
+            assert!(is_fit(&mut connection).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_server_is_silent_is_not_fit() {
+        let server = PostgresServer::start().await;
+        let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+        server.freeze();
+        assert!(!is_fit(&mut connection).await);
+    }
+}

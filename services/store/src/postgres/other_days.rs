@@ -1,0 +1,44 @@
+//! An id that was counted on another day: told with another time it is still the same event, and a conflict.
+
+use super::{
+    dedup::{in_partition, on, uuid},
+    fault::Fault,
+};
+use crate::OTHER_DAYS;
+use loadline_domain::{
+    Day,
+    fold::Candidate,
+    identity::{Fingerprint, Identity, Partition},
+};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Which of these candidates, of one partition and sorted by key, have their key in a table of the days around it. Ids made in
+/// order of time hardly ever lie between the least and the greatest key of another day, and cost nothing more there.
+pub(super) async fn known(connection: &mut PgConnection, run: &[Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { return Ok(HashMap::new()) };
+    let days: Vec<i32> =
+        sqlx::query_scalar("SELECT day FROM dedup_partition WHERE kind = $1 AND day BETWEEN $2 - $3 AND $2 + $3 AND day <> $2")
+            .bind(partition.kind.as_str())
+            .bind(partition.day.index())
+            .bind(OTHER_DAYS)
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut known = HashMap::new();
+    for day in days {
+        let other = Partition { day: Day::from_index(day), ..partition };
+        let Some((least, greatest)) = bounds(&mut *connection, other).await? else { continue };
+        let keys = run.iter().map(|candidate| uuid(&candidate.identity)).filter(|key| (least..=greatest).contains(key));
+        let found = in_partition(&mut *connection, other, keys.collect()).await?;
+        known.extend(found.into_iter().map(|(there, fingerprint)| (Identity { partition, ..there }, fingerprint)));
+    }
+    Ok(known)
+}
+
+/// Least and greatest key of a table; `None` when it is empty.
+async fn bounds(connection: &mut PgConnection, partition: Partition) -> Result<Option<(Uuid, Uuid)>, Fault> {
+    let statement = "SELECT (SELECT key FROM {table} ORDER BY key LIMIT 1), (SELECT key FROM {table} ORDER BY key DESC LIMIT 1)";
+    let (least, greatest): (Option<Uuid>, Option<Uuid>) = sqlx::query_as(on(partition, statement)).fetch_one(connection).await?;
+    Ok(least.zip(greatest))
+}

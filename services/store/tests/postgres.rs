@@ -1,0 +1,278 @@
+//! What only a server on the other end of a connection can do: lose a reply, die half-way, fall silent, lock.
+#![allow(clippy::unwrap_used)] // also in what the tests share
+
+mod lossy_proxy;
+mod postgres_server;
+
+use loadline_domain::{Batch, StreamName};
+use loadline_store::{
+    Options, Store, StoreError,
+    contract::{Owner, Subject, billing, noon},
+    open,
+};
+use lossy_proxy::{Loss, LossyProxy};
+use postgres_server::PostgresServer;
+use sqlx::{Connection as _, PgConnection};
+use std::{sync::Arc, time::Duration};
+
+/// Nothing may hang: longer than any limit of the store, acquire and work and COMMIT together.
+const HANG: Duration = Duration::from_secs(30);
+
+fn batch(owner: &Owner, name: &str, events: usize) -> Batch {
+    let events: Vec<_> = (0..events).map(|i| billing(&format!("{name}-{i}"), &format!("account-{}", i % 50), noon())).collect();
+    owner.batch(&events)
+}
+
+async fn assert_conserved(store: &Arc<dyn Store>, counted: i64) {
+    let conservation = store.conservation().await.unwrap();
+    assert_eq!((conservation.counted, conservation.usage_events, conservation.unaccounted), (counted, counted, 0));
+}
+
+async fn scalar(url: &str, sql: &'static str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+}
+
+async fn through_proxy(server: &PostgresServer) -> (LossyProxy, Subject, Owner) {
+    let proxy = LossyProxy::to(server.port()).await;
+    let subject = Subject::new(server.url_at(proxy.port())).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let first = batch(&owner, "first", 10); // makes the day's table
+    owner.try_commit(&first).await.unwrap();
+    (proxy, subject, owner)
+}
+
+#[tokio::test]
+async fn a_lost_reply_to_a_commit_is_unknown_and_progress_tells_that_it_happened() {
+    let server = PostgresServer::start().await;
+    let (proxy, subject, mut owner) = through_proxy(&server).await;
+    let second = batch(&owner, "second", 100);
+    proxy.lose(Loss::Reply);
+    let unknown = owner.try_commit(&second).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown(_))), "{unknown:?}");
+    owner.refresh().await;
+    assert_eq!(owner.progress.applied, 110);
+    let again = owner.try_commit(&second).await;
+    assert!(matches!(again, Err(StoreError::Stale(_))), "{again:?}");
+    assert_conserved(&subject.store, 110).await;
+}
+
+#[tokio::test]
+async fn a_lost_commit_is_unknown_and_progress_tells_that_it_did_not_happen() {
+    let server = PostgresServer::start().await;
+    let (proxy, subject, mut owner) = through_proxy(&server).await;
+    let second = batch(&owner, "second", 100);
+    proxy.lose(Loss::Request);
+    let unknown = owner.try_commit(&second).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown(_))), "{unknown:?}");
+    owner.refresh().await;
+    assert_eq!(owner.progress.applied, 10);
+    owner.try_commit(&second).await.unwrap();
+    assert_conserved(&subject.store, 110).await;
+}
+
+#[tokio::test]
+async fn a_server_killed_at_any_moment_of_a_commit_leaves_all_or_nothing() {
+    let mut server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let mut told = [0; 3];
+    for (round, delay) in [0, 2, 5, 10, 20, 30, 45, 70].into_iter().enumerate() {
+        let batch = batch(&owner, &format!("round-{round}"), 3_000);
+        let (store, lease) = (Arc::clone(&subject.store), owner.lease.clone());
+        let committing = {
+            let batch = batch.clone();
+            tokio::spawn(async move { store.commit(&lease, &batch).await })
+        };
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        server.kill();
+        let outcome = tokio::time::timeout(HANG, committing).await.unwrap().unwrap();
+        server.restart().await;
+        owner.refresh().await;
+        match outcome {
+            Ok(_) => {
+                told[0] += 1;
+                assert_eq!(owner.progress.applied, batch.to());
+            }
+            Err(StoreError::Unavailable(_)) => {
+                told[1] += 1;
+                assert_eq!(owner.progress.applied, batch.from(), "it was said that nothing happened");
+            }
+            Err(StoreError::Unknown(_)) => {
+                told[2] += 1;
+                assert!([batch.from(), batch.to()].contains(&owner.progress.applied));
+            }
+            Err(other) => panic!("{other}"),
+        }
+        if owner.progress.applied == batch.from() {
+            owner.try_commit(&batch).await.unwrap();
+        }
+        assert_conserved(&subject.store, owner.progress.applied as i64).await;
+    }
+    println!("done, unavailable, unknown: {told:?}");
+    assert_eq!(owner.progress.applied, 8 * 3_000);
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_unavailable_and_is_used_again_when_it_speaks() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let first = batch(&owner, "first", 10);
+    owner.try_commit(&first).await.unwrap();
+    let second = batch(&owner, "second", 10);
+    server.freeze();
+    let stream = owner.lease.stream.clone();
+    let calls = async { tokio::join!(subject.store.progress(&stream), subject.store.probe(), owner.try_commit(&second)) };
+    let (progress, probe, commit) = tokio::time::timeout(HANG, calls).await.expect("bounded");
+    assert!(matches!(progress, Err(StoreError::Unavailable(_))), "{progress:?}");
+    assert!(matches!(probe, Err(StoreError::Unavailable(_))), "{probe:?}");
+    assert!(matches!(commit, Err(StoreError::Unavailable(_))), "{commit:?}");
+    server.thaw();
+    owner.try_commit(&second).await.unwrap();
+    assert_conserved(&subject.store, 20).await;
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_within_a_transaction_is_unavailable_and_nothing_happened() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let first = batch(&owner, "first", 10);
+    owner.try_commit(&first).await.unwrap();
+    let mut stranger = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE usage_hourly").execute(&mut stranger).await.unwrap();
+    let second = batch(&owner, "second", 10);
+    let (store, lease) = (Arc::clone(&subject.store), owner.lease.clone());
+    let committing = {
+        let second = second.clone();
+        tokio::spawn(async move { store.commit(&lease, &second).await })
+    };
+    while scalar(&server.url(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.freeze();
+    let outcome = tokio::time::timeout(HANG, committing).await.expect("bounded").unwrap();
+    assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    server.thaw();
+    drop(stranger);
+    owner.try_commit(&second).await.unwrap();
+    assert_conserved(&subject.store, 20).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_a_stranger_holds_makes_it_unavailable() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let mut stranger = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE stream_progress").execute(&mut stranger).await.unwrap();
+    let first = batch(&owner, "first", 10);
+    let outcome = tokio::time::timeout(HANG, owner.try_commit(&first)).await.expect("bounded");
+    assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut stranger).await.unwrap();
+    owner.try_commit(&first).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_go_away_leave_no_connection_inside_a_transaction() {
+    let server = PostgresServer::start().await;
+    Subject::new(server.url()).await;
+    let store = open(&server.url(), Options { max_connections: 1 }).await.unwrap();
+    let mut owner = Owner::of(&store, "BILLING").await;
+    for round in 0..40_u64 {
+        let batch = batch(&owner, &format!("round-{round}"), 300);
+        let (store, lease) = (Arc::clone(&store), owner.lease.clone());
+        let caller = tokio::spawn(async move {
+            let (_, _) = (store.commit(&lease, &batch).await, store.conservation().await);
+        });
+        tokio::time::sleep(Duration::from_micros(round * 700)).await;
+        caller.abort();
+        let _ = caller.await;
+        // On the only connection: inside of somebody's transaction this would be an older snapshot, or rolled back.
+        owner.refresh().await;
+        owner.count(&[billing(&format!("after-{round}"), "acme", noon())]).await;
+    }
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loadline' AND state LIKE 'idle in transaction%'";
+    assert_eq!(scalar(&server.url(), left).await, 0);
+    owner.refresh().await;
+    assert_conserved(&store, owner.progress.applied as i64).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_share_accounts_and_ids_never_deadlock() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let streams = ["BILLING-0", "BILLING-1", "BILLING-2"].map(|name| {
+        let store = Arc::clone(&subject.store);
+        tokio::spawn(async move {
+            let mut owner = Owner::of(&store, name).await;
+            for round in 0..15 {
+                let batch = batch(&owner, &format!("round-{round}"), 400);
+                owner.try_commit(&batch).await.unwrap();
+            }
+            owner.counters()
+        })
+    });
+    let (mut counted, mut duplicates) = (0, 0);
+    for stream in streams {
+        let counters = stream.await.unwrap();
+        counted += counters.0;
+        duplicates += counters.1;
+    }
+    assert_eq!((counted, duplicates), (15 * 400, 2 * 15 * 400));
+    assert_conserved(&subject.store, 15 * 400).await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(scalar(&server.url(), deadlocks).await, 0);
+}
+
+#[tokio::test]
+async fn a_purged_dedup_table_is_made_anew() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[billing("a", "acme", noon())]).await;
+    let purge = "DELETE FROM dedup_partition; DROP TABLE dedup_billing_20260310";
+    sqlx::raw_sql(purge).execute(&mut PgConnection::connect(&server.url()).await.unwrap()).await.unwrap();
+    let batch = batch(&owner, "b", 5);
+    let refused = owner.try_commit(&batch).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    owner.try_commit(&batch).await.unwrap();
+    assert_conserved(&subject.store, 6).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_fails_calls_and_not_the_opening() {
+    let mut server = PostgresServer::start().await;
+    let url = server.url();
+    Subject::new(url.clone()).await;
+    server.kill();
+    let store = open(&url, Options::default()).await.unwrap();
+    let stream = StreamName::new("BILLING").unwrap();
+    let refused = tokio::time::timeout(HANG, store.progress(&stream)).await.expect("bounded");
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    server.restart().await;
+    assert_eq!(store.progress(&stream).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_no_retry_can_mend_is_said_to_be_misconfigured() {
+    let server = PostgresServer::start().await;
+    let elsewhere = format!("postgres://postgres:hunter2@127.0.0.1:{}/nowhere", server.port());
+    let store = open(&elsewhere, Options::default()).await.unwrap();
+    for outcome in [store.migrate().await, store.all_progress().await.map(drop)] {
+        let Err(StoreError::Misconfigured(text)) = outcome else { panic!("{outcome:?}") };
+        assert!(text.contains("nowhere") && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_of_the_tests_starts_again_with_what_it_had() {
+    let mut server = PostgresServer::start().await;
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE kept (n BIGINT); INSERT INTO kept VALUES (7)").execute(&mut connection).await.unwrap();
+    server.kill();
+    assert!(PgConnection::connect(&server.url()).await.is_err());
+    server.restart().await;
+    assert_eq!(scalar(&server.url(), "SELECT n FROM kept").await, 7);
+}

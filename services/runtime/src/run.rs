@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,10 +93,13 @@ where
     code
 }
 
-/// Alternate form: an `anyhow::Error` prints its causes too.
+/// Says why, once: to a person as a line, to a collector of logs as an event. Alternate form: an `anyhow::Error` prints its causes too.
 fn failed(service: &str, error: &impl Display) -> ExitCode {
-    tracing::error!(service, error = format!("{error:#}"), "ended with an error");
-    eprintln!("error: {service}: {error:#}");
+    if std::io::stderr().is_terminal() || !tracing::dispatcher::has_been_set() {
+        eprintln!("error: {service}: {error:#}");
+    } else {
+        tracing::error!(service, error = format!("{error:#}"), "ended with an error");
+    }
     ExitCode::from(EXIT_FAILED)
 }
 

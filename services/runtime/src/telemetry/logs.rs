@@ -27,9 +27,14 @@ const QUIET: &str = "opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otl
 
 /// The filter of a setting, or what is allowed.
 pub(super) fn filter(directives: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{directives}"))
-        .map_err(|error| format!("expected a level or directives such as info or info,loadline_ingest=debug: {error}"))
+    let allowed = "expected a level (error, warn, info, debug, trace, off) or directives such as info,loadline_ingest=debug";
+    // A word alone would be a target's name: `debgu` would silence everything.
+    let directives: Vec<&str> = directives.split(',').map(str::trim).collect();
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    if let Some(word) = directives.iter().find(|d| !d.contains(['=', '[']) && !is_level(d)) {
+        return Err(format!("{allowed}; `{word}` is no level"));
+    }
+    EnvFilter::builder().parse(format!("{QUIET},{}", directives.join(","))).map_err(|error| format!("{allowed}: {error}"))
 }
 
 /// Makes stderr and the tracer the process's subscriber, unless it has one already.
@@ -48,6 +53,21 @@ fn stderr(format: Format) -> Box<dyn Layer<Registry> + Send + Sync> {
         Format::Auto if !terminal => layer.json().boxed(),
         Format::Auto | Format::Pretty => {
             layer.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())).boxed()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_level_is_refused_not_taken_for_a_target() {
+        for good in ["info", "WARN", "off", "info,loadline_ingest=debug", "warn, h2=trace"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["debgu", "", "info,", "info,loud=9"] {
+            assert!(filter(bad).expect_err(bad).contains("expected a level"), "{bad}");
         }
     }
 }

@@ -152,7 +152,6 @@ impl Source {
     }
 
     /// The event of the next line; an inner `None` for an empty line, an outer one at the end.
-    #[expect(clippy::type_complexity, reason = "three plain cases, used once")]
     fn next_event(&mut self) -> io::Result<Option<Option<Result<wire::Event, Fault>>>> {
         let unreadable = |detail: String| Err(Fault::new(Reason::Unreadable, "", detail));
         let Some(content) = self.lines.next_line()? else { return Ok(None) };

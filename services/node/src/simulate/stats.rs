@@ -18,7 +18,7 @@ pub struct Stats {
     unavailable: AtomicU64,
 }
 
-/// The counters at one time. `sent = accepted + duplicates + rejected()`.
+/// The counters at one time. `sent` is the sum of accepted, duplicates and all rejected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Events that ingest answered for.
@@ -41,13 +41,6 @@ pub struct Snapshot {
     pub refused: u64,
     /// Calls that failed and were tried again.
     pub unavailable: u64,
-}
-
-impl Snapshot {
-    /// Rejected, for whatever reason.
-    pub fn rejected(&self) -> u64 {
-        self.invalid + self.future + self.late + self.conflict + self.other
-    }
 }
 
 impl Stats {

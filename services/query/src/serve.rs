@@ -53,14 +53,13 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
-    let most = usize::try_from(settings.query.explain_max_records).unwrap_or(usize::MAX);
     let query = Query::new(Parts {
         store: store.clone(),
         log,
         streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
         rules: settings.rules.rules(),
         clock: Arc::new(SystemClock),
-        settings: Limits { explain_max_records: most, ..Limits::default() },
+        settings: Limits { explain_max_records: settings.query.explain_max_records, ..Limits::default() },
         shutdown: shutdown.clone(),
     });
     let mut routes = RoutesBuilder::default();

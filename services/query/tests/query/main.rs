@@ -1,5 +1,7 @@
 //! The service as callers see it: over a socket, through every layer, on a real store and a real log in a folder of its own.
 
+#![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
+
 mod bad_input;
 mod delivery;
 mod explain;

@@ -68,7 +68,7 @@ pub trait Leases {
     /// Extends it; `None` when it was taken over. An expired lease that nobody took can still be renewed.
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>, StoreError>;
 
-    /// Gives it up, so that the next owner need not wait. Does nothing when it was taken over.
+    /// Gives it up, so that the next owner need not wait; it cannot be renewed any more. Does nothing when it was taken over.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 
     /// All leases that have not expired.
@@ -82,7 +82,8 @@ pub trait ProgressLedger {
     /// where to go on. Creates the row, at 0, for an incarnation never seen.
     ///
     /// When the store knows the stream under another incarnation, that one is closed in the same transaction: what it had
-    /// unapplied up to its last known head goes to the loss ledger as `Recreated`, and to its counters.
+    /// unapplied up to its last known head goes to the loss ledger as `Recreated` (appended after its last applied record and
+    /// before now), and to its counters. An incarnation that comes back goes on after what was declared lost.
     ///
     /// # Errors
     /// [`StoreError::Stale`] when the lease was taken over.
@@ -90,7 +91,8 @@ pub trait ProgressLedger {
 
     /// Writes a batch: in one transaction and in this order, progress (where `applied = from`, the incarnation and the
     /// epoch are as given), dedup keys, usage and latency, dirty account-days, dead letters, losses. Runs to its end even
-    /// when the caller is cancelled. Returns the new progress. An empty batch changes nothing and is refused.
+    /// when the caller is cancelled. Returns the new progress. An empty batch changes nothing and is refused as
+    /// [`StoreError::Broken`].
     ///
     /// # Errors
     /// [`StoreError::Stale`]: somebody else owns the stream or has applied this; nothing happened, open it again.
@@ -99,6 +101,9 @@ pub trait ProgressLedger {
     async fn commit(&self, lease: &Lease, batch: &Batch) -> Result<Progress, StoreError>;
 
     /// Remembers the last sequence seen in the log; never goes back. What is lost when the stream vanishes is known by it.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the lease was taken over, or the incarnation is not the current one.
     async fn note_head(&self, lease: &Lease, incarnation: &Incarnation, head: Sequence) -> Result<(), StoreError>;
 
     /// Stops the stream: nobody applies it until it is resumed, also after restarts.
@@ -352,7 +357,8 @@ pub trait UsageTable {
     /// [`StoreError::OutOfScope`] when the account is outside the scope.
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError>;
 
-    /// Sums over the whole range (`hour` is `None`), with the latency of its deliveries. `group_by.currency` is ignored.
+    /// Sums over the whole range (`hour` is `None`), with the latency of its deliveries. Receipts have no currency, so
+    /// `group_by.currency` and `filter.currencies` are ignored.
     ///
     /// # Errors
     /// As [`UsageTable::usage`].
@@ -362,10 +368,11 @@ pub trait UsageTable {
         query: &UsageQuery,
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError>;
 
-    /// Accounts with most usage, each with its sums per currency, in rank order. Reads all accounts: `scope` must be all.
+    /// Accounts with most usage, each with its sums per currency, in rank order; ties are by name. Ranked by an amount, only
+    /// accounts with usage in its currency are listed. Reads all accounts: `scope` must be all.
     ///
     /// # Errors
-    /// [`StoreError::OutOfScope`] for any other scope.
+    /// [`StoreError::NeedsAllAccounts`] for any other scope.
     async fn top_accounts(
         &self,
         scope: &AccountScope,
@@ -376,17 +383,21 @@ pub trait UsageTable {
         limit: u32,
     ) -> Result<(TopAccounts, AsOf), StoreError>;
 
-    /// Hours since `from` whose final receipts exceed the messages charged for: a sign of double counting.
+    /// Hours of accounts since `from` whose final receipts exceed the messages charged for: a sign of double counting.
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError>;
 }
+
+/// An id is looked up this many days before and after its event's own: further apart one of the two is late anyhow, unless
+/// horizons are set longer.
+const OTHER_DAYS: i32 = 8;
 
 /// Keys of what was counted.
 #[async_trait]
 pub trait DedupTable {
-    /// Which of these are known, with their fingerprints.
+    /// Which of these are known, in their partition or for ever, with their fingerprints.
     async fn known(&self, identities: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, StoreError>;
 
-    /// Rows of each partition, by name: estimates where counting is dear.
+    /// Rows of each partition, by name: estimates where counting is dear. Keys that are kept for ever are not among them.
     async fn partitions(&self) -> Result<Vec<(String, u64)>, StoreError>;
 }
 

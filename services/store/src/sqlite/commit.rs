@@ -1,5 +1,5 @@
-//! One batch, one transaction. Sets of rows go in as one JSON text each, walked by `json_each`: one statement, one plan,
-//! whatever their number.
+//! One batch, one transaction. Sets of rows go in as one JSON text each, walked by `jsonb_each`: one statement, one plan,
+//! whatever their number. (`json_each` would write every row out as text again, to be parsed for each of its values.)
 
 use super::{
     connect::{failed, now},
@@ -78,15 +78,16 @@ pub(super) async fn add_usage(connection: &mut SqliteConnection, settled: &Settl
         return Ok(());
     }
     let usage = settled.usage.iter().map(|(key, usage)| {
-        let columns = usage.columns();
-        (key.account.as_str(), key.hour.index(), key.channel.number(), key.country.as_str(), key.currency.as_str(), columns)
+        let (account, hour, channel) = (key.account.as_str(), key.hour.index(), key.channel.number());
+        let (country, currency) = (key.country.as_str(), key.currency.as_str());
+        let [a, b, c, d, e, f, g, h, i, j] = usage.columns();
+        (account, hour, channel, country, currency, a, b, c, d, e, f, g, h, i, j)
     });
     let usage = sqlx::query(
         "INSERT INTO usage_hourly
-         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>'$[5][0]', value->>'$[5][1]', value->>'$[5][2]',
-                value->>'$[5][3]', value->>'$[5][4]', value->>'$[5][5]', value->>'$[5][6]', value->>'$[5][7]',
-                value->>'$[5][8]', value->>'$[5][9]'
-         FROM json_each(?1) WHERE true
+         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+                value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14
+         FROM jsonb_each(?1) WHERE true
          ON CONFLICT (account, hour, channel, country, currency) DO UPDATE SET
          events = events + excluded.events, messages = messages + excluded.messages, segments = segments + excluded.segments,
          amount_micros = amount_micros + excluded.amount_micros, delivered = delivered + excluded.delivered,
@@ -100,7 +101,7 @@ pub(super) async fn add_usage(connection: &mut SqliteConnection, settled: &Settl
     });
     let latency = sqlx::query(
         "INSERT INTO latency_hourly
-         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?1) WHERE true
+         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (account, hour, channel, country, bucket) DO UPDATE SET count = count + excluded.count",
     )
     .bind(json(latency)?);
@@ -109,7 +110,7 @@ pub(super) async fn add_usage(connection: &mut SqliteConnection, settled: &Settl
     let dirty = dirty.iter().map(|(account, day)| (account.as_str(), day.index()));
     // Versions start at the time, so that a row deleted and made again does not come by an old one.
     let dirty = sqlx::query(
-        "INSERT INTO dirty_day (account, day, version) SELECT value->>0, value->>1, ?2 FROM json_each(?1) WHERE true
+        "INSERT INTO dirty_day (account, day, version) SELECT value->>0, value->>1, ?2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (account, day) DO UPDATE SET version = max(version + 1, excluded.version)",
     )
     .bind(json(dirty)?)

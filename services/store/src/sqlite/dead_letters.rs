@@ -157,7 +157,7 @@ async fn pronounce(connection: &mut SqliteConnection, verdicts: &Verdicts) -> Re
     let resolved = verdicts.resolved.iter().map(|(id, state)| (id, state.as_str()));
     sqlx::query(
         "UPDATE dead_letter SET state = verdict.value->>1, resolved_at = ?2
-         FROM json_each(?1) AS verdict WHERE dead_letter.id = verdict.value->>0",
+         FROM jsonb_each(?1) AS verdict WHERE dead_letter.id = verdict.value->>0",
     )
     .bind(json(resolved)?)
     .bind(now.micros())
@@ -171,7 +171,7 @@ async fn pronounce(connection: &mut SqliteConnection, verdicts: &Verdicts) -> Re
     sqlx::query(
         "UPDATE dead_letter SET reason = verdict.value->>1, field = verdict.value->>2, detail = verdict.value->>3,
          account = verdict.value->>4, event_time = verdict.value->>5
-         FROM json_each(?1) AS verdict WHERE dead_letter.id = verdict.value->>0",
+         FROM jsonb_each(?1) AS verdict WHERE dead_letter.id = verdict.value->>0",
     )
     .bind(json(refused)?)
     .execute(connection)
@@ -238,7 +238,7 @@ pub(super) async fn record(
              (stream, incarnation, sequence, reason, field, detail, account, event_time, recorded_at, payload, state)
          SELECT ?1, ?2, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
                 substr(?4, value->>7, value->>8), 'open'
-         FROM json_each(?3)",
+         FROM jsonb_each(?3)",
     )
     .bind(stream.as_str())
     .bind(incarnation.as_str())

@@ -4,6 +4,7 @@
 use super::{
     commit::json,
     connect::{SqliteStore, failed},
+    other_days,
 };
 use crate::{
     DedupTable, StoreError,
@@ -71,7 +72,7 @@ pub(super) fn partitions(candidates: &[Candidate]) -> BTreeSet<Partition> {
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
@@ -94,26 +95,29 @@ pub(super) async fn make_tables(connection: &mut SqliteConnection, partitions: B
     Ok(())
 }
 
-/// Writes the keys of candidates, sorted by partition, and returns those that were there before.
+/// Writes the keys of candidates, sorted by partition, and returns those that were there before, or on another day.
 pub(super) async fn take(
     connection: &mut SqliteConnection,
     candidates: &[Candidate],
 ) -> Result<HashMap<Identity, Fingerprint>, StoreError> {
     let mut known = HashMap::new();
     for run in candidates.chunk_by(|a, b| a.identity.partition == b.identity.partition) {
+        known.extend(other_days::known(&mut *connection, run).await?);
+        let run: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
+        let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { continue };
         let identities: Vec<_> = run.iter().map(|candidate| candidate.identity).collect();
         let here = in_partition(&mut *connection, &identities).await?;
-        let late: Vec<_> = run.iter().filter(|candidate| candidate.late).collect();
+        let late: Vec<_> = run.iter().copied().filter(|candidate| candidate.late).collect();
         let late_identities: Vec<_> = late.iter().map(|candidate| candidate.identity).collect();
         known.extend(in_permanent(&mut *connection, &late_identities).await?);
         let first = |candidate: &Candidate| {
             let before = here.get(&candidate.identity).or_else(|| known.get(&candidate.identity));
             (candidate.identity.key, before.copied().unwrap_or(candidate.fingerprint))
         };
-        let absent: Vec<_> = run.iter().filter(|candidate| !here.contains_key(&candidate.identity)).map(first).collect();
-        add(&mut *connection, run[0].identity.partition, &absent).await?;
+        let absent: Vec<_> = run.into_iter().filter(|candidate| !here.contains_key(&candidate.identity)).map(first).collect();
+        add(&mut *connection, partition, &absent).await?;
         let late: Vec<_> = late.into_iter().map(first).collect();
-        add_permanent(&mut *connection, run[0].identity.partition, &late).await?;
+        add_permanent(&mut *connection, partition, &late).await?;
         known.extend(here);
     }
     Ok(known)
@@ -127,7 +131,7 @@ async fn exists(connection: &mut SqliteConnection, partition: Partition) -> Resu
 }
 
 /// Which of one partition's identities its table holds.
-async fn in_partition(
+pub(super) async fn in_partition(
     connection: &mut SqliteConnection,
     identities: &[Identity],
 ) -> Result<HashMap<Identity, Fingerprint>, StoreError> {

@@ -14,6 +14,7 @@ mod dead_letters;
 mod dedup;
 mod leases;
 mod losses;
+mod other_days;
 mod progress;
 mod usage;
 

@@ -15,6 +15,7 @@
 //! - [`events`], [`workload`]: events one by one, and seeded streams of them with every kind of trouble
 //! - [`model`], [`journal`], [`log`], [`snapshot`], [`checker`]: what was
 //!   published, what stands in the log, what the store holds, and whether they agree
+//! - [`upstream`], [`questions`], [`command`]: publishing past the API; what scenarios ask the services; programs run to their end
 //! - [`compatibility`], [`corpus`]: whether new contracts still read what old ones wrote, and still count it the same
 //!
 //! The nasty invariant: [`model`] and [`checker`] share no decoding and no sums with the code under test. They decide for
@@ -23,6 +24,7 @@
 pub mod binaries;
 pub mod checker;
 pub mod client;
+pub mod command;
 pub mod compatibility;
 pub mod corpus;
 pub mod events;
@@ -34,7 +36,9 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod questions;
 pub mod service;
 pub mod snapshot;
+pub mod upstream;
 pub mod workload;
 pub mod world;

@@ -8,10 +8,11 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 type Row = (i64, i64, i64, Vec<u8>, Vec<u8>);
 
-/// By incarnation, so that a stream made again meanwhile reads as empty, and is found out next time.
-const BATCHES: &str = "SELECT b.first_sequence, b.last_sequence, b.recorded_at, b.lengths, b.payloads
-    FROM streams s JOIN batches b ON b.stream = s.id
-    WHERE s.incarnation = ?1 AND b.last_sequence >= ?2 ORDER BY b.last_sequence LIMIT ?3";
+/// By incarnation, so that a stream made again meanwhile reads as empty, and is found out next time. Not a join: the index must
+/// give the order, or every page would sort the rest of the log.
+const BATCHES: &str = "SELECT first_sequence, last_sequence, recorded_at, lengths, payloads FROM batches
+    WHERE stream = (SELECT id FROM streams WHERE incarnation = ?1) AND last_sequence >= ?2
+    ORDER BY last_sequence LIMIT ?3";
 
 /// Reads what is there from `from` on, given the stream's state of a moment ago.
 pub(super) async fn entries(
@@ -110,15 +111,12 @@ async fn explain_hole(
     Ok(())
 }
 
+const BEFORE: &str =
+    "SELECT recorded_at FROM batches WHERE stream = ?1 AND last_sequence < ?2 ORDER BY last_sequence DESC LIMIT 1";
+
 /// Time of the last record before `sequence` that is still there.
 async fn time_before(readers: &SqlitePool, state: &StreamState, sequence: Sequence) -> Result<Option<Timestamp>, sqlx::Error> {
-    let at: Option<i64> = sqlx::query_scalar(
-        "SELECT recorded_at FROM batches WHERE stream = ?1 AND last_sequence < ?2 ORDER BY last_sequence DESC LIMIT 1",
-    )
-    .bind(state.id)
-    .bind(sequence as i64)
-    .fetch_optional(readers)
-    .await?;
+    let at: Option<i64> = sqlx::query_scalar(BEFORE).bind(state.id).bind(position(sequence)).fetch_optional(readers).await?;
     Ok(at.map(Timestamp::from_micros))
 }
 
@@ -150,5 +148,23 @@ impl Page {
     fn lose(&mut self, last: Sequence, cause: LossCause, after: Option<Timestamp>, before: Option<Timestamp>) {
         self.entries.push(Entry::Lost(Loss { first: self.next, last, cause, after, before }));
         self.next = last + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_is_found_by_the_index_and_not_by_sorting_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_writer, readers) = super::super::schema::connect(&folder.path().join("log.db")).await.unwrap();
+        for statement in [BATCHES, BEFORE] {
+            let plan = format!("EXPLAIN QUERY PLAN {statement}");
+            let steps: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(plan)).fetch_all(&readers).await.unwrap();
+            let text = steps.into_iter().map(|step| step.3).collect::<Vec<_>>().join("; ");
+            assert!(text.contains("SEARCH batches USING INDEX") && !text.contains("TEMP B-TREE"), "{text}");
+        }
     }
 }

@@ -87,6 +87,8 @@ behaviours! {
         the_same_ids_in_concurrent_batches_of_two_streams_count_once
         the_same_id_with_other_content_is_a_conflict
         a_conflict_within_a_batch_is_seen_too
+        the_same_id_on_another_day_is_a_conflict
+        the_same_id_on_two_days_of_a_batch_is_a_conflict
         the_same_uuid_under_two_accounts_is_a_conflict
         the_same_text_under_two_accounts_counts_for_both
         an_event_and_a_receipt_may_share_an_id

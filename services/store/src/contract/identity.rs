@@ -76,6 +76,25 @@ pub async fn a_conflict_within_a_batch_is_seen_too(subject: &Subject) {
     assert_eq!(subject.total("acme").await.messages, 1);
 }
 
+pub async fn the_same_id_on_another_day_is_a_conflict(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let yesterday = noon().minus(Duration::from_secs(24 * 3600));
+    for id in [UUID, "text"] {
+        owner.count(&[billing(id, "acme", yesterday)]).await;
+        owner.count(&[billing(id, "acme", noon()), billing("other", "acme", noon())]).await;
+        owner.count(&[billing(id, "acme", noon()), billing(id, "acme", yesterday)]).await;
+    }
+    assert_eq!((owner.counters(), subject.total("acme").await.events), ((3, 3, 4, 0), 3));
+    subject.assert_conserved().await;
+}
+
+pub async fn the_same_id_on_two_days_of_a_batch_is_a_conflict(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let yesterday = noon().minus(Duration::from_secs(24 * 3600));
+    owner.count(&[billing(UUID, "acme", yesterday), billing(UUID, "acme", noon())]).await;
+    assert_one_conflict(subject, &owner).await;
+}
+
 pub async fn the_same_uuid_under_two_accounts_is_a_conflict(subject: &Subject) {
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing(UUID, "acme", noon())]).await;

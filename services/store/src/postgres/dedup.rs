@@ -3,6 +3,7 @@
 use super::{
     connect::PostgresStore,
     fault::Fault,
+    other_days,
     transact::{End, Reach},
 };
 use crate::{
@@ -79,7 +80,7 @@ pub(super) fn or_purged(fault: Fault, partitions: &KnownPartitions) -> Fault {
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
@@ -102,15 +103,16 @@ pub(super) async fn make_tables(connection: &mut PgConnection, partitions: &BTre
     Ok(())
 }
 
-/// Writes the keys of candidates, sorted by partition and key, and returns those that were there before. A key that another
-/// transaction is writing is waited for.
+/// Writes the keys of candidates, sorted by partition and key, and returns those that were there before, or on another day. A
+/// key that another transaction is writing is waited for.
 pub(super) async fn take(
     connection: &mut PgConnection,
     candidates: &[Candidate],
 ) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let mut known = HashMap::new();
     for run in candidates.chunk_by(|a, b| a.identity.partition == b.identity.partition) {
-        let late: Vec<_> = run.iter().filter(|candidate| candidate.late).collect();
+        known.extend(other_days::known(&mut *connection, run).await?);
+        let late: Vec<_> = run.iter().filter(|candidate| candidate.late && !known.contains_key(&candidate.identity)).collect();
         known.extend(add_permanent(&mut *connection, &late).await?);
         let unknown: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
         let here = add(&mut *connection, &unknown).await?;
@@ -207,7 +209,7 @@ async fn look_up(connection: &mut PgConnection, identities: Vec<Identity>) -> Re
 }
 
 /// Which of these keys a partition's table holds.
-async fn in_partition(
+pub(super) async fn in_partition(
     connection: &mut PgConnection,
     partition: Partition,
     keys: Vec<Uuid>,
@@ -244,6 +246,6 @@ fn columns(candidates: &[&Candidate]) -> (Vec<Uuid>, Vec<Fingerprint>) {
     candidates.iter().map(|candidate| (uuid(&candidate.identity), candidate.fingerprint)).unzip()
 }
 
-fn uuid(identity: &Identity) -> Uuid {
+pub(super) fn uuid(identity: &Identity) -> Uuid {
     Uuid::from_bytes(identity.key)
 }

@@ -17,6 +17,7 @@ mod dedup;
 mod fault;
 mod leases;
 mod losses;
+mod other_days;
 mod progress;
 mod transact;
 mod usage;

@@ -101,6 +101,7 @@ fn lost(as_of: &AsOf) -> Option<String> {
 fn detail(doubts: &[String], differences: usize) -> String {
     let finding = match differences {
         0 => "the store agrees with the log".to_owned(),
+        1 => "the store differs from the log in one row".to_owned(),
         rows => format!("the store differs from the log in {rows} rows"),
     };
     match doubts {

@@ -114,7 +114,7 @@ impl Peer {
             Code::Unavailable => format!("{service} at {address} is unavailable: {}", status.message()),
             code => format!("{service} at {address} refused the call ({}): {}", name(code), status.message()),
         };
-        for detail in details(status) {
+        for detail in details(status).into_iter().filter(|detail| !status.message().contains(detail)) {
             text.push_str("\n  ");
             text.push_str(&detail);
         }
@@ -219,9 +219,11 @@ mod tests {
     async fn a_rich_error_shows_its_fields_and_no_escape() {
         let mut rich = ErrorDetails::new();
         rich.add_bad_request_violation("to", "is before from\u{1b}[2J; swap them");
-        let status = Status::with_error_details(Code::InvalidArgument, "the range is upside down", rich);
+        rich.add_bad_request_violation("said", "already");
+        let status = Status::with_error_details(Code::InvalidArgument, "the range is upside down; said: already", rich);
         let error = Peer::new("query", "127.0.0.1:1").unwrap().explain(&status).to_string();
         assert!(error.contains("INVALID_ARGUMENT") && error.contains("\n  to: is before from\u{fffd}[2J; swap them"), "{error}");
+        assert_eq!(error.matches("said: already").count(), 1);
         assert!(is_lasting(&status) && !is_lasting(&Status::unavailable("")));
     }
 }

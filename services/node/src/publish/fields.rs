@@ -53,7 +53,7 @@ pub struct Fields {
 /// The first fault found.
 pub fn from_json(line: &str) -> Result<wire::Event, Fault> {
     let unreadable = |detail: String| Fault::new(Reason::Unreadable, "", detail);
-    let value: Value = serde_json::from_str(line).map_err(|error| unreadable(format!("is no JSON: {error}")))?;
+    let value: Value = serde_json::from_str(line).map_err(|error| unreadable(no_json(&error)))?;
     let shape = || unreadable("must be an object {\"billing\": {…}} or {\"receipt\": {…}}".to_owned());
     let Value::Object(object) = value else { return Err(shape()) };
     let mut entries = object.into_iter();
@@ -73,6 +73,13 @@ pub fn from_json(line: &str) -> Result<wire::Event, Fault> {
         }
     }
     Fields { kind, values }.event()
+}
+
+/// Without the parser's line, which is always the first of one.
+fn no_json(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    format!("is no JSON: {what}, at column {}", error.column())
 }
 
 impl Kind {
@@ -287,5 +294,6 @@ mod tests {
         for line in ["{", "[]", "1", "{}", r#"{"billing": 1}"#, r#"{"other": {}}"#, r#"{"billing": {}, "receipt": {}}"#] {
             assert_eq!(from_json(line).unwrap_err().reason, Reason::Unreadable, "{line}");
         }
+        assert_eq!(from_json("{nonsense").unwrap_err().detail, "is no JSON: key must be a string, at column 2");
     }
 }

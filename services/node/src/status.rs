@@ -133,10 +133,10 @@ impl Board {
     }
 
     fn sent(&self) -> String {
-        let simulate::Snapshot { sent, accepted, duplicates, invalid, future, late, conflict, unavailable, .. } = self.traffic.snapshot();
+        let simulate::Snapshot { sent, accepted, duplicates, invalid, future, late, conflict, other, refused, unavailable } = self.traffic.snapshot();
         format!(
             "sent={sent} accepted={accepted} duplicates={duplicates} invalid={invalid} future={future} late={late} conflict={conflict} \
-             unavailable={unavailable}"
+             other={other} refused={refused} unavailable={unavailable}"
         )
     }
 

@@ -24,7 +24,7 @@ pub struct UpArgs {
     /// Never the console, only the status: for services and logs
     #[arg(long)]
     pub headless: bool,
-    /// Simulated billing events a second; 0 for none
+    /// Simulated events a second; 0 for none
     #[arg(long, value_name = "EVENTS")]
     rate: Option<u32>,
 }

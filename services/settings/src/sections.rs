@@ -75,7 +75,7 @@ pub struct QuerySettings {
 pub struct SimulateSettings {
     /// Whether `up` makes traffic.
     pub enabled: bool,
-    /// Billing events a second; their receipts come on top.
+    /// Events a second, receipts and repetitions included.
     pub rate: u32,
     /// Accounts they belong to.
     pub accounts: u32,

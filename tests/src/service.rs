@@ -204,6 +204,14 @@ impl Service {
     /// When it does not end in time.
     pub async fn stop(&mut self, patience: Duration) -> Result<ExitStatus> {
         self.process.signal(Signal::SIGTERM)?;
+        self.wait(patience).await
+    }
+
+    /// Waits for an end of its own.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         self.process.wait(patience).await
     }
 

@@ -4,10 +4,15 @@
 //! before `h` ended, plus the longest dedup horizon: earlier and later ones were refused.
 
 use crate::{Query, recount::Recount, status::QueryError};
-use loadline_domain::{Hour, Record, Sequence, Timestamp, progress::Progress};
+use loadline_domain::{
+    Day, Hour, Record, Sequence, Timestamp,
+    identity::{Fingerprint, Identity, Partition},
+    progress::Progress,
+};
 use loadline_event_log::{Bounds, Entry, LogError, ReadLimit};
 use loadline_proto::common::StreamRange;
-use std::time::Duration;
+use loadline_store::OTHER_DAYS;
+use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// Read at once.
@@ -156,12 +161,30 @@ impl<'a> Scan<'a> {
 
     async fn count(&mut self, records: &[Record]) -> Result<(), QueryError> {
         let candidates = self.recount.judge(records, &self.query.parts.rules);
-        let strangers = self.recount.strangers(&candidates);
-        let known = match strangers.is_empty() {
-            true => Default::default(),
-            false => self.query.parts.store.known(&strangers).await?,
-        };
+        let known = self.known(&self.recount.strangers(&candidates)).await?;
         self.recount.settle(&candidates, &known);
         Ok(())
     }
+
+    /// What the store counted under these names: in their own day or, told with another time, in a day around it.
+    async fn known(&self, strangers: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, QueryError> {
+        if strangers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let store = &self.query.parts.store;
+        let mut known = store.known(strangers).await?;
+        let absent: Vec<_> = strangers.iter().filter(|identity| !known.contains_key(identity)).copied().collect();
+        for days in (-OTHER_DAYS..=OTHER_DAYS).filter(|days| *days != 0 && !absent.is_empty()) {
+            let there: Vec<_> = absent.iter().map(|identity| days_later(*identity, days)).collect();
+            let found = store.known(&there).await?;
+            known.extend(found.into_iter().map(|(there, fingerprint)| (days_later(there, -days), fingerprint)));
+        }
+        Ok(known)
+    }
+}
+
+/// The same name on another day.
+fn days_later(identity: Identity, days: i32) -> Identity {
+    let day = Day::from_index(identity.partition.day.index() + days);
+    Identity { partition: Partition { day, ..identity.partition }, ..identity }
 }

@@ -389,7 +389,7 @@ pub trait UsageTable {
 
 /// An id is looked up this many days before and after its event's own: further apart one of the two is late anyhow, unless
 /// horizons are set longer.
-const OTHER_DAYS: i32 = 8;
+pub const OTHER_DAYS: i32 = 8;
 
 /// Keys of what was counted.
 #[async_trait]

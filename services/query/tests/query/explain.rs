@@ -97,6 +97,16 @@ async fn a_conflict_with_an_event_of_another_hour_is_not_counted_again() {
 }
 
 #[tokio::test]
+async fn a_conflict_with_an_event_of_another_day_is_not_counted_again() {
+    let world = aged().await;
+    // `old` was counted the day before.
+    world.count([bill("old", ten()).event(), bill("new", ten()).event()]).await;
+    let answer = explain(&world.serve().await).await;
+    assert!(answer.conclusive && answer.differences.is_empty(), "{answer:?}");
+    assert_eq!((answer.recounted[0].usage.as_ref().unwrap().events, answer.dead_letters), (1, 1));
+}
+
+#[tokio::test]
 async fn the_same_event_in_two_streams_is_counted_once() {
     let world = aged().await;
     world.append(billing(), [bill("same", ten()).event()]).await;

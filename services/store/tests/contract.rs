@@ -72,6 +72,7 @@ behaviours! {
         an_owner_of_a_stream_made_again_is_fenced_off
         an_empty_batch_is_refused
         hours_and_days_break_at_their_boundaries
+        days_whose_usage_changed_are_marked_for_the_roll_up
         losses_of_a_batch_go_to_the_ledger
         a_batch_of_losses_alone_moves_on
         a_large_batch_counts_whole

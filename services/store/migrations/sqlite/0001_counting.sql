@@ -74,11 +74,12 @@ CREATE TABLE latency_hourly (
     PRIMARY KEY (account, hour, channel, country, bucket)
 ) STRICT, WITHOUT ROWID;
 
--- Account-days whose roll-up is out of date. A roll-up deletes a row only while its version is the one it read.
+-- Account-days whose roll-up is out of date. A roll-up deletes a row only while its version is the one it read: versions
+-- rise, and start at the time of marking in microseconds.
 CREATE TABLE dirty_day (
     account TEXT    NOT NULL,
     day     INTEGER NOT NULL,
-    version INTEGER NOT NULL DEFAULT 1,
+    version INTEGER NOT NULL,
     PRIMARY KEY (account, day)
 ) STRICT, WITHOUT ROWID;
 

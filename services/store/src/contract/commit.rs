@@ -98,6 +98,34 @@ pub async fn hours_and_days_break_at_their_boundaries(subject: &Subject) {
     );
 }
 
+pub async fn days_whose_usage_changed_are_marked_for_the_roll_up(subject: &Subject) {
+    let day = Duration::from_secs(24 * 3600);
+    let marks = "SELECT account || ' ' || CAST(day AS TEXT) FROM dirty_day ORDER BY 1";
+    let versions = "SELECT CAST(version AS TEXT) FROM dirty_day WHERE account = 'acme' ORDER BY day";
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let today = [billing("a", "acme", noon()), billing("b", "acme", noon()), billing("c", "other", noon())];
+    owner.count(&today).await;
+    owner.count(&[billing("d", "acme", noon().minus(day))]).await;
+    let index = noon().day().index();
+    let expected = [format!("acme {}", index - 1), format!("acme {index}"), format!("other {index}")];
+    assert_eq!(subject.peek(marks).await, expected);
+
+    // A duplicate changes no usage, so it marks nothing; what counts does, under a greater version.
+    let before = subject.peek(versions).await;
+    owner.count(&today).await;
+    assert_eq!(subject.peek(versions).await, before);
+    owner.count(&[billing("e", "acme", noon())]).await;
+    let after = subject.peek(versions).await;
+    assert_eq!(after[0], before[0]);
+    let version = |texts: &[String]| texts[1].parse::<i64>().unwrap();
+    assert!(version(&after) > version(&before), "{after:?} {before:?}");
+
+    // Deleted by a roll-up and marked again, a day never comes by a version it had.
+    subject.tamper("DELETE FROM dirty_day").await;
+    owner.count(&[billing("f", "acme", noon().minus(day)), billing("g", "acme", noon())]).await;
+    assert!(version(&subject.peek(versions).await) > version(&after));
+}
+
 pub async fn losses_of_a_batch_go_to_the_ledger(subject: &Subject) {
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let hour = Duration::from_secs(3600);

@@ -62,6 +62,18 @@ impl Subject {
         }
     }
 
+    /// Asks for text behind the store's back.
+    async fn peek(&self, sql: &'static str) -> Vec<String> {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let file = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::SqliteConnection::connect_with(&file).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        }
+    }
+
     /// All usage of an account, whenever it was.
     async fn total(&self, account: &str) -> Usage {
         let (rows, _) = self.usage(&AccountScope::All, &always(account)).await.unwrap();

@@ -42,6 +42,7 @@ pub async fn a_future_event_counts_when_its_time_has_come(subject: &Subject) {
     assert_eq!(owner.refresh().await, (1, 0, 0, 0));
     let (rows, _) = subject.usage(&AccountScope::All, &always("acme")).await.unwrap();
     assert_eq!((rows.len(), rows[0].hour), (1, Some(noon().plus(HOUR).hour())));
+    assert_eq!(subject.peek("SELECT account FROM dirty_day").await, ["acme"]);
 
     // It is no longer open, and published again it is a duplicate.
     assert_eq!(redrive(subject, Rules::default(), noon().plus(2 * HOUR)).await, Redriven::default());

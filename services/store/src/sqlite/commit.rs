@@ -17,7 +17,7 @@ use loadline_domain::{
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-/// Writes a batch; its dedup tables exist.
+/// Writes a batch.
 pub(super) async fn commit(connection: &mut SqliteConnection, lease: Lease, batch: Batch) -> Result<Progress, StoreError> {
     let now = now();
     fence(&mut *connection, &lease, &batch, now).await?;

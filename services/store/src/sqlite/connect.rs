@@ -3,16 +3,15 @@
 use crate::{Options, Store, StoreError};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use loadline_domain::{Clock as _, Timestamp, identity::Partition, time::SystemClock};
+use loadline_domain::{Clock as _, Timestamp, time::SystemClock};
 use sqlx::{
     Connection as _, Error, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
-    collections::HashSet,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -29,8 +28,6 @@ pub struct SqliteStore {
     readers: RwLock<SqlitePool>,
     reading: SqliteConnectOptions,
     max_readers: u32,
-    /// Dedup tables known to exist.
-    pub(super) partitions: Mutex<HashSet<Partition>>,
 }
 
 impl SqliteStore {
@@ -57,13 +54,8 @@ impl SqliteStore {
             .pragma("journal_size_limit", "67108864");
         let reading = file.pragma("query_only", "1").pragma("cache_size", "-4096");
         let max_readers = options.max_connections.saturating_sub(1).max(1);
-        let store = Self {
-            writer: Writer::new(writing),
-            readers: RwLock::new(pool(&reading, max_readers)),
-            reading,
-            max_readers,
-            partitions: Mutex::default(),
-        };
+        let store =
+            Self { writer: Writer::new(writing), readers: RwLock::new(pool(&reading, max_readers)), reading, max_readers };
         store.writer.rehearsal(|_| Box::pin(async { Ok(()) })).await?;
         Ok(store)
     }
@@ -255,4 +247,67 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         }
     }
     MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| StoreError::Broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn store(folder: &tempfile::TempDir) -> SqliteStore {
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(path.to_str().unwrap(), Options::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    async fn mark(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let mark = sqlx::query("INSERT INTO dirty_day (account, day, version) VALUES ('acme', 1, 1)");
+        mark.execute(connection).await.map(drop).map_err(failed)
+    }
+
+    async fn mark_and_fail(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        mark(connection).await?;
+        Err(StoreError::Stale("on purpose".to_owned()))
+    }
+
+    async fn mark_and_panic(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        mark(connection).await?;
+        panic!("on purpose")
+    }
+
+    async fn settings(connection: &mut SqliteConnection) -> Result<(String, i64), StoreError> {
+        let journal = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.map_err(failed)?;
+        let synchronous = sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await.map_err(failed)?;
+        Ok((journal, synchronous))
+    }
+
+    async fn marks(store: &SqliteStore) -> i64 {
+        let mut snapshot = store.snapshot().await.unwrap();
+        sqlx::query_scalar("SELECT count(*) FROM dirty_day").fetch_one(&mut *snapshot).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn work_that_fails_or_panics_leaves_nothing_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let failure = store.writer.transaction(|connection| Box::pin(mark_and_fail(connection))).await;
+        assert!(matches!(failure, Err(StoreError::Stale(_))), "{failure:?}");
+        let panic = store.writer.transaction(|connection| Box::pin(mark_and_panic(connection))).await;
+        assert!(matches!(panic, Err(StoreError::Broken(_))), "{panic:?}");
+        store.writer.rehearsal(|connection| Box::pin(mark(connection))).await.unwrap();
+        assert_eq!(marks(&store).await, 0);
+        store.writer.transaction(|connection| Box::pin(mark(connection))).await.unwrap();
+        assert_eq!(marks(&store).await, 1);
+    }
+
+    #[tokio::test]
+    async fn every_commit_reaches_the_disk_and_readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder).await;
+        let settings = store.writer.transaction(|connection| Box::pin(settings(connection))).await.unwrap();
+        // 2 is FULL.
+        assert_eq!(settings, ("wal".to_owned(), 2));
+        let mut snapshot = store.snapshot().await.unwrap();
+        assert!(mark(&mut snapshot).await.is_err());
+    }
 }

@@ -128,7 +128,6 @@ impl Redrive {
         let letters = list(&mut *connection, &self.filter, DeadLetterState::Open, after, size).await?;
         let last = letters.last().map(|letter| letter.id);
         let retrial = Retrial::new(letters, &self.rules, self.now);
-        dedup::make_tables(&mut *connection, dedup::partitions(retrial.candidates())).await?;
         let known = dedup::take(&mut *connection, retrial.candidates()).await?;
         let verdicts = retrial.verdicts(&known);
         pronounce(connection, &verdicts).await?;

@@ -16,10 +16,7 @@ use loadline_domain::{
     identity::{Fingerprint, Identity, Key, Partition},
 };
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::PoisonError,
-};
+use std::collections::HashMap;
 
 #[async_trait]
 impl DedupTable for SqliteStore {
@@ -48,51 +45,26 @@ impl DedupTable for SqliteStore {
     }
 }
 
-impl SqliteStore {
-    /// Makes the tables that these candidates' keys go into, in a transaction of its own, and remembers them.
-    pub(super) async fn make_partitions(&self, candidates: &[Candidate]) -> Result<(), StoreError> {
-        let mut missing = partitions(candidates);
-        {
-            let made = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-            missing.retain(|partition| !made.contains(partition));
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let make = missing.clone();
-        self.writer.transaction(move |connection| Box::pin(make_tables(connection, make))).await?;
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).extend(missing);
-        Ok(())
-    }
-}
-
-/// The partitions of these candidates.
-pub(super) fn partitions(candidates: &[Candidate]) -> BTreeSet<Partition> {
-    candidates.iter().map(|candidate| candidate.identity.partition).collect()
-}
-
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
 pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
-/// Makes tables that do not exist.
-pub(super) async fn make_tables(connection: &mut SqliteConnection, partitions: BTreeSet<Partition>) -> Result<(), StoreError> {
-    for partition in partitions {
-        let table = on(
-            partition,
-            "CREATE TABLE IF NOT EXISTS {table} (key BLOB NOT NULL PRIMARY KEY, fingerprint INTEGER NOT NULL) STRICT, WITHOUT ROWID",
-        );
-        sqlx::query(table).execute(&mut *connection).await.map_err(failed)?;
-        sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
-            .bind(partition.kind.as_str())
-            .bind(partition.day.index())
-            .bind(dedup_table(partition))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
+/// Makes a partition's table if it does not exist. It is part of the batch's own transaction: nobody else writes meanwhile.
+async fn make_table(connection: &mut SqliteConnection, partition: Partition) -> Result<(), StoreError> {
+    if exists(&mut *connection, partition).await? {
+        return Ok(());
     }
-    Ok(())
+    let table = "CREATE TABLE {table} (key BLOB NOT NULL PRIMARY KEY, fingerprint INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+    sqlx::query(on(partition, table)).execute(&mut *connection).await.map_err(failed)?;
+    sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES (?1, ?2, ?3)")
+        .bind(partition.kind.as_str())
+        .bind(partition.day.index())
+        .bind(dedup_table(partition))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failed)
 }
 
 /// Writes the keys of candidates, sorted by partition, and returns those that were there before, or on another day.
@@ -105,6 +77,7 @@ pub(super) async fn take(
         known.extend(other_days::known(&mut *connection, run).await?);
         let run: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
         let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { continue };
+        make_table(&mut *connection, partition).await?;
         let identities: Vec<_> = run.iter().map(|candidate| candidate.identity).collect();
         let here = in_partition(&mut *connection, &identities).await?;
         let late: Vec<_> = run.iter().copied().filter(|candidate| candidate.late).collect();

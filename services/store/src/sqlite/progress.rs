@@ -27,7 +27,6 @@ impl ProgressLedger for SqliteStore {
         if batch.is_empty() {
             return Err(StoreError::Broken(format!("an empty batch of {} was to be committed", batch.stream())));
         }
-        self.make_partitions(batch.candidates()).await?;
         let (lease, batch) = (lease.clone(), batch.clone());
         self.writer.transaction(move |connection| Box::pin(commit::commit(connection, lease, batch))).await
     }

@@ -1,7 +1,7 @@
 //! Holds a stream's lease and keeps the stream applied, for as long as this process may.
 
 use crate::{
-    pipeline::{Reader, Step},
+    pipeline::{Reader, Step, lost_its_end},
     watch::StreamStatus,
 };
 use loadline_domain::{
@@ -97,6 +97,12 @@ impl Owner {
         self.status.owned(Some(lease.clone()));
         self.status.progressed(&progress);
         tracing::info!(stream = %self.spec.name, epoch = lease.epoch, applied = progress.applied, "owning the stream");
+        if bounds.last < progress.applied && bounds.incarnation == progress.incarnation {
+            let why = lost_its_end(bounds.last, progress.applied).to_string();
+            tracing::error!(stream = %self.spec.name, why, "stream stopped");
+            self.store.stop(&lease, &progress.incarnation, &why).await?;
+            return self.wait_for_resume(lease, shutdown).await;
+        }
         if progress.stopped.is_some() {
             return self.wait_for_resume(lease, shutdown).await;
         }
@@ -209,12 +215,22 @@ impl Owner {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = renewal.tick() => self.renew(&lease).await?,
                 _ = poll.tick() => {
-                    let progress = self.store.progress(&self.spec.name).await?;
-                    if progress.is_none_or(|progress| progress.stopped.is_none()) {
+                    if !self.is_still_stopped().await? {
                         return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    /// A stream that was made again is another one, and was never stopped.
+    async fn is_still_stopped(&self) -> Result<bool, Ended> {
+        let progress = self.store.progress(&self.spec.name).await?;
+        let Some(progress) = progress.filter(|progress| progress.stopped.is_some()) else { return Ok(false) };
+        match self.log.bounds(&self.spec.name).await {
+            Ok(bounds) => Ok(bounds.incarnation == progress.incarnation),
+            Err(error) if error.is_retryable() => Ok(true),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reads a stream and folds it into batches, one ahead of the one that commits.
 
-use loadline_domain::{Batch, Incarnation, Rules, Sequence, StreamName, breaker::Breaker, progress::Progress};
+use loadline_domain::{Batch, Incarnation, Rules, Sequence, StreamName, Timestamp, breaker::Breaker, progress::Progress};
 use loadline_event_log::{Entry, EventLog, LogError, ReadLimit};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -11,6 +11,14 @@ const READ_WAIT: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// A stream that is behind is read in batches up to this many times the configured size.
 const GROWTH: usize = 4;
+
+/// Why a stream whose log is shorter than what is applied must not be read on.
+pub fn lost_its_end(last: Sequence, applied: Sequence) -> LogError {
+    LogError::Misconfigured(format!(
+        "the log ends at {last}, but {applied} is applied: it lost its end, and what is appended now would be skipped; make the stream \
+         again, and publish again what was not counted"
+    ))
+}
 
 /// What the committer receives, in order.
 pub enum Step {
@@ -34,11 +42,14 @@ impl Reader {
     /// Reads from `progress` on and sends batches until the receiver is gone or the log says something no retry mends.
     pub async fn run(self, progress: Progress, steps: mpsc::Sender<Step>) -> Result<(), LogError> {
         let mut breaker = Breaker::default();
-        let mut applied = progress.applied;
+        let (mut applied, mut applied_at) = (progress.applied, progress.applied_at);
         let mut limit = ReadLimit { records: self.batch_records, bytes: self.batch_bytes };
         while !steps.is_closed() {
             let entries = match self.log.read(&self.stream, &self.incarnation, applied + 1, limit, READ_WAIT).await {
-                Ok(entries) if entries.is_empty() => continue,
+                Ok(entries) if entries.is_empty() => {
+                    self.ensure_reaches(applied).await?;
+                    continue;
+                }
                 Ok(entries) => entries,
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(stream = %self.stream, %error, "reading the log failed; trying again");
@@ -48,10 +59,11 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             limit.records = self.next_limit(limit.records, entries.len());
-            let folded = self.fold(entries, applied, progress.resume_through, breaker).await;
+            let folded = self.fold(bounded(entries, applied_at), applied, progress.resume_through, breaker).await;
             let (batch, trip) = (folded.batch, folded.trip);
             breaker = folded.breaker;
             applied = batch.to();
+            applied_at = batch.last_recorded_at().or(applied_at);
             if steps.send(Step::Batch(Box::new(batch))).await.is_err() {
                 break;
             }
@@ -61,6 +73,17 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// A log that lost its end, in a power cut or from a backup, gives the positions beyond to new records: going on where we
+    /// stand would skip them.
+    async fn ensure_reaches(&self, applied: Sequence) -> Result<(), LogError> {
+        match self.log.bounds(&self.stream).await {
+            Ok(bounds) if bounds.incarnation == self.incarnation && bounds.last < applied => Err(lost_its_end(bounds.last, applied)),
+            Ok(_) => Ok(()),
+            Err(error) if error.is_retryable() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Grows while reads come back full, shrinks when the stream is caught up.
@@ -76,6 +99,14 @@ impl Reader {
             .await
             .expect("folding does not panic: hostile bytes are refused, not trusted")
     }
+}
+
+/// What is lost was appended after the last record before it, which the log no longer knows but we do.
+fn bounded(mut entries: Vec<Entry>, applied_at: Option<Timestamp>) -> Vec<Entry> {
+    if let Some(Entry::Lost(loss)) = entries.first_mut() {
+        loss.after = loss.after.or(applied_at);
+    }
+    entries
 }
 
 struct Folded {
@@ -109,7 +140,7 @@ fn fold(entries: Vec<Entry>, mut batch: Batch, rules: Rules, resume_through: Seq
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use loadline_domain::{Record, Timestamp};
+    use loadline_domain::Record;
 
     fn garbage(sequence: Sequence) -> Entry {
         let recorded_at = Timestamp::from_micros(1_800_000_000_000_000);

@@ -65,7 +65,10 @@ impl Rules {
         let late = time < recorded_at.minus(horizon);
         let (reason, detail) = if time > recorded_at.plus(self.future_tolerance) {
             let ahead = time.since(recorded_at).as_secs();
-            (DeadLetterReason::Future, format!("is {ahead} s ahead of the log; at most {} s are allowed", self.future_tolerance.as_secs()))
+            (
+                DeadLetterReason::Future,
+                format!("is {ahead} s ahead of the log; at most {} s are allowed", self.future_tolerance.as_secs()),
+            )
         } else if late && !self.accept_late {
             let hours = recorded_at.since(time).as_secs() / 3600;
             let horizon = horizon.as_secs() / 3600;

@@ -24,6 +24,6 @@ mod watch;
 
 pub use grpc::ACCESS;
 pub use owner::OwnerSettings;
-pub use watch::{Backlog, backlog};
 pub use publish::Publisher;
 pub use service::{Ingest, Parts};
+pub use watch::{Backlog, backlog};

@@ -128,7 +128,12 @@ impl Owner {
     }
 
     /// Writes batches in order until the reader ends, the lease is lost, or shutdown.
-    async fn commit_all(&self, lease: &Lease, mut steps: mpsc::Receiver<Step>, shutdown: &CancellationToken) -> Result<(), Ended> {
+    async fn commit_all(
+        &self,
+        lease: &Lease,
+        mut steps: mpsc::Receiver<Step>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Ended> {
         let mut renewal = tokio::time::interval(self.settings.lease_ttl / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -79,7 +79,9 @@ impl Reader {
     /// stand would skip them.
     async fn ensure_reaches(&self, applied: Sequence) -> Result<(), LogError> {
         match self.log.bounds(&self.stream).await {
-            Ok(bounds) if bounds.incarnation == self.incarnation && bounds.last < applied => Err(lost_its_end(bounds.last, applied)),
+            Ok(bounds) if bounds.incarnation == self.incarnation && bounds.last < applied => {
+                Err(lost_its_end(bounds.last, applied))
+            }
             Ok(_) => Ok(()),
             Err(error) if error.is_retryable() => Ok(()),
             Err(error) => Err(error),

@@ -97,7 +97,11 @@ pub async fn serve(
 ///
 /// # Errors
 /// A log that no retry mends.
-pub async fn open_log(settings: &Settings, readiness: &Readiness, shutdown: &Shutdown) -> anyhow::Result<Option<Arc<dyn EventLog>>> {
+pub async fn open_log(
+    settings: &Settings,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<Arc<dyn EventLog>>> {
     while !shutdown.is_begun() {
         let error = match loadline_event_log::open(settings.log.url.reveal()).await {
             Ok(log) => return Ok(Some(log)),

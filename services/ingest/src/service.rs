@@ -57,7 +57,13 @@ impl Ingest {
         }
         let ingest = Self {
             publisher: Publisher { log: log.clone(), store: store.clone(), clock: clock.clone(), rules, routes },
-            backends: Backends { log: log.clone(), store: store.clone(), clock: clock.clone(), rules, statuses: statuses.clone() },
+            backends: Backends {
+                log: log.clone(),
+                store: store.clone(),
+                clock: clock.clone(),
+                rules,
+                statuses: statuses.clone(),
+            },
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };

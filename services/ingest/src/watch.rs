@@ -127,7 +127,12 @@ impl StreamStatus {
 }
 
 /// Reads what the log holds beyond `progress`.
-pub async fn backlog(log: &dyn EventLog, spec: &StreamSpec, progress: Option<&Progress>, now: Timestamp) -> Result<Backlog, LogError> {
+pub async fn backlog(
+    log: &dyn EventLog,
+    spec: &StreamSpec,
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Result<Backlog, LogError> {
     let bounds = log.bounds(&spec.name).await?;
     let applied = progress.filter(|progress| progress.incarnation == bounds.incarnation).map_or(0, |progress| progress.applied);
     let records = bounds.last.saturating_sub(applied);

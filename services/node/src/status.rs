@@ -91,7 +91,12 @@ impl Board {
             let applied = progress.as_ref().map_or(0, |progress| progress.applied);
             let (then, before) = last.insert(spec.name.clone(), (Instant::now(), applied)).unwrap_or((Instant::now(), applied));
             let per_second = applied.saturating_sub(before) as f64 / then.elapsed().as_secs_f64().max(0.001);
-            rows.push(Row { name: spec.name.clone(), progress, behind: backlog.map(|backlog| (backlog.records, backlog.lag)), per_second });
+            rows.push(Row {
+                name: spec.name.clone(),
+                progress,
+                behind: backlog.map(|backlog| (backlog.records, backlog.lag)),
+                per_second,
+            });
         }
         Ok(rows)
     }
@@ -133,7 +138,8 @@ impl Board {
     }
 
     fn sent(&self) -> String {
-        let simulate::Snapshot { sent, accepted, duplicates, invalid, future, late, conflict, other, refused, unavailable } = self.traffic.snapshot();
+        let simulate::Snapshot { sent, accepted, duplicates, invalid, future, late, conflict, other, refused, unavailable } =
+            self.traffic.snapshot();
         format!(
             "sent={sent} accepted={accepted} duplicates={duplicates} invalid={invalid} future={future} late={late} conflict={conflict} \
              other={other} refused={refused} unavailable={unavailable}"

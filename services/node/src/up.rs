@@ -75,8 +75,10 @@ async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> any
     }
     let board = Board::new(&settings, &addresses);
     let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
-    let ingesting = loadline_ingest::serve::serve(&settings, log.clone(), store.clone(), ingest, &telemetry, &ingest_ready, &shutdown);
-    let querying = loadline_query::serve::serve(&settings, log.clone(), store.clone(), query, &telemetry, &query_ready, &shutdown);
+    let ingesting =
+        loadline_ingest::serve::serve(&settings, log.clone(), store.clone(), ingest, &telemetry, &ingest_ready, &shutdown);
+    let querying =
+        loadline_query::serve::serve(&settings, log.clone(), store.clone(), query, &telemetry, &query_ready, &shutdown);
     let showing = board.run(log, store, shutdown.clone());
     let (ingested, queried, _, _) = tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), traffic, showing);
     ingested.and(queried)

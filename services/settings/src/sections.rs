@@ -152,7 +152,8 @@ impl RulesSettings {
 impl IngestSettings {
     /// The configured name, or one that no other process has now.
     pub fn holder(&self) -> String {
-        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("host".to_owned(), |name| name.trim().to_owned());
+        let host =
+            || std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("host".to_owned(), |name| name.trim().to_owned());
         self.holder.clone().unwrap_or_else(|| format!("{}-{}", host(), std::process::id()))
     }
 }

@@ -84,7 +84,11 @@ pub fn check(streams: &[StreamSettings], at: &str, problems: &mut Problems) {
             problems.refuse(at("subject"), &subject, "a subject no other stream has");
         }
         if stream.max_age.is_some_and(|age| *age < Duration::from_secs(60)) {
-            problems.refuse(at("max_age"), stream.max_age.unwrap_or_default(), "at least 1m: younger records would be discarded unread");
+            problems.refuse(
+                at("max_age"),
+                stream.max_age.unwrap_or_default(),
+                "at least 1m: younger records would be discarded unread",
+            );
         }
     }
     for carries in [Carries::Billing, Carries::Receipts] {

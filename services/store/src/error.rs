@@ -15,7 +15,9 @@ pub enum StoreError {
     #[error("stale: {0}")]
     Stale(String),
     /// A newer build has migrated this store.
-    #[error("the store's schema is version {found}, this build knows up to {known}; run the newer build, or restore an older store")]
+    #[error(
+        "the store's schema is version {found}, this build knows up to {known}; run the newer build, or restore an older store"
+    )]
     NewerSchema {
         /// In the store.
         found: i64,

@@ -400,4 +400,3 @@ pub trait DedupTable {
     /// Rows of each partition, by name: estimates where counting is dear. Keys that are kept for ever are not among them.
     async fn partitions(&self) -> Result<Vec<(String, u64)>, StoreError>;
 }
-

@@ -13,10 +13,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let loaded = match loadline_runtime::run::configuration::<loadline_settings::Settings>(Arguments::parse().config.as_deref(), vec![]) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
-    };
+    let loaded =
+        match loadline_runtime::run::configuration::<loadline_settings::Settings>(Arguments::parse().config.as_deref(), vec![]) {
+            Ok(loaded) => loaded,
+            Err(code) => return code,
+        };
     let settings = loaded.config;
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run::run("loadline-ingest", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {

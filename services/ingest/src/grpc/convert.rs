@@ -1,8 +1,6 @@
 //! Between the domain's words and the contract's.
 
-use loadline_domain::{
-    AccountId, DeadLetterReason, LossCause, StreamName, Timestamp, dead_letter::Refusal, progress::Progress,
-};
+use loadline_domain::{AccountId, DeadLetterReason, LossCause, StreamName, Timestamp, dead_letter::Refusal, progress::Progress};
 use loadline_event_log::Bounds;
 use loadline_proto::{
     common::{StreamProgress, StreamRange},
@@ -138,7 +136,9 @@ pub fn filter(filter: Option<wire::DeadLetterFilter>) -> Result<DeadLetterFilter
         Ok(wire::DeadLetterReason::Future) => Some(DeadLetterReason::Future),
         Ok(wire::DeadLetterReason::Late) => Some(DeadLetterReason::Late),
         Ok(wire::DeadLetterReason::Conflict) => Some(DeadLetterReason::Conflict),
-        Err(_) => return Err(errors::invalid("filter.reason", "is not known; use UNDECODABLE, INVALID, FUTURE, LATE or CONFLICT")),
+        Err(_) => {
+            return Err(errors::invalid("filter.reason", "is not known; use UNDECODABLE, INVALID, FUTURE, LATE or CONFLICT"));
+        }
     };
     let account = (!filter.account.is_empty()).then(|| AccountId::new(&filter.account)).transpose();
     Ok(DeadLetterFilter {

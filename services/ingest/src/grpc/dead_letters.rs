@@ -1,11 +1,11 @@
 //! `DeadLetterService`: browse, redrive, discard.
 
 use super::{Backends, convert, status};
-use loadline_proto::ingest::{
-    DeadLetter, DiscardRequest, DiscardResponse, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse, RedriveRequest,
-    RedriveResponse, dead_letter_service_server::DeadLetterService,
-};
 use loadline_domain::Rules;
+use loadline_proto::ingest::{
+    DeadLetter, DiscardRequest, DiscardResponse, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse,
+    RedriveRequest, RedriveResponse, dead_letter_service_server::DeadLetterService,
+};
 use loadline_runtime::errors;
 use loadline_store::DeadLetterFilter;
 use tonic::{Request, Response, Status};
@@ -41,7 +41,8 @@ impl DeadLetterService for DeadLetters {
     async fn get(&self, request: Request<GetDeadLetterRequest>) -> Result<Response<DeadLetter>, Status> {
         let id = convert::row_id(request.into_inner().id, "id")?;
         let letter = self.backends.store.dead_letter(id).await.map_err(status::store)?;
-        let letter = letter.ok_or_else(|| errors::not_found("dead letter", &id.to_string(), "list the dead letters to see their ids"))?;
+        let letter =
+            letter.ok_or_else(|| errors::not_found("dead letter", &id.to_string(), "list the dead letters to see their ids"))?;
         Ok(Response::new(convert::dead_letter(letter, true)))
     }
 

@@ -98,7 +98,11 @@ fn permitted(caller: &Identity, event: &Event) -> Result<(), Status> {
 }
 
 fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
-    request.extensions().get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("no identity; connect through the server's own port"))
+    request
+        .extensions()
+        .get::<Identity>()
+        .cloned()
+        .ok_or_else(|| Status::unauthenticated("no identity; connect through the server's own port"))
 }
 
 fn traceparent<T>(request: &Request<T>) -> Option<String> {

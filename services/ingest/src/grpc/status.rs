@@ -23,10 +23,16 @@ pub fn log(error: LogError) -> Status {
     match error {
         LogError::Unavailable(_) => {
             tracing::warn!(%error, "event log unavailable");
-            errors::unavailable("EVENT_LOG_UNAVAILABLE", "the event log cannot be reached; send the same events again, duplicates count once", RETRY_AFTER)
+            errors::unavailable(
+                "EVENT_LOG_UNAVAILABLE",
+                "the event log cannot be reached; send the same events again, duplicates count once",
+                RETRY_AFTER,
+            )
         }
         // Made again by its owner within a second.
-        LogError::StreamNotFound(_) | LogError::Recreated { .. } => errors::unavailable("STREAM_MISSING", error.to_string(), RETRY_AFTER),
+        LogError::StreamNotFound(_) | LogError::Recreated { .. } => {
+            errors::unavailable("STREAM_MISSING", error.to_string(), RETRY_AFTER)
+        }
         LogError::TooLarge { .. } => errors::invalid("events", error.to_string()),
         LogError::Misconfigured(_) => internal(&error),
     }

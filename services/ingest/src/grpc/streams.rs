@@ -4,8 +4,8 @@ use super::{Backends, convert, status};
 use crate::watch::{StreamStatus, backlog};
 use loadline_domain::progress::{Lease, Progress};
 use loadline_proto::ingest::{
-    ListLossesRequest, ListLossesResponse, ListStreamsRequest, ListStreamsResponse, ResumeStreamRequest, ResumeStreamResponse, Stream,
-    stream::State, stream_service_server::StreamService,
+    ListLossesRequest, ListLossesResponse, ListStreamsRequest, ListStreamsResponse, ResumeStreamRequest, ResumeStreamResponse,
+    Stream, stream::State, stream_service_server::StreamService,
 };
 use loadline_runtime::errors;
 use std::time::Duration;
@@ -46,7 +46,8 @@ impl StreamService for Streams {
 
     async fn resume(&self, request: Request<ResumeStreamRequest>) -> Result<Response<ResumeStreamResponse>, Status> {
         let request = request.into_inner();
-        let stream = convert::stream(&request.stream, "stream")?.ok_or_else(|| errors::invalid("stream", "is empty; name a stream"))?;
+        let stream =
+            convert::stream(&request.stream, "stream")?.ok_or_else(|| errors::invalid("stream", "is empty; name a stream"))?;
         if !self.backends.statuses.iter().any(|status| status.spec.name == stream) {
             return Err(errors::not_found("stream", stream.as_str(), "list the streams to see their names"));
         }

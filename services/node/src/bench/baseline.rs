@@ -61,9 +61,14 @@ pub async fn preload(url: &str, day: Day, rows: u64, ids: Ids) -> anyhow::Result
     // Version 7 ids of today begin with today's milliseconds: rows from the day's start on keep them in order.
     let key = match ids {
         Ids::V4 => "gen_random_uuid()".to_owned(),
-        Ids::V7 => format!("(lpad(to_hex({} + n / 1000), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid", day.start().micros() / 1_000),
+        Ids::V7 => format!(
+            "(lpad(to_hex({} + n / 1000), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid",
+            day.start().micros() / 1_000
+        ),
     };
-    let insert = format!("INSERT INTO {table} (key, fingerprint) SELECT {key}, n FROM generate_series(1, $1::bigint) n ON CONFLICT DO NOTHING");
+    let insert = format!(
+        "INSERT INTO {table} (key, fingerprint) SELECT {key}, n FROM generate_series(1, $1::bigint) n ON CONFLICT DO NOTHING"
+    );
     let exists = format!("CREATE TABLE IF NOT EXISTS {table} (key UUID PRIMARY KEY, fingerprint BIGINT NOT NULL)");
     connection.execute(AssertSqlSafe(exists)).await?;
     sqlx::query(AssertSqlSafe(insert)).bind(rows as i64).execute(&mut connection).await.context("preloading dedup rows")?;

@@ -29,7 +29,8 @@ pub struct Events {
     now: Timestamp,
 }
 
-const COUNTRIES: [(&str, &str, i64); 4] = [("DE", "EUR", 72_000), ("FR", "EUR", 65_000), ("US", "USD", 7_900), ("GB", "GBP", 40_000)];
+const COUNTRIES: [(&str, &str, i64); 4] =
+    [("DE", "EUR", 72_000), ("FR", "EUR", 65_000), ("US", "USD", 7_900), ("GB", "GBP", 40_000)];
 
 impl Events {
     /// Of `accounts` accounts, spread over the last hour.

@@ -1,17 +1,13 @@
 //! `loadline bench ingest`: a backlog through the real service, and what the design costs against two others.
 
 use super::{
-    baseline, events::{Events, Ids}, memory, questions,
+    baseline,
+    events::{Events, Ids},
+    memory, questions,
     report::{Report, Run},
 };
 use anyhow::{Context as _, bail, ensure};
-use loadline_domain::{
-    Batch, Clock, Incarnation, StreamName,
-    fold::Rules,
-    identity::Kind,
-    progress::Lease,
-    time::SystemClock,
-};
+use loadline_domain::{Batch, Clock, Incarnation, StreamName, fold::Rules, identity::Kind, progress::Lease, time::SystemClock};
 use loadline_event_log::{Entry, EventLog, ReadLimit, Retention, StreamSpec};
 use loadline_health::Monitor;
 use loadline_ingest::{Ingest, OwnerSettings, Parts};

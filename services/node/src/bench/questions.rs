@@ -1,6 +1,10 @@
 //! GetUsage of one account's month of hours, over gRPC, open loop: each question is due at its time, waiting counts.
 
-use super::{events::{Events, Ids}, ingest::Bench, report::Questions};
+use super::{
+    events::{Events, Ids},
+    ingest::Bench,
+    report::Questions,
+};
 use anyhow::ensure;
 use loadline_domain::{Clock as _, Rules, time::SystemClock};
 use loadline_proto::query::{GetUsageRequest, usage_service_client::UsageServiceClient};

@@ -1,4 +1,5 @@
-//! What only the embedded store can go through: one file, several processes, a held lock, a lost folder.
+//! What only the embedded store can go through: one file, several processes, a held lock, a runtime that ends midway.
+#![allow(clippy::unwrap_used)] // helpers are no tests to clippy
 
 use loadline_domain::AccountScope;
 use loadline_store::{

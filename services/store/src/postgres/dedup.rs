@@ -125,16 +125,23 @@ pub(super) async fn take(
 }
 
 /// Adds keys to their day's table; returns the known ones.
+///
+/// They are looked for first and the rest inserted plainly: this takes two thirds of the time and three quarters of the WAL of
+/// `ON CONFLICT DO NOTHING RETURNING`. The insert waits for whoever is writing the same key, then fails as overtaken; the
+/// transaction's next try finds the key.
 async fn add(connection: &mut PgConnection, candidates: &[&Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let Some(first) = candidates.first() else { return Ok(HashMap::new()) };
     let partition = first.identity.partition;
-    let (keys, fingerprints) = columns(candidates);
-    let statement = "WITH added AS (
-                         INSERT INTO {table} SELECT * FROM unnest($1::uuid[], $2::bigint[]) ON CONFLICT DO NOTHING RETURNING key
-                     ) SELECT unnest($1::uuid[]) EXCEPT SELECT key FROM added";
-    let known: Vec<Uuid> =
-        sqlx::query_scalar(on(partition, statement)).bind(keys).bind(fingerprints).fetch_all(&mut *connection).await?;
-    in_partition(connection, partition, known).await
+    let keys = candidates.iter().map(|candidate| uuid(&candidate.identity)).collect();
+    let known = in_partition(&mut *connection, partition, keys).await?;
+    let unknown: Vec<_> = candidates.iter().copied().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
+    if !unknown.is_empty() {
+        let (keys, fingerprints) = columns(&unknown);
+        let insert = sqlx::query(on(partition, "INSERT INTO {table} SELECT * FROM unnest($1::uuid[], $2::bigint[])"));
+        let inserted = insert.bind(keys).bind(fingerprints).execute(connection).await;
+        inserted.map_err(|error| Fault::from(error).or_overtaken())?;
+    }
+    Ok(known)
 }
 
 /// Adds keys to those kept for ever; returns the known ones.
@@ -217,7 +224,11 @@ pub(super) async fn in_partition(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let statement = "SELECT key, fingerprint FROM unnest($1::uuid[]) AS asked (key) JOIN {table} USING (key)";
+    // A subquery a key always follows the index. A join might scan the table, planned when that was empty.
+    let statement = "SELECT key, fingerprint
+                     FROM (SELECT key, (SELECT fingerprint FROM {table} AS held WHERE held.key = asked.key) AS fingerprint
+                           FROM unnest($1::uuid[]) AS asked (key) OFFSET 0) AS looked_for
+                     WHERE fingerprint IS NOT NULL";
     let found: Vec<(Uuid, Fingerprint)> = sqlx::query_as(on(partition, statement)).bind(keys).fetch_all(connection).await?;
     Ok(found.into_iter().map(|(key, fingerprint)| (Identity { partition, key: key.into_bytes() }, fingerprint)).collect())
 }
@@ -232,7 +243,11 @@ async fn in_permanent(
         return Ok(HashMap::new());
     }
     let found: Vec<(Uuid, Fingerprint)> = sqlx::query_as(
-        "SELECT key, fingerprint FROM unnest($1::uuid[]) AS asked (key) JOIN dedup_permanent USING (key) WHERE kind = $2",
+        "SELECT key, fingerprint
+         FROM (SELECT key, (SELECT fingerprint FROM dedup_permanent AS held
+                            WHERE held.kind = $2 AND held.key = asked.key) AS fingerprint
+               FROM unnest($1::uuid[]) AS asked (key) OFFSET 0) AS looked_for
+         WHERE fingerprint IS NOT NULL",
     )
     .bind(identities.iter().map(uuid).collect::<Vec<_>>())
     .bind(kind.as_str())

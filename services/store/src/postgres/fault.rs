@@ -12,6 +12,8 @@ pub(super) enum Fault {
     Store(StoreError),
     /// Nothing was heard in time, of what.
     Silence(&'static str),
+    /// Another transaction wrote a key first, after it was looked for.
+    Overtaken,
 }
 
 impl From<sqlx::Error> for Fault {
@@ -27,9 +29,14 @@ impl From<StoreError> for Fault {
 }
 
 impl Fault {
-    /// Met another transaction; trying again can succeed: serialization failure, deadlock.
+    /// Met another transaction; trying again can succeed. 40001: serialization failure, 40P01: deadlock.
     pub fn is_collision(&self) -> bool {
-        matches!(self.code(), Some("40001" | "40P01"))
+        matches!(self, Self::Overtaken) || matches!(self.code(), Some("40001" | "40P01"))
+    }
+
+    /// A key that was there already: whoever looked for it in vain was overtaken.
+    pub fn or_overtaken(self) -> Self {
+        if self.code() == Some("23505") { Self::Overtaken } else { self }
     }
 
     /// A table that was there is gone: a dedup table was purged after it was seen.
@@ -40,7 +47,7 @@ impl Fault {
     /// The connection is of no more use. A statement that failed on a living connection leaves it fit.
     pub fn spoils_connection(&self) -> bool {
         match self {
-            Self::Store(_) => false,
+            Self::Store(_) | Self::Overtaken => false,
             Self::Silence(_) => true,
             Self::Sql(sqlx::Error::Database(error)) => {
                 // 25006: a standby, perhaps after a failover. 0A000: a plan cached before a migration.
@@ -63,6 +70,7 @@ impl Fault {
         match self {
             Self::Store(error) => error,
             Self::Silence(what) => StoreError::Unavailable(format!("PostgreSQL did not answer in time: {what}")),
+            Self::Overtaken => StoreError::Unavailable("other streams kept writing the same keys first".to_owned()),
             Self::Sql(sqlx::Error::Database(error)) => refused(error.as_ref()),
             Self::Sql(sqlx::Error::Configuration(error)) => StoreError::Misconfigured(format!("PostgreSQL: {error}")),
             Self::Sql(sqlx::Error::PoolTimedOut) => StoreError::Unavailable(

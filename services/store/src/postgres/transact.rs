@@ -18,7 +18,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// For what reads a whole table.
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 /// Tries of a transaction that collides with others.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 8;
 
 /// A piece of work on a connection.
 pub(super) type Work<'c, T> = BoxFuture<'c, Result<T, Fault>>;
@@ -103,7 +103,7 @@ impl PostgresStore {
                 match transact(&pool, end, &work).await {
                     Err(Failure::Before(fault)) if fault.is_collision() && attempt < ATTEMPTS => {
                         tracing::debug!(attempt, "a transaction collided with another one; trying again");
-                        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+                        tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
                         attempt += 1;
                     }
                     done => return done,

@@ -5,8 +5,9 @@ use crate::{Options, Store, StoreError};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, PgConnection, PgPool, Postgres,
     migrate::{MigrateError, Migrator},
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{
@@ -29,7 +30,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 
 /// A store in a PostgreSQL database, version 14 or later.
 pub struct PostgresStore {
-    pool: RwLock<PgPool>,
+    pub(super) pool: Pool,
     server: PgConnectOptions,
     options: Options,
     /// Dedup tables known to exist.
@@ -61,11 +62,33 @@ impl PostgresStore {
             // Statements take arrays and follow an index for each element: compiling them costs more than it saves.
             ("jit", "off"),
         ]);
-        Ok(Self { pool: RwLock::new(pool(&server, options)), server, options, partitions: Arc::default() })
+        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default() })
+    }
+}
+
+/// The present pool of connections, which may be exchanged for a fresh one at any time.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<RwLock<PgPool>>);
+
+impl Pool {
+    fn new(server: &PgConnectOptions, options: Options) -> Self {
+        Self(Arc::new(RwLock::new(pool(server, options))))
     }
 
-    pub(super) fn pool(&self) -> PgPool {
-        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// A connection that answers and is outside of any transaction.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        loop {
+            let pool = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+            match pool.acquire().await {
+                // Exchanged meanwhile.
+                Err(sqlx::Error::PoolClosed) => {}
+                acquired => return acquired,
+            }
+        }
+    }
+
+    fn exchange(&self, fresh: PgPool) -> PgPool {
+        std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), fresh)
     }
 }
 
@@ -102,8 +125,7 @@ impl Store for PostgresStore {
     }
 
     async fn reconnect(&self) {
-        let fresh = pool(&self.server, self.options);
-        let old = std::mem::replace(&mut *self.pool.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        let old = self.pool.exchange(pool(&self.server, self.options));
         // Connections in use are closed as their work ends; nobody waits for that.
         tokio::spawn(async move { timeout(ACQUIRE_LIMIT, old.close()).await });
     }

@@ -4,12 +4,12 @@
 //! a cancelled caller only stops listening. A connection that missed a limit is closed, never given back.
 
 use super::{
-    connect::{PROBE_LIMIT, PostgresStore},
+    connect::{PROBE_LIMIT, Pool, PostgresStore},
     fault::Fault,
 };
 use crate::StoreError;
 use futures::future::BoxFuture;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection, raw_sql};
+use sqlx::{Connection as _, PgConnection, Postgres, pool::PoolConnection, raw_sql};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -47,7 +47,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
-        let pool = self.pool();
+        let pool = self.pool.clone();
         in_own_task(async move {
             let mut connection = pool.acquire().await?;
             let done = within(ANSWER_LIMIT, "a statement", work(&mut connection)).await;
@@ -64,7 +64,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
     {
-        let pool = self.pool();
+        let pool = self.pool.clone();
         in_own_task(async move {
             let mut connection = pool.acquire().await?;
             let (limit, begin) = match reach {
@@ -96,7 +96,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
-        let pool = self.pool();
+        let pool = self.pool.clone();
         in_own_task(async move {
             let mut attempt = 1;
             loop {
@@ -135,7 +135,7 @@ impl Failure {
     }
 }
 
-async fn transact<T, W>(pool: &PgPool, end: End, work: &W) -> Result<T, Failure>
+async fn transact<T, W>(pool: &Pool, end: End, work: &W) -> Result<T, Failure>
 where
     W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
 {

@@ -86,7 +86,7 @@ async fn a_late_event_is_counted_once_however_often_it_is_accepted(backends: Bac
     let got = clients.dead_letters.get(GetDeadLetterRequest { id: letter.id }).await?.into_inner();
     assert_eq!(got.payload, event);
     assert!(got.detail.contains("49 h"), "{}", got.detail);
-    let unknown = clients.dead_letters.get(GetDeadLetterRequest { id: letter.id + 1_000 }).await.unwrap_err();
+    let unknown = clients.dead_letters.get(GetDeadLetterRequest { id: letter.id + 1_000 }).await.expect_err("no such letter");
     assert_eq!(unknown.code(), Code::NotFound);
 
     for dry_run in [true, false] {
@@ -152,7 +152,7 @@ async fn letters_are_given_up_with_a_reason_and_stay_listed(backends: Backends) 
         note: note.to_owned(),
     };
     for wrong in [discard(&None, "a note", false), discard(&invalid, "  ", false)] {
-        let refused = clients.dead_letters.discard(wrong).await.unwrap_err();
+        let refused = clients.dead_letters.discard(wrong).await.expect_err("a filter and a note are needed");
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
     let dry = clients.dead_letters.discard(discard(&invalid, "", true)).await?.into_inner();

@@ -165,7 +165,7 @@ async fn a_store_that_is_down_opens_an_01_and_publishing_goes_on(outage: Outage)
         to: Some(proto_time(now().plus(PATIENCE))),
         ..Default::default()
     };
-    let refused = query.clone().usage.get_usage(range).await.unwrap_err();
+    let refused = query.clone().usage.get_usage(range).await.expect_err("usage without a store");
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let retry = refused.get_details_retry_info().and_then(|info| info.retry_delay);
     ensure!(retry.is_some_and(|delay| !delay.is_zero()), "it does not say when to try again: {refused:?}");

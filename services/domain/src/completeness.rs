@@ -29,23 +29,38 @@ pub struct Reading {
     pub caught_up: bool,
 }
 
+/// Clocks of the log and of whoever asks may differ by this much before an hour is called final too early.
+pub const SKEW: Duration = Duration::from_secs(60);
+
+/// Up to which log time every stream is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Through {
+    /// Leaving out what is in flight.
+    pub nearly: Timestamp,
+    /// To the record; never after `nearly`.
+    pub fully: Timestamp,
+}
+
 /// Up to which log time every stream is counted; `now` at most. No stream at all means nothing is counted.
-pub fn counted_through(readings: impl IntoIterator<Item = Reading>, now: Timestamp) -> Timestamp {
-    let through = readings.into_iter().map(|reading| match reading.applied_at {
-        _ if reading.caught_up => now,
-        Some(applied_at) if now.since(applied_at) <= IN_FLIGHT => now,
-        Some(applied_at) => applied_at.min(now),
-        None => Timestamp::default(),
+pub fn counted_through(readings: impl IntoIterator<Item = Reading>, now: Timestamp) -> Through {
+    let through = readings.into_iter().map(|reading| {
+        let fully = match reading.applied_at {
+            _ if reading.caught_up => now.minus(SKEW),
+            Some(applied_at) => applied_at.min(now.minus(SKEW)),
+            None => Timestamp::default(),
+        };
+        let in_flight = reading.applied_at.is_some_and(|applied_at| now.since(applied_at) <= IN_FLIGHT);
+        Through { nearly: if reading.caught_up || in_flight { now } else { fully }, fully }
     });
-    through.min().unwrap_or_default()
+    through.reduce(|a, b| Through { nearly: a.nearly.min(b.nearly), fully: a.fully.min(b.fully) }).unwrap_or_default()
 }
 
 /// State of an hour when all streams are counted through `through`.
-pub fn state(hour: Hour, through: Timestamp, now: Timestamp, rules: &Rules) -> PeriodState {
+pub fn state(hour: Hour, through: Through, now: Timestamp, rules: &Rules) -> PeriodState {
     let horizon = rules.billing_horizon.max(rules.receipt_horizon);
-    if through >= hour.end().plus(horizon) {
+    if through.fully >= hour.end().plus(horizon) {
         PeriodState::Final
-    } else if through >= hour.end().min(now) {
+    } else if through.nearly >= hour.end().min(now) {
         PeriodState::Provisional
     } else {
         PeriodState::Pending
@@ -53,7 +68,7 @@ pub fn state(hour: Hour, through: Timestamp, now: Timestamp, rules: &Rules) -> P
 }
 
 /// Cuts `from..to` where the state changes.
-pub fn periods(from: Hour, to: Hour, through: Timestamp, now: Timestamp, rules: &Rules) -> Vec<(Hour, Hour, PeriodState)> {
+pub fn periods(from: Hour, to: Hour, through: Through, now: Timestamp, rules: &Rules) -> Vec<(Hour, Hour, PeriodState)> {
     let mut periods: Vec<(Hour, Hour, PeriodState)> = Vec::new();
     for index in from.index()..to.index() {
         let hour = Hour::from_index(index);
@@ -75,11 +90,14 @@ mod tests {
         let rules = Rules::default();
         let hour = Hour::from_index(500_000);
         let during = hour.start().plus(Duration::from_secs(1_800));
-        assert_eq!(state(hour, hour.start(), during, &rules), PeriodState::Pending);
-        assert_eq!(state(hour, during, during, &rules), PeriodState::Provisional);
+        let through = |time| Through { nearly: time, fully: time };
+        assert_eq!(state(hour, through(hour.start()), during, &rules), PeriodState::Pending);
+        assert_eq!(state(hour, through(during), during, &rules), PeriodState::Provisional);
         let later = hour.end().plus(Duration::from_secs(96 * 3600));
-        assert_eq!(state(hour, during, later, &rules), PeriodState::Pending);
-        assert_eq!(state(hour, later, later, &rules), PeriodState::Final);
+        assert_eq!(state(hour, through(during), later, &rules), PeriodState::Pending);
+        assert_eq!(state(hour, through(later), later, &rules), PeriodState::Final);
+        let nearly = Through { nearly: later, fully: later.minus(Duration::from_secs(1)) };
+        assert_eq!(state(hour, nearly, later, &rules), PeriodState::Provisional);
     }
 
     #[test]
@@ -87,7 +105,7 @@ mod tests {
         let now = Timestamp::from_micros(1_000_000_000_000_000);
         let behind = now.minus(Duration::from_secs(600));
         let readings = [Reading { applied_at: Some(behind), caught_up: false }, Reading { applied_at: None, caught_up: true }];
-        assert_eq!(counted_through(readings, now), behind);
-        assert_eq!(counted_through([], now), Timestamp::default());
+        assert_eq!(counted_through(readings, now), Through { nearly: behind, fully: behind });
+        assert_eq!(counted_through([], now), Through::default());
     }
 }

@@ -3,6 +3,7 @@
 
 use loadline_domain::{Clock, StreamName, Timestamp};
 use loadline_event_log::{Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec, embedded::Embedded};
+use sqlx::Connection as _;
 use std::{
     sync::{
         Arc,
@@ -123,4 +124,26 @@ async fn a_folder_that_is_a_file_is_refused_by_name() {
     assert!(matches!(&refused, LogError::Misconfigured(text) if text.contains("file/log.db")), "{refused}");
     let refused = Embedded::open(&file).await.err().unwrap();
     assert!(matches!(refused, LogError::Misconfigured(_)), "not a database: {refused}");
+}
+
+#[tokio::test]
+async fn after_a_commit_that_failed_the_next_append_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let log = Embedded::open(&path).await.unwrap();
+    log.ensure(&spec(None)).await.unwrap();
+    let name = spec(None).name;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut operator = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let fault = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+                 CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER fault AFTER INSERT ON batches BEGIN INSERT INTO child VALUES (1); END";
+    let execute = async |connection: &mut sqlx::SqliteConnection, sql| sqlx::raw_sql(sql).execute(connection).await.unwrap();
+    execute(&mut operator, fault).await;
+    for _ in 0..2 {
+        let refused = log.append(&name, vec![record()]).await;
+        assert!(matches!(refused, Err(LogError::Unavailable(_))), "the fault was not injected: {refused:?}");
+    }
+    execute(&mut operator, "DROP TRIGGER fault").await;
+    assert_eq!(log.append(&name, vec![record()]).await.unwrap(), [1]);
 }

@@ -3,7 +3,7 @@
 use crate::watch::StreamStatus;
 use loadline_domain::Clock;
 use loadline_health::{Monitor, Reading, Severity};
-use loadline_store::Store;
+use loadline_store::{Store, StoreError, StoredLoss};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -90,7 +90,7 @@ impl Detectors {
     }
 
     fn undecodable(&self, seen: &mut VecDeque<(Instant, u64)>) {
-        let total: u64 = self.statuses.iter().map(|status| status.undecodable()).sum();
+        let total: u64 = self.statuses.iter().map(|status| status.dead()).sum();
         seen.push_back((Instant::now(), total));
         while seen.front().is_some_and(|(at, _)| at.elapsed() > APPEARING) {
             seen.pop_front();
@@ -125,24 +125,34 @@ impl Detectors {
         self.monitor.observe("AN-09", reading.against(SCARCE));
     }
 
-    /// Follows the ledger from its end backwards in time: only what was recorded within the last hour is news.
+    /// Reads the ledger's last hour each time: rows of several streams may appear out of the order of their ids.
     async fn follow_losses(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(PERIOD);
-        let mut after = 0;
+        let mut old_news = 0;
         loop {
             ticks.tick().await;
-            while let Ok(losses) = self.store.losses(None, after, 1_000).await {
-                let Some(last) = losses.last() else { break };
-                after = last.id;
-                for loss in losses {
-                    let fresh = self.clock.now().since(loss.recorded_at) < LOSS_NEWS;
-                    if let Some(status) = self.statuses.iter().find(|status| fresh && status.spec.name == loss.stream) {
-                        status.lost(loss.recorded_at, loss.loss.count());
-                    }
+            let Ok(news) = self.losses_after(&mut old_news).await else { continue };
+            for status in &self.statuses {
+                let of_stream = news.iter().filter(|loss| loss.stream == status.spec.name);
+                status.lost(of_stream.map(|loss| loss.loss.count()).sum());
+            }
+        }
+    }
+
+    /// Losses recorded within the hour; moves `old_news` to the last id before them.
+    async fn losses_after(&self, old_news: &mut i64) -> Result<Vec<StoredLoss>, StoreError> {
+        let (since, mut news, mut after) = (self.clock.now().minus(LOSS_NEWS), Vec::new(), *old_news);
+        loop {
+            let page = self.store.losses(None, after, 1_000).await?;
+            let Some(last) = page.last() else { return Ok(news) };
+            after = last.id;
+            for loss in page {
+                if loss.recorded_at >= since {
+                    news.push(loss);
+                } else if news.is_empty() {
+                    *old_news = loss.id;
                 }
             }
-            let since = self.clock.now().minus(LOSS_NEWS);
-            self.statuses.iter().for_each(|status| status.forget_losses_before(since));
         }
     }
 

@@ -8,7 +8,7 @@ use loadline_domain::{
     Batch, Rules,
     progress::{Lease, Progress},
 };
-use loadline_event_log::{EventLog, LogError, StreamSpec};
+use loadline_event_log::{Bounds, EventLog, LogError, StreamSpec};
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 /// First pause after a failure; doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// A batch that a working store refuses so often is too large for it.
+const TRIES_OF_A_SIZE: u32 = 3;
 /// How often a stopped stream looks whether it was resumed.
 const STOPPED_POLL: Duration = Duration::from_millis(500);
 
@@ -97,7 +99,7 @@ impl Owner {
         self.status.owned(Some(lease.clone()));
         self.status.progressed(&progress);
         tracing::info!(stream = %self.spec.name, epoch = lease.epoch, applied = progress.applied, "owning the stream");
-        if bounds.last < progress.applied && bounds.incarnation == progress.incarnation {
+        if self.lost_its_end(&bounds, &progress).await? {
             let why = lost_its_end(bounds.last, progress.applied).to_string();
             tracing::error!(stream = %self.spec.name, why, "stream stopped");
             self.store.stop(&lease, &progress.incarnation, &why).await?;
@@ -112,7 +114,7 @@ impl Owner {
             stream: self.spec.name.clone(),
             incarnation: bounds.incarnation,
             rules: self.settings.rules,
-            batch_records: self.settings.batch_records,
+            batch_records: self.status.batch_records(self.settings.batch_records),
             batch_bytes: self.settings.batch_bytes,
         };
         let reading = tokio::spawn(reader.run(progress, sender));
@@ -125,6 +127,21 @@ impl Owner {
             Ok(read) => read.map_err(Ended::from),
             Err(panic) => Err(LogError::Unavailable(format!("reader ended: {panic}")).into()),
         }
+    }
+
+    /// Whether the log is shorter than what is applied, or was and has been refilled: then another record stands where we
+    /// stopped.
+    async fn lost_its_end(&self, bounds: &Bounds, progress: &Progress) -> Result<bool, Ended> {
+        if bounds.incarnation != progress.incarnation || progress.applied == 0 {
+            return Ok(false);
+        }
+        if bounds.last < progress.applied {
+            return Ok(true);
+        }
+        let there = self.log.peek(&self.spec.name, progress.applied).await?;
+        Ok(there
+            .zip(progress.applied_at)
+            .is_some_and(|((sequence, at), applied_at)| sequence == progress.applied && at != applied_at))
     }
 
     /// Writes batches in order until the reader ends, the lease is lost, or shutdown.
@@ -151,9 +168,7 @@ impl Owner {
                 Some(Step::Batch(batch)) => self.commit(lease, &batch, shutdown).await?,
                 Some(Step::Trip(why)) => {
                     tracing::error!(stream = %self.spec.name, why, "breaker open: stream stopped until resumed");
-                    let incarnation = self.status.incarnation().expect("a stream that is read was opened");
-                    self.store.stop(lease, &incarnation, &why).await?;
-                    return Ok(());
+                    return self.stop(lease, &why, shutdown).await;
                 }
             }
         }
@@ -161,7 +176,7 @@ impl Owner {
 
     /// Writes one batch, however long the store is away. Giving up would only mean reading the same records again.
     async fn commit(&self, lease: &Lease, batch: &Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
-        let mut pause = MIN_PAUSE;
+        let (mut pause, mut tries) = (MIN_PAUSE, 0);
         loop {
             let error = match self.store.commit(lease, batch).await {
                 Ok(progress) => {
@@ -176,7 +191,7 @@ impl Owner {
                             return Ok(());
                         }
                         // Not seen yet: the same batch again. Should the first be under way still, the fence refuses one of them.
-                        Ok(None) => continue,
+                        Ok(None) => StoreError::Unavailable(why),
                         Err(error) => error,
                     }
                 }
@@ -185,10 +200,27 @@ impl Owner {
             if !error.is_retryable() {
                 return Err(error.into());
             }
+            tries += 1;
+            if tries >= TRIES_OF_A_SIZE && self.store.probe().await.is_ok() {
+                // The store answers, only not to this: fewer records may fit into its time.
+                self.status.read_less();
+                return Err(error.into());
+            }
             tracing::warn!(stream = %self.spec.name, %error, "store unavailable; holding the batch");
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
                 () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops the stream, however long the store is away: an owner that began anew would take as many bad records again.
+    async fn stop(&self, lease: &Lease, why: &str, shutdown: &CancellationToken) -> Result<(), Ended> {
+        let incarnation = self.status.incarnation().expect("a stream that is read was opened");
+        loop {
+            match self.store.stop(lease, &incarnation, why).await {
+                Err(error) if error.is_retryable() && !shutdown.is_cancelled() => tokio::time::sleep(MIN_PAUSE).await,
+                stopped => return Ok(stopped?),
             }
         }
     }

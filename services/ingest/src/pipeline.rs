@@ -15,8 +15,8 @@ const GROWTH: usize = 4;
 /// Why a stream whose log is shorter than what is applied must not be read on.
 pub fn lost_its_end(last: Sequence, applied: Sequence) -> LogError {
     LogError::Misconfigured(format!(
-        "the log ends at {last}, but {applied} is applied: it lost its end, and what is appended now would be skipped; make the stream \
-         again, and publish again what was not counted"
+        "the log ends at {last} and {applied} is applied, but not from this log: it lost its end, and what was appended since would be \
+         skipped; make the stream again, and publish again what was not counted"
     ))
 }
 

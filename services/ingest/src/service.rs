@@ -51,7 +51,7 @@ impl Ingest {
         let statuses: Vec<_> = parts.streams.iter().map(|(spec, _)| Arc::new(StreamStatus::new(spec.clone()))).collect();
         let (log, store, clock, rules) = (parts.log, parts.store, parts.clock, parts.owner.rules);
         match store.migrate().await {
-            Err(error) if !error.is_retryable() => return Err(error),
+            Err(error @ StoreError::NewerSchema { .. }) => return Err(error),
             Err(error) => tracing::warn!(%error, "store unavailable at start; going on without it"),
             Ok(()) => {}
         }
@@ -82,7 +82,9 @@ impl Ingest {
                 }
             });
         }
-        ingest.tasks.spawn(make_streams(log.clone(), statuses.clone(), ingest.stop.clone()));
+        for status in &statuses {
+            ingest.tasks.spawn(make_stream(log.clone(), status.clone(), ingest.stop.clone()));
+        }
         ingest.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), ingest.stop.clone()));
         ingest.tasks.spawn(Detectors { statuses, store, clock, monitor: parts.monitor }.run(ingest.stop.clone()));
         ingest.tasks.close();
@@ -111,25 +113,26 @@ async fn migrated(store: &dyn Store, stop: &CancellationToken) -> bool {
     while !stop.is_cancelled() {
         match store.migrate().await {
             Ok(()) => return true,
-            Err(error) if error.is_retryable() => tokio::time::sleep(RETRY_AFTER).await,
-            Err(error) => {
+            Err(error @ StoreError::NewerSchema { .. }) => {
                 tracing::error!(%error, "store cannot be used; nothing is applied");
                 return false;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "store cannot be used yet");
+                tokio::time::sleep(RETRY_AFTER).await;
             }
         }
     }
     false
 }
 
-/// Publishers need the streams before any owner gets its lease.
-async fn make_streams(log: Arc<dyn EventLog>, statuses: Vec<Arc<StreamStatus>>, stop: CancellationToken) {
-    for status in statuses {
-        while let Err(error) = log.ensure(&status.spec).await {
-            tracing::warn!(stream = %status.spec.name, %error, "stream not made yet");
-            tokio::select! {
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-                () = stop.cancelled() => return,
-            }
+/// Publishers need the stream before any owner gets its lease.
+async fn make_stream(log: Arc<dyn EventLog>, status: Arc<StreamStatus>, stop: CancellationToken) {
+    while let Err(error) = log.ensure(&status.spec).await {
+        tracing::warn!(stream = %status.spec.name, %error, "stream not made yet");
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_AFTER) => {}
+            () = stop.cancelled() => return,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Lag, headroom and throughput of every configured stream, read once a second, whoever owns it.
 
 use loadline_domain::{
-    Batch, Clock, DeadLetterReason, Incarnation, Timestamp,
+    Batch, Clock, Incarnation, Timestamp,
     progress::{Headroom, Lease, Progress},
 };
 use loadline_event_log::{Bounds, EventLog, LogError, StreamSpec};
@@ -10,20 +10,24 @@ use opentelemetry::{KeyValue, global};
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Commits after which a batch may be larger again.
+const GROWS_AFTER: u64 = 100;
 
 /// What this process knows of a stream.
 pub struct StreamStatus {
     pub spec: StreamSpec,
     seen: Mutex<Seen>,
     commits: AtomicU64,
-    undecodable: AtomicU64,
+    dead: AtomicU64,
+    /// Batches are read 2^-n as large as configured, because the store did not manage larger ones in time.
+    halvings: AtomicU32,
 }
 
 /// The latest readings.
@@ -35,8 +39,8 @@ pub struct Seen {
     pub backlog: Option<Backlog>,
     /// Held by this process.
     pub lease: Option<Lease>,
-    /// Losses of late: when they were recorded, how many records.
-    pub losses: Vec<(Timestamp, u64)>,
+    /// Records lost of late.
+    pub lost: u64,
 }
 
 /// What the log holds, against what is applied.
@@ -54,7 +58,7 @@ pub struct Backlog {
 
 impl StreamStatus {
     pub fn new(spec: StreamSpec) -> Self {
-        Self { spec, seen: Mutex::default(), commits: AtomicU64::new(0), undecodable: AtomicU64::new(0) }
+        Self { spec, seen: Mutex::default(), commits: AtomicU64::new(0), dead: AtomicU64::new(0), halvings: AtomicU32::new(0) }
     }
 
     /// The latest readings.
@@ -67,9 +71,19 @@ impl StreamStatus {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Undecodable and invalid records met by this process.
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable.load(Ordering::Relaxed)
+    /// Records that this process found dead, conflicts apart.
+    pub fn dead(&self) -> u64 {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Read half as much from now on.
+    pub fn read_less(&self) {
+        self.halvings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much to read, of what is configured.
+    pub fn batch_records(&self, configured: usize) -> usize {
+        (configured >> self.halvings.load(Ordering::Relaxed).min(usize::BITS - 1)).max(1)
     }
 
     pub fn incarnation(&self) -> Option<Incarnation> {
@@ -86,11 +100,10 @@ impl StreamStatus {
 
     /// A batch is in the store.
     pub fn committed(&self, progress: &Progress, batch: &Batch) {
-        let dead = |letter: &&loadline_domain::DeadLetter| {
-            matches!(letter.refusal.reason, DeadLetterReason::Undecodable | DeadLetterReason::Invalid)
-        };
-        self.undecodable.fetch_add(batch.dead().iter().filter(dead).count() as u64, Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.dead.fetch_add(batch.dead().len() as u64, Ordering::Relaxed);
+        if self.commits.fetch_add(1, Ordering::Relaxed) % GROWS_AFTER == GROWS_AFTER - 1 {
+            let _ = self.halvings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |halvings| halvings.checked_sub(1));
+        }
         self.progressed(progress);
         let stream = [KeyValue::new("stream", self.spec.name.to_string())];
         let meter = global::meter("loadline.ingest");
@@ -98,19 +111,14 @@ impl StreamStatus {
         meter.u64_histogram("loadline_ingest_batch_records").build().record(batch.len(), &stream);
     }
 
-    /// The ledger has a fresh loss.
-    pub fn lost(&self, recorded_at: Timestamp, records: u64) {
-        self.lock().losses.push((recorded_at, records));
-    }
-
-    pub fn forget_losses_before(&self, time: Timestamp) {
-        self.lock().losses.retain(|(recorded_at, _)| *recorded_at >= time);
+    /// What the ledger has of late.
+    pub fn lost(&self, records: u64) {
+        self.lock().lost = records;
     }
 
     /// Records lost of late, if any.
     pub fn recent_loss(&self) -> Option<u64> {
-        let lost = self.lock().losses.iter().map(|(_, records)| records).sum();
-        (lost > 0).then_some(lost)
+        Some(self.lock().lost).filter(|lost| *lost > 0)
     }
 
     fn observed(&self, progress: Option<Progress>, backlog: Option<Backlog>) {

@@ -66,7 +66,7 @@ impl<'a> Scan<'a> {
     /// Reads one stream up to what was applied.
     pub async fn stream(&mut self, progress: &Progress) -> Result<(), QueryError> {
         // The log's time does not go back: all that was applied is too old for the hour.
-        if progress.applied_at.is_none_or(|applied_at| applied_at < self.earliest) {
+        if progress.applied_at.is_some_and(|applied_at| applied_at < self.earliest) {
             return Ok(());
         }
         let stream = &progress.stream;
@@ -114,6 +114,9 @@ impl<'a> Scan<'a> {
                 "{stream} reaches back to {oldest_at} only, and the hour needs {}: retention has passed it",
                 self.earliest
             )),
+            None if bounds.last == 0 => self
+                .surplus_doubts
+                .push(format!("{stream} never had a record: the store may hold what an earlier making of it had")),
             None => self.doubts.push(format!("{stream} holds no record any more: retention has passed the hour")),
         }
     }

@@ -102,6 +102,7 @@ behaviours! {
     dead_letters {
         age_decides_who_is_late_and_who_is_ahead
         undecodable_records_are_kept_to_the_byte
+        an_empty_record_alone_in_its_batch_is_kept_too
         a_letter_reads_back_as_it_was_judged
         letters_are_found_by_what_is_asked
         letters_are_listed_by_pages

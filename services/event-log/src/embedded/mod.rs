@@ -69,10 +69,10 @@ impl Embedded {
     /// # Errors
     /// As [`Embedded::open`].
     pub async fn open_with(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        let (connection, readers) = schema::connect(path.as_ref()).await?;
+        let (connection, readers, options) = schema::connect(path.as_ref()).await?;
         let (writer, commands) = mpsc::channel(1_024);
         let (written, watched) = watch::channel(());
-        tokio::spawn(Writer { connection, commands, clock: clock.clone(), written }.run());
+        tokio::spawn(Writer { connection, options, commands, clock: clock.clone(), written }.run());
         Ok(Self { readers, writer, written: watched, clock })
     }
 

@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_found_by_the_index_and_not_by_sorting_the_log() {
         let folder = tempfile::tempdir().unwrap();
-        let (_writer, readers) = super::super::schema::connect(&folder.path().join("log.db")).await.unwrap();
+        let (_writer, readers, _options) = super::super::schema::connect(&folder.path().join("log.db")).await.unwrap();
         for statement in [BATCHES, BEFORE] {
             let plan = format!("EXPLAIN QUERY PLAN {statement}");
             let steps: Vec<(i64, i64, i64, String)> =

@@ -37,7 +37,7 @@ CREATE TABLE batches (
 ) STRICT;";
 
 /// Opens the file, making it and its folder if need be: one connection that writes, and a pool that reads.
-pub(super) async fn connect(path: &Path) -> Result<(SqliteConnection, SqlitePool), LogError> {
+pub(super) async fn connect(path: &Path) -> Result<(SqliteConnection, SqlitePool, SqliteConnectOptions), LogError> {
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await.map_err(|error| unusable(path, error))?;
     }
@@ -56,10 +56,10 @@ pub(super) async fn connect(path: &Path) -> Result<(SqliteConnection, SqlitePool
     let readers = SqlitePoolOptions::new()
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(3))
-        .connect_with(options.read_only(true).create_if_missing(false))
+        .connect_with(options.clone().read_only(true).create_if_missing(false))
         .await
         .map_err(|error| unusable(path, error))?;
-    Ok((writer, readers))
+    Ok((writer, readers, options))
 }
 
 async fn prepare(writer: &mut SqliteConnection, path: &Path) -> Result<(), LogError> {

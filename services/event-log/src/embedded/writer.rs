@@ -4,7 +4,7 @@ use super::{batch::Batch, change::Change, retention, state::StreamState};
 use crate::LogError;
 use bytes::Bytes;
 use loadline_domain::{Sequence, StreamName, time::Clock};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -35,6 +35,8 @@ pub(super) struct Append {
 /// Owns the writing connection; ends when every sender is gone and everything sent is done.
 pub(super) struct Writer {
     pub connection: SqliteConnection,
+    /// To connect anew.
+    pub options: SqliteConnectOptions,
     pub commands: mpsc::Receiver<Command>,
     pub clock: Arc<dyn Clock>,
     /// Told after every commit.
@@ -53,11 +55,22 @@ impl Writer {
                 Command::Change(change, done) => {
                     let outcome = change.apply(&mut self.connection, &*self.clock).await;
                     self.written.send_replace(());
+                    if outcome.as_ref().is_err_and(LogError::is_retryable) {
+                        self.reconnect().await;
+                    }
                     let _ = done.send(outcome);
                 }
             }
         }
         let _ = self.connection.close().await;
+    }
+
+    /// After a COMMIT that failed nobody knows what the connection thinks it is in.
+    async fn reconnect(&mut self) {
+        match SqliteConnection::connect_with(&self.options).await {
+            Ok(fresh) => self.connection = fresh,
+            Err(error) => tracing::warn!(%error, "the event log's file cannot be opened anew; trying again with the next write"),
+        }
     }
 
     async fn next(&mut self, waiting: &mut VecDeque<Command>) -> Option<Command> {
@@ -94,6 +107,9 @@ impl Writer {
             group.into_iter().map(|append| ((append.stream, append.records), append.done)).unzip();
         let outcome = write(&mut self.connection, &*self.clock, &requests).await;
         self.written.send_replace(());
+        if outcome.is_err() {
+            self.reconnect().await;
+        }
         for ((index, done), (stream, records)) in answers.into_iter().enumerate().zip(requests) {
             let _ = done.send(match &outcome {
                 Ok(firsts) => match firsts[index] {

@@ -73,6 +73,12 @@ impl StreamInfo {
         self.state.last_seq
     }
 
+    /// Whether nothing was deleted between the first message and the last.
+    pub fn holds_all_up_to_the_end(&self) -> bool {
+        let State { messages, first_seq, last_seq, .. } = self.state;
+        messages > 0 && messages == last_seq.saturating_sub(first_seq) + 1
+    }
+
     pub fn last_at(&self) -> Timestamp {
         self.state.last_ts.at()
     }

@@ -18,6 +18,10 @@ pub(super) async fn losses(
     // until we have looked is seen by looking at the bounds again.
     let appended = info(api, stream, incarnation).await?;
     let found = api.next_from(stream, from).await?;
+    if found.is_none() && from <= appended.last() && appended.holds_all_up_to_the_end() {
+        // The server says the same of a file it cannot read as of a message that is gone.
+        return Err(LogError::Unavailable(format!("{stream} has messages from {from} on, but the server cannot read them")));
+    }
     let end = end.min(found.map_or(appended.last() + 1, |(sequence, _)| sequence));
     if end <= from {
         return Ok(Vec::new());

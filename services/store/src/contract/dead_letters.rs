@@ -51,6 +51,13 @@ pub async fn undecodable_records_are_kept_to_the_byte(subject: &Subject) {
     assert_eq!(letters.len(), 3);
 }
 
+pub async fn an_empty_record_alone_in_its_batch_is_kept_too(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[""]).await;
+    assert_eq!(owner.counters(), (0, 0, 1, 0));
+    assert!(open(subject, &DeadLetterFilter::default()).await[0].letter.payload.is_empty());
+}
+
 /// One event for each field that can break its contract.
 fn invalid() -> Vec<Box<dyn Payload>> {
     let b = || billing("id", "acme", noon());

@@ -236,7 +236,7 @@ pub(super) async fn record(
         "INSERT INTO dead_letter
              (stream, incarnation, sequence, reason, field, detail, account, event_time, recorded_at, payload, state)
          SELECT ?1, ?2, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6,
-                substr(?4, value->>7, value->>8), 'open'
+                coalesce(substr(?4, value->>7, value->>8), x''), 'open' -- a part of nothing would be NULL
          FROM jsonb_each(?3)",
     )
     .bind(stream.as_str())

@@ -12,7 +12,7 @@ use sqlx::{
 use std::{
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -134,7 +134,7 @@ impl Writer {
             let mut slot = slot.lock_owned().await;
             let mut connection = match slot.take() {
                 Some(connection) => connection,
-                None => SqliteConnection::connect_with(&options).await.map_err(failed)?,
+                None => connect(&options).await?,
             };
             let (outcome, clean) = transact(&mut connection, work, end).await;
             *slot = clean.then_some(connection);
@@ -149,6 +149,19 @@ impl Writer {
 
     async fn reconnect(&self) {
         *self.connection.lock().await = None;
+    }
+}
+
+/// Connects, and waits its turn: SQLite does not wait by itself where a file is being turned to WAL.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match SqliteConnection::connect_with(options).await {
+            Err(Error::Database(error)) if primary_code(error.code().as_deref()) == Some(BUSY) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            connection => return connection.map_err(failed),
+        }
     }
 }
 
@@ -185,8 +198,13 @@ pub(super) fn failed(error: Error) -> StoreError {
 
 /// Whether an SQLite result code tells of the machine (busy, no memory, I/O, disk full, cannot open), not of the statement.
 fn is_passing(code: Option<&str>) -> bool {
-    let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|extended| extended & 0xff);
-    matches!(primary, Some(5..=10 | 13..=15))
+    matches!(primary_code(code), Some(BUSY..=10 | 13..=15))
+}
+
+const BUSY: i32 = 5;
+
+fn primary_code(extended: Option<&str>) -> Option<i32> {
+    extended.and_then(|code| code.parse::<i32>().ok()).map(|extended| extended & 0xff)
 }
 
 #[async_trait]

@@ -132,7 +132,7 @@ impl Board {
         }
         if self.simulated {
             lines.push(format!("simulated traffic: {}", self.sent()));
-            lines.push("try, in another terminal: loadline usage --top 5".to_owned());
+            lines.push("try, in another terminal: loadline usage --top 5   (cargo run -q -- usage --top 5)".to_owned());
         }
         lines
     }

@@ -1,7 +1,7 @@
 //! A whole service in a few lines: it serves nothing but reflection, and has everything a service has around it.
 //!
 //! ```text
-//! cargo run -p loadline-runtime --example service -- service.toml grpc.listen=127.0.0.1:7400
+//! cargo run -p loadline-runtime --example service -- service.toml service.listen=127.0.0.1:7400
 //! ```
 //!
 //! The first argument is a configuration file (or `-`), the others are `key=value`. It prints its gRPC and admin addresses.
@@ -24,18 +24,19 @@ use tonic::service::Routes;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Settings {
+    service: Listen,
     grpc: grpc::Settings,
-    admin: Admin,
+    admin: Listen,
     telemetry: telemetry::Settings,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
-struct Admin {
+struct Listen {
     listen: SocketAddr,
 }
 
-impl Default for Admin {
+impl Default for Listen {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
     }
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
 
 async fn serve(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> Result<(), Box<dyn std::error::Error>> {
     let (port, admin_port) =
-        (bind(settings.grpc.listen, "grpc.listen").await?, bind(settings.admin.listen, "admin.listen").await?);
+        (bind(settings.service.listen, "service.listen").await?, bind(settings.admin.listen, "admin.listen").await?);
     println!("{} {}", port.local_addr()?, admin_port.local_addr()?);
     let (metrics, readiness) = (telemetry.clone(), Readiness::new(&["grpc"]));
     let admin = admin::serve(admin_port, readiness.clone(), move || metrics.metrics_text(), shutdown.clone());

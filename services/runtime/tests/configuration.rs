@@ -20,6 +20,7 @@ struct Product {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Ingest {
+    listen: SocketAddr,
     grpc: grpc::Settings,
     batch: u32,
     name: String,
@@ -53,7 +54,8 @@ fn stream(name: &str) -> Stream {
 impl Default for Ingest {
     fn default() -> Self {
         Self {
-            grpc: grpc::Settings::on(SocketAddr::from(([127, 0, 0, 1], 7401))),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            grpc: grpc::Settings { max_connections: 77, ..grpc::Settings::default() },
             batch: 5_000,
             name: String::new(),
             label: None,
@@ -134,18 +136,18 @@ fn flag_beats_environment_beats_file_beats_default() {
     let loaded = loaded.expect("no problems");
     let ingest = &loaded.config.ingest;
     assert_eq!((ingest.batch, ingest.name.as_str(), ingest.grpc.max_in_flight), (3, "env", 10));
-    assert_eq!(ingest.grpc.listen.port(), 7401, "a half-filled section keeps the product's own defaults");
+    assert_eq!(ingest.grpc.max_connections, 77, "a half-filled section keeps the product's own defaults");
     assert_eq!(loaded.origin("ingest.batch"), Origin::Flag("ingest.batch".to_owned()));
     assert_eq!(loaded.origin("ingest.name"), Origin::Env("LOADLINE_INGEST__NAME".to_owned()));
     assert_eq!(loaded.origin("ingest.grpc.max_in_flight"), Origin::File(path));
-    assert_eq!(loaded.origin("ingest.grpc.listen"), Origin::Default);
+    assert_eq!(loaded.origin("ingest.grpc.max_connections"), Origin::Default);
 }
 
 #[test]
 fn all_problems_are_named_at_once_with_key_value_allowed_and_origin() {
     let sources = Sources {
-        file: "[ingest]\nbatch = 'many'\nbacth = 7\n\
-               [ingest.grpc]\nlisten = 'here'\nmax_deadline = '5'\nmax_connections = 0\n\
+        file: "[ingest]\nlisten = 'here'\nbatch = 'many'\nbacth = 7\n\
+               [ingest.grpc]\nmax_deadline = '5'\nmax_connections = 0\n\
                [telemetry]\nformat = 'xml'\n[tracing]\nlevel = 1\n",
         env: &[("LOADLINE_INGEST__GRPC__MAX_MESSAGE_BYTES", "lots")],
         flags: &[("ingest.grpc.max_in_flight", "-1")],
@@ -155,7 +157,7 @@ fn all_problems_are_named_at_once_with_key_value_allowed_and_origin() {
     for expected in [
         "ingest.batch = \"many\": expected a whole number from 0 to 4294967295 (from /",
         "ingest.bacth = 7: unknown key; did you mean `ingest.batch`?",
-        "ingest.grpc.listen = \"here\": expected an address such as 127.0.0.1:7401",
+        "ingest.listen = \"here\": expected an address such as 127.0.0.1:7401",
         "ingest.grpc.max_deadline = \"5\": expected a duration such as 250ms",
         "ingest.grpc.max_connections = 0: expected at least 1 (from /",
         "telemetry.format = \"xml\": expected one of `auto`, `pretty`, `json`",

@@ -176,7 +176,7 @@ fn a_configuration_that_cannot_be_used_ends_with_code_2_and_all_problems() {
 #[test]
 fn a_port_that_is_taken_ends_with_code_1_and_the_key_to_change() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (code, said) = refused(&[&format!("grpc.listen={}", taken.local_addr().expect("an address"))]);
+    let (code, said) = refused(&[&format!("service.listen={}", taken.local_addr().expect("an address"))]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("set grpc.listen to another address"), "{said}");
+    assert!(said.contains("set service.listen to another address"), "{said}");
 }

@@ -222,7 +222,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let telemetry = telemetry::init(&telemetry::Settings::default(), "query", "test").unwrap();
-        let server = grpc::Server::new(grpc::Settings::on(addr), &[ACCESS], Arc::new(TestIdentities), &telemetry);
+        let server = grpc::Server::new(grpc::Settings::default(), &[ACCESS], Arc::new(TestIdentities), &telemetry);
         tokio::spawn(server.long_lived(LONG_LIVED).serve(listener, Routes::new(query.server()), shutdown.clone()));
         Self { addr, shutdown }
     }

@@ -1,7 +1,5 @@
 //! The limits of a gRPC server.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ByteSize, Check, HumanDuration, Problems, key};
@@ -10,8 +8,6 @@ use crate::config::{ByteSize, Check, HumanDuration, Problems, key};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Address to listen on. Port 0 takes a free one.
-    pub listen: SocketAddr,
     /// Connections at once; further ones are closed at once. Each may hold about 1 MiB of unread data.
     pub max_connections: u32,
     /// How long a connection may take to say that it speaks HTTP/2.
@@ -38,7 +34,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             max_connections: 1_024,
             handshake_timeout: HumanDuration::secs(5),
             max_concurrent_streams: 128,
@@ -50,13 +45,6 @@ impl Default for Settings {
             keepalive_timeout: HumanDuration::secs(5),
             grace: HumanDuration(crate::lifecycle::DEFAULT_GRACE),
         }
-    }
-}
-
-impl Settings {
-    /// The defaults on another address.
-    pub fn on(listen: SocketAddr) -> Self {
-        Self { listen, ..Self::default() }
     }
 }
 

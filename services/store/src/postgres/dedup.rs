@@ -80,7 +80,7 @@ pub(super) fn or_purged(fault: Fault, partitions: &KnownPartitions) -> Fault {
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn take(
 async fn add(connection: &mut PgConnection, candidates: &[&Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let Some(first) = candidates.first() else { return Ok(HashMap::new()) };
     let partition = first.identity.partition;
-    let keys = candidates.iter().map(|candidate| uuid(&candidate.identity)).collect();
+    let keys = candidates.iter().map(|candidate| uuid(&candidate.identity));
     let known = in_partition(&mut *connection, partition, keys).await?;
     let unknown: Vec<_> = candidates.iter().copied().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
     if !unknown.is_empty() {
@@ -209,18 +209,21 @@ async fn look_up(connection: &mut PgConnection, identities: Vec<Identity>) -> Re
         let listed = sqlx::query("SELECT FROM dedup_partition WHERE kind = $1 AND day = $2");
         let listed = listed.bind(partition.kind.as_str()).bind(partition.day.index());
         if listed.fetch_optional(&mut *connection).await?.is_some() {
-            known.extend(in_partition(&mut *connection, partition, run.iter().map(uuid).collect()).await?);
+            known.extend(in_partition(&mut *connection, partition, run.iter().map(uuid)).await?);
         }
     }
     Ok(known)
 }
 
-/// Which of these keys a partition's table holds.
+/// Which of these keys a partition's table holds. Keys made in order of time are mostly greater than all that it holds, or lie
+/// in another day's range, and cost nothing more than asking for its bounds.
 pub(super) async fn in_partition(
     connection: &mut PgConnection,
     partition: Partition,
-    keys: Vec<Uuid>,
+    keys: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Identity, Fingerprint>, Fault> {
+    let Some((least, greatest)) = bounds(&mut *connection, partition).await? else { return Ok(HashMap::new()) };
+    let keys: Vec<_> = keys.filter(|key| (least..=greatest).contains(key)).collect();
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
@@ -231,6 +234,13 @@ pub(super) async fn in_partition(
                      WHERE fingerprint IS NOT NULL";
     let found: Vec<(Uuid, Fingerprint)> = sqlx::query_as(on(partition, statement)).bind(keys).fetch_all(connection).await?;
     Ok(found.into_iter().map(|(key, fingerprint)| (Identity { partition, key: key.into_bytes() }, fingerprint)).collect())
+}
+
+/// Least and greatest key of a table; `None` when it is empty.
+async fn bounds(connection: &mut PgConnection, partition: Partition) -> Result<Option<(Uuid, Uuid)>, Fault> {
+    let statement = "SELECT (SELECT key FROM {table} ORDER BY key LIMIT 1), (SELECT key FROM {table} ORDER BY key DESC LIMIT 1)";
+    let (least, greatest): (Option<Uuid>, Option<Uuid>) = sqlx::query_as(on(partition, statement)).fetch_one(connection).await?;
+    Ok(least.zip(greatest))
 }
 
 /// Which of one kind's identities are kept for ever.

@@ -1,7 +1,7 @@
 //! An id that was counted on another day: told with another time it is still the same event, and a conflict.
 
 use super::{
-    dedup::{in_partition, on, uuid},
+    dedup::{in_partition, uuid},
     fault::Fault,
 };
 use crate::OTHER_DAYS;
@@ -12,10 +12,9 @@ use loadline_domain::{
 };
 use sqlx::PgConnection;
 use std::collections::HashMap;
-use uuid::Uuid;
 
 /// Which of these candidates, of one partition and sorted by key, have their key in a table of the days around it. Ids made in
-/// order of time hardly ever lie between the least and the greatest key of another day, and cost nothing more there.
+/// order of time hardly ever lie between the bounds of another day.
 pub(super) async fn known(connection: &mut PgConnection, run: &[Candidate]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { return Ok(HashMap::new()) };
     let days: Vec<i32> =
@@ -28,17 +27,8 @@ pub(super) async fn known(connection: &mut PgConnection, run: &[Candidate]) -> R
     let mut known = HashMap::new();
     for day in days {
         let other = Partition { day: Day::from_index(day), ..partition };
-        let Some((least, greatest)) = bounds(&mut *connection, other).await? else { continue };
-        let keys = run.iter().map(|candidate| uuid(&candidate.identity)).filter(|key| (least..=greatest).contains(key));
-        let found = in_partition(&mut *connection, other, keys.collect()).await?;
+        let found = in_partition(&mut *connection, other, run.iter().map(|candidate| uuid(&candidate.identity))).await?;
         known.extend(found.into_iter().map(|(there, fingerprint)| (Identity { partition, ..there }, fingerprint)));
     }
     Ok(known)
-}
-
-/// Least and greatest key of a table; `None` when it is empty.
-async fn bounds(connection: &mut PgConnection, partition: Partition) -> Result<Option<(Uuid, Uuid)>, Fault> {
-    let statement = "SELECT (SELECT key FROM {table} ORDER BY key LIMIT 1), (SELECT key FROM {table} ORDER BY key DESC LIMIT 1)";
-    let (least, greatest): (Option<Uuid>, Option<Uuid>) = sqlx::query_as(on(partition, statement)).fetch_one(connection).await?;
-    Ok(least.zip(greatest))
 }

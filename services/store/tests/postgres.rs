@@ -36,6 +36,17 @@ async fn scalar(url: &str, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }
 
+/// Until a transaction waits for another one.
+async fn somebody_waits(server: &PostgresServer) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let found = async {
+        while scalar(&server.url(), waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(HANG, found).await.expect("nobody waits for a lock");
+}
+
 async fn through_proxy(server: &PostgresServer) -> (LossyProxy, Subject, Owner) {
     let proxy = LossyProxy::to(server.port()).await;
     let subject = Subject::new(server.url_at(proxy.port())).await;
@@ -157,9 +168,7 @@ async fn a_server_that_falls_silent_within_a_transaction_is_unavailable_and_noth
         let second = second.clone();
         tokio::spawn(async move { store.commit(&lease, &second).await })
     };
-    while scalar(&server.url(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    somebody_waits(&server).await;
     server.freeze();
     let outcome = tokio::time::timeout(HANG, committing).await.expect("bounded").unwrap();
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
@@ -233,6 +242,31 @@ async fn streams_that_share_accounts_and_ids_never_deadlock() {
     assert_conserved(&subject.store, 15 * 400).await;
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(scalar(&server.url(), deadlocks).await, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_another_transaction_writes_first_is_a_duplicate() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[billing("a", "acme", noon())]).await; // makes the day's table
+    let batch = batch(&owner, "b", 20);
+    let (theirs, ours) = (&batch.candidates()[7], owner.lease.clone());
+    let mut stranger = PgConnection::connect(&server.url()).await.unwrap();
+    let mut writing = stranger.begin().await.unwrap();
+    sqlx::query("INSERT INTO dedup_billing_20260310 VALUES ($1, $2)")
+        .bind(uuid::Uuid::from_bytes(theirs.identity.key))
+        .bind(theirs.fingerprint)
+        .execute(&mut *writing)
+        .await
+        .unwrap();
+    let (store, given) = (Arc::clone(&subject.store), batch.clone());
+    let committing = tokio::spawn(async move { store.commit(&ours, &given).await });
+    somebody_waits(&server).await;
+    writing.commit().await.unwrap();
+    let progress = tokio::time::timeout(HANG, committing).await.expect("bounded").unwrap().unwrap();
+    assert_eq!((progress.applied, progress.counted, progress.duplicates), (21, 20, 1));
+    assert_conserved(&subject.store, 20).await;
 }
 
 #[tokio::test]

@@ -1,19 +1,37 @@
 //! Free ports on the loopback.
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result, bail};
+use rand::RngExt as _;
 use std::{
+    fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Range,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{net::TcpStream, time};
 
-/// A port that was free a moment ago. Some other process may still take it first: a server that cannot bind fails its test.
+/// Below what the system gives to outgoing connections: a server that is killed and started again finds its port still free.
+const RANGE: Range<u16> = 15_000..32_000;
+/// Locks of the ports this process was given, until it ends.
+static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// A port that nobody listens on, and that no other test is given while this process lives.
 ///
 /// # Errors
-/// When the loopback has no free port.
+/// When none is found.
 pub fn free() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    let folder = std::env::temp_dir().join("loadline-ports");
+    fs::create_dir_all(&folder)?;
+    for _ in 0..1_000 {
+        let port = rand::rng().random_range(RANGE);
+        let lock = File::options().create(true).write(true).truncate(false).open(folder.join(port.to_string()))?;
+        if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+            return Ok(port);
+        }
+    }
+    bail!("no free port on 127.0.0.1 from {} to {}", RANGE.start, RANGE.end)
 }
 
 /// `127.0.0.1:port`.

@@ -29,7 +29,7 @@ impl DedupTable for SqliteStore {
         for run in identities.chunk_by(|a, b| a.partition == b.partition) {
             known.extend(in_permanent(&mut snapshot, run).await?);
             if exists(&mut snapshot, run[0].partition).await? {
-                known.extend(in_partition(&mut snapshot, run).await?);
+                known.extend(in_partition(&mut snapshot, run[0].partition, run.iter().map(|asked| asked.key)).await?);
             }
         }
         Ok(known)
@@ -46,7 +46,7 @@ impl DedupTable for SqliteStore {
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
@@ -78,8 +78,7 @@ pub(super) async fn take(
         let run: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
         let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { continue };
         make_table(&mut *connection, partition).await?;
-        let identities: Vec<_> = run.iter().map(|candidate| candidate.identity).collect();
-        let here = in_partition(&mut *connection, &identities).await?;
+        let here = in_partition(&mut *connection, partition, run.iter().map(|candidate| candidate.identity.key)).await?;
         let late: Vec<_> = run.iter().copied().filter(|candidate| candidate.late).collect();
         let late_identities: Vec<_> = late.iter().map(|candidate| candidate.identity).collect();
         known.extend(in_permanent(&mut *connection, &late_identities).await?);
@@ -103,24 +102,38 @@ async fn exists(connection: &mut SqliteConnection, partition: Partition) -> Resu
     Ok(listed == 1)
 }
 
-/// Which of one partition's identities its table holds.
+/// Which of one partition's identities its table holds. Keys made in order of time are mostly greater than all that it holds,
+/// or lie in another day's range, and cost nothing more than asking for its bounds.
 pub(super) async fn in_partition(
     connection: &mut SqliteConnection,
-    identities: &[Identity],
+    partition: Partition,
+    keys: impl Iterator<Item = Key>,
 ) -> Result<HashMap<Identity, Fingerprint>, StoreError> {
-    let Some(first) = identities.first() else { return Ok(HashMap::new()) };
+    let Some((least, greatest)) = bounds(&mut *connection, partition).await? else { return Ok(HashMap::new()) };
+    let keys: Vec<Key> = keys.filter(|key| (&least[..]..=&greatest[..]).contains(&&key[..])).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
     let statement = on(
-        first.partition,
+        partition,
         "SELECT asked.key, held.fingerprint FROM json_each(?2) AS asked
          CROSS JOIN {table} AS held ON held.key = substr(?1, 1 + 16 * asked.key, 16)",
     );
     let found: Vec<(i64, i64)> = sqlx::query_as(statement)
-        .bind(packed(identities.iter().map(|identity| &identity.key)))
-        .bind(json(identities.iter().map(|_| 0))?)
+        .bind(packed(keys.iter()))
+        .bind(json(keys.iter().map(|_| 0))?)
         .fetch_all(connection)
         .await
         .map_err(failed)?;
-    Ok(found.into_iter().map(|(at, fingerprint)| (identities[at as usize], fingerprint)).collect())
+    Ok(found.into_iter().map(|(at, fingerprint)| (Identity { partition, key: keys[at as usize] }, fingerprint)).collect())
+}
+
+/// Least and greatest key of a table; `None` when it is empty.
+async fn bounds(connection: &mut SqliteConnection, partition: Partition) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let statement = on(partition, "SELECT (SELECT min(key) FROM {table}), (SELECT max(key) FROM {table})");
+    let (least, greatest): (Option<Vec<u8>>, Option<Vec<u8>>) =
+        sqlx::query_as(statement).fetch_one(connection).await.map_err(failed)?;
+    Ok(least.zip(greatest))
 }
 
 /// Which of one kind's identities are kept for ever.

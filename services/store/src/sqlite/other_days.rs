@@ -1,9 +1,6 @@
 //! An id that was counted on another day: told with another time it is still the same event, and a conflict.
 
-use super::{
-    connect::failed,
-    dedup::{in_partition, on},
-};
+use super::{connect::failed, dedup::in_partition};
 use crate::{OTHER_DAYS, StoreError};
 use loadline_domain::{
     Day,
@@ -14,7 +11,7 @@ use sqlx::SqliteConnection;
 use std::collections::HashMap;
 
 /// Which of these candidates, of one partition and sorted by key, have their key in a table of the days around it. Ids made in
-/// order of time hardly ever lie between the least and the greatest key of another day, and cost nothing more there.
+/// order of time hardly ever lie between the bounds of another day.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
     run: &[Candidate],
@@ -31,19 +28,8 @@ pub(super) async fn known(
     let mut known = HashMap::new();
     for day in days {
         let other = Partition { day: Day::from_index(day), ..partition };
-        let Some((least, greatest)) = bounds(&mut *connection, other).await? else { continue };
-        let there = run.iter().map(|candidate| Identity { partition: other, ..candidate.identity });
-        let there: Vec<_> = there.filter(|there| (&least[..]..=&greatest[..]).contains(&&there.key[..])).collect();
-        let found = in_partition(&mut *connection, &there).await?;
+        let found = in_partition(&mut *connection, other, run.iter().map(|candidate| candidate.identity.key)).await?;
         known.extend(found.into_iter().map(|(there, fingerprint)| (Identity { partition, ..there }, fingerprint)));
     }
     Ok(known)
-}
-
-/// Least and greatest key of a table; `None` when it is empty.
-async fn bounds(connection: &mut SqliteConnection, partition: Partition) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
-    let statement = on(partition, "SELECT (SELECT min(key) FROM {table}), (SELECT max(key) FROM {table})");
-    let (least, greatest): (Option<Vec<u8>>, Option<Vec<u8>>) =
-        sqlx::query_as(statement).fetch_one(connection).await.map_err(failed)?;
-    Ok(least.zip(greatest))
 }

@@ -158,6 +158,15 @@ impl Usage {
         Self { events, messages, segments, amount_micros, delivered, undelivered, expired, rejected, failed, not_final }
     }
 
+    /// The sum; `None` when a number does not fit 64 bits.
+    pub fn checked_add(&self, other: Self) -> Option<Self> {
+        let (mut sum, add) = (self.columns(), other.columns());
+        for (sum, add) in sum.iter_mut().zip(add) {
+            *sum = sum.checked_add(add)?;
+        }
+        Some(Self::from_columns(sum))
+    }
+
     /// Receipts with a final status.
     pub fn final_receipts(&self) -> i64 {
         self.delivered + self.undelivered + self.expired + self.rejected + self.failed

@@ -17,7 +17,7 @@ ON CONFLICT (account, hour, channel, country, currency) DO UPDATE SET
     events = u.events + excluded.events, messages = u.messages + excluded.messages,
     segments = u.segments + excluded.segments, amount_micros = u.amount_micros + excluded.amount_micros";
 
-/// Writes batches with their progress and usage, and nothing else.
+/// Writes batches as the store does, progress (moved, then counted), usage and dirty days, but no keys.
 pub async fn without_dedup(url: &str, batches: &[Settled]) -> anyhow::Result<Duration> {
     let mut connection = PgConnection::connect(url).await?;
     connection.execute(PROGRESS).await?;
@@ -30,6 +30,8 @@ pub async fn without_dedup(url: &str, batches: &[Settled]) -> anyhow::Result<Dur
             .execute(&mut *transaction)
             .await?;
         write_usage(&mut transaction, settled).await?;
+        mark_dirty(&mut transaction, settled).await?;
+        sqlx::query("UPDATE bench_progress SET applied = applied + 0").execute(&mut *transaction).await?;
         transaction.commit().await?;
     }
     Ok(started.elapsed())
@@ -51,6 +53,19 @@ async fn write_usage(connection: &mut PgConnection, settled: &Settled) -> anyhow
         .bind(number(3))
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+async fn mark_dirty(connection: &mut PgConnection, settled: &Settled) -> anyhow::Result<()> {
+    let days = settled.dirty_days();
+    sqlx::query(
+        "INSERT INTO dirty_day AS d SELECT account, day, 1 FROM unnest($1::text[], $2::int[]) AS given (account, day)
+         ON CONFLICT (account, day) DO UPDATE SET version = greatest(d.version + 1, excluded.version)",
+    )
+    .bind(days.iter().map(|(account, _)| account.to_string()).collect::<Vec<_>>())
+    .bind(days.iter().map(|(_, day)| day.index()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

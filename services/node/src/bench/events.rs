@@ -24,6 +24,7 @@ pub struct Events {
     random: SmallRng,
     accounts: Zipf<f64>,
     ids: Ids,
+    markets: usize,
     /// Events occurred up to this long ago.
     spread: Duration,
     now: Timestamp,
@@ -37,7 +38,12 @@ impl Events {
     pub fn new(ids: Ids, accounts: u32) -> Self {
         let accounts = Zipf::new(f64::from(accounts.max(1)), 1.1).expect("at least one account, a positive exponent");
         let spread = Duration::from_secs(3600);
-        Self { random: SmallRng::seed_from_u64(7), accounts, ids, spread, now: SystemClock.now() }
+        Self { random: SmallRng::seed_from_u64(7), accounts, ids, markets: COUNTRIES.len(), spread, now: SystemClock.now() }
+    }
+
+    /// To one country by one channel: an account as most are.
+    pub fn to_one_market(self) -> Self {
+        Self { markets: 1, ..self }
     }
 
     /// Spread over a longer time.
@@ -52,7 +58,7 @@ impl Events {
 
     fn record(&mut self) -> NewRecord {
         let account = format!("bench-{:04}", self.accounts.sample(&mut self.random) as u32);
-        let (country, currency, price) = COUNTRIES[self.random.random_range(0..COUNTRIES.len())];
+        let (country, currency, price) = COUNTRIES[self.random.random_range(0..self.markets)];
         let segments = self.random.random_range(1..4);
         let ago = Duration::from_micros(self.random.random_range(0..self.spread.as_micros() as u64));
         let (seconds, nanos) = self.now.minus(ago).parts();
@@ -64,7 +70,7 @@ impl Events {
             event_id: id.to_string(),
             account: account.clone(),
             occurred_at: Some(prost_types::Timestamp { seconds, nanos }),
-            channel: if self.random.random_bool(0.8) { Channel::Sms } else { Channel::Whatsapp }.into(),
+            channel: if self.markets == 1 || self.random.random_bool(0.8) { Channel::Sms } else { Channel::Whatsapp }.into(),
             country: country.to_owned(),
             currency: currency.to_owned(),
             messages: 1,

@@ -42,7 +42,7 @@ impl Events {
     }
 
     /// To one country by one channel: an account as most are.
-    pub fn to_one_market(self) -> Self {
+    pub fn in_one_market(self) -> Self {
         Self { markets: 1, ..self }
     }
 

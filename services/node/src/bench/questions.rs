@@ -59,7 +59,7 @@ pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
 
 async fn fill(bench: &Bench) -> anyhow::Result<()> {
     let spec = bench.stream().await?;
-    bench.append(&spec.name, &mut Events::new(Ids::V7, 1).to_one_market().over(MONTH), EVENTS).await?;
+    bench.append(&spec.name, &mut Events::new(Ids::V7, 1).in_one_market().over(MONTH), EVENTS).await?;
     let rules = Rules { billing_horizon: MONTH * 2, ..Rules::default() };
     let batches = bench.batches(&spec.name, 5_000, &rules).await?;
     let lease = bench.lease(&spec.name, batches[0].incarnation()).await?;

@@ -197,3 +197,21 @@ async fn drained(clients: &mut Clients) -> Result<Ready> {
     }
     Ok(if streams.len() < STREAMS.len() { Ready::No(format!("{} streams", streams.len())) } else { Ready::Yes })
 }
+
+/// Each fact is an async function of [`Backends`], and a test on embedded and one on real backends.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($fact:ident)*) => {$(
+        mod $fact {
+            #[tokio::test]
+            async fn on_embedded_backends() -> anyhow::Result<()> {
+                super::$fact($crate::world::Backends::Embedded).await
+            }
+
+            #[tokio::test]
+            async fn on_nats_and_postgres() -> anyhow::Result<()> {
+                super::$fact($crate::world::Backends::Real($crate::nats::NatsVersion::Nats215)).await
+            }
+        }
+    )*};
+}

@@ -16,7 +16,6 @@ use loadline_tests::{
     client::Clients,
     events::{billing, payload, proto_time},
     journal::Journal,
-    nats::NatsVersion,
     ports::{self, Ready},
     questions::{self, counters, letters, sums},
     upstream::append,
@@ -28,26 +27,7 @@ use tonic::Code;
 const HOUR: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Each fact is a function of the backends, and a test on each.
-macro_rules! on_every_backend {
-    ($($fact:ident)*) => {$(
-        mod $fact {
-            use super::*;
-
-            #[tokio::test]
-            async fn on_embedded_backends() -> Result<()> {
-                super::$fact(Backends::Embedded).await
-            }
-
-            #[tokio::test]
-            async fn on_nats_and_postgres() -> Result<()> {
-                super::$fact(Backends::Real(NatsVersion::Nats215)).await
-            }
-        }
-    )*};
-}
-
-on_every_backend! {
+loadline_tests::on_every_backend! {
     a_late_event_is_counted_once_however_often_it_is_accepted
     a_future_event_counts_once_its_time_has_come
     letters_are_given_up_with_a_reason_and_stay_listed

@@ -19,7 +19,6 @@ use loadline_tests::{
     events::{billing, payload, proto_time, receipt},
     journal::Journal,
     log,
-    nats::NatsVersion,
     ports::{self, Ready},
     questions::{self, counters, letters, reasons, stream_until, sums},
     upstream::append,
@@ -31,26 +30,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const MICROSECOND: Duration = Duration::from_micros(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Each fact is a function of the backends, and a test on each.
-macro_rules! on_every_backend {
-    ($($fact:ident)*) => {$(
-        mod $fact {
-            use super::*;
-
-            #[tokio::test]
-            async fn on_embedded_backends() -> Result<()> {
-                super::$fact(Backends::Embedded).await
-            }
-
-            #[tokio::test]
-            async fn on_nats_and_postgres() -> Result<()> {
-                super::$fact(Backends::Real(NatsVersion::Nats215)).await
-            }
-        }
-    )*};
-}
-
-on_every_backend! {
+loadline_tests::on_every_backend! {
     the_same_id_twice_in_a_batch_counts_once
     the_same_id_in_two_concurrent_batches_counts_once
     the_same_id_with_another_payload_is_a_conflict

@@ -18,7 +18,6 @@ use loadline_tests::{
     client::Clients,
     events::{billing, envelope, payload, proto_time, receipt},
     journal::Journal,
-    nats::NatsVersion,
     questions::{self, counters, letters, sums},
     upstream::append,
     world::{Backends, World},
@@ -30,26 +29,7 @@ use tonic_types::StatusExt as _;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Each fact is a function of the backends, and a test on each.
-macro_rules! on_every_backend {
-    ($($fact:ident)*) => {$(
-        mod $fact {
-            use super::*;
-
-            #[tokio::test]
-            async fn on_embedded_backends() -> Result<()> {
-                super::$fact(Backends::Embedded).await
-            }
-
-            #[tokio::test]
-            async fn on_nats_and_postgres() -> Result<()> {
-                super::$fact(Backends::Real(NatsVersion::Nats215)).await
-            }
-        }
-    )*};
-}
-
-on_every_backend! {
+loadline_tests::on_every_backend! {
     what_is_streamed_is_told_with_the_totals_that_were_sent
     what_was_counted_is_left_out_when_asked_for
     what_the_log_takes_of_bad_input_is_a_dead_letter_with_its_reason

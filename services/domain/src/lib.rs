@@ -11,6 +11,8 @@
 //! - [`fold`]: records to one batch, one batch to the rows of one transaction
 //! - [`breaker`]: when to stop rather than drain a stream into the dead letters
 //! - [`progress`]: conservation, lag and headroom of a stream
+//! - [`question`]: what is asked of usage, and the rows of an answer
+//! - [`archive`]: the parts in which days move to history
 //! - [`completeness`]: pending, provisional or final
 //!
 //! The nasty invariant: whether an event is late or in the future is judged against **the time its record was appended**,
@@ -18,6 +20,7 @@
 //! when it is counted again for an explanation.
 
 pub mod account;
+pub mod archive;
 pub mod breaker;
 pub mod completeness;
 pub mod dead_letter;
@@ -27,6 +30,7 @@ pub mod fold;
 pub mod identity;
 pub mod latency;
 pub mod progress;
+pub mod question;
 pub mod stream;
 pub mod time;
 pub mod usage;

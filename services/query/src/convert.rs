@@ -1,5 +1,6 @@
 //! Domain values to messages.
 
+use loadline_domain::question::UsageRow;
 use loadline_domain::{
     Hour, Timestamp,
     completeness::PeriodState,
@@ -11,7 +12,6 @@ use loadline_proto::{
     common::StreamProgress,
     query::{Period, ReceiptCounts, UsageRow as WireRow, UsageTotals, period::State},
 };
-use loadline_store::UsageRow;
 use std::time::Duration;
 
 /// An instant.

@@ -1,6 +1,7 @@
 //! What became of the messages submitted in a range.
 
 use crate::{Query, convert, request::Range, status::QueryError, usage::add};
+use loadline_domain::question::{LatencyRow, UsageQuery};
 use loadline_domain::{
     AccountScope,
     event::{Channel, Country},
@@ -8,7 +9,6 @@ use loadline_domain::{
     usage::Usage,
 };
 use loadline_proto::query::{DeliveryRow, GetDeliveryResponse, LatencyQuantiles};
-use loadline_store::{LatencyRow, UsageQuery};
 use std::collections::BTreeMap;
 
 /// A group of deliveries; `None` where it is not kept apart.

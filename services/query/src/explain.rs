@@ -9,9 +9,10 @@ use crate::{
     scan::Scan,
     status::QueryError,
 };
+use loadline_domain::question::{Grain, GroupBy, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{AccountId, AccountScope, DeadLetterReason, Hour, decode::decode, usage::Usage};
 use loadline_proto::query::{ExplainUsageResponse, UsageDifference, UsageRow as WireRow};
-use loadline_store::{AsOf, DeadLetterFilter, DeadLetterState, GroupBy, UsageFilter, UsageQuery, UsageRow};
+use loadline_store::{AsOf, DeadLetterFilter, DeadLetterState};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -64,6 +65,7 @@ impl Query {
             to: hour.next(),
             filter: UsageFilter::default(),
             group_by: GroupBy { channel: true, country: true, currency: true },
+            grain: Grain::Hour,
         };
         let (rows, as_of) = self.parts.store.usage(scope, &question).await?;
         let keyed = |row: UsageRow| Some(((row.channel?, row.country?, row.currency?), row.usage));

@@ -2,13 +2,13 @@
 
 use crate::{Query, request, scope, status::QueryError};
 use futures::{Stream, StreamExt as _};
+use loadline_domain::question::{Grain, UsageQuery};
 use loadline_domain::{AccountScope, Timestamp};
 use loadline_proto::query::{
     ExplainUsageRequest, ExplainUsageResponse, GetDeliveryRequest, GetDeliveryResponse, GetUsageRequest, GetUsageResponse,
     ListTopAccountsRequest, ListTopAccountsResponse, WatchUsageRequest, usage_service_server::UsageService,
 };
 use loadline_runtime::{grpc::Deadline, identity::Identity};
-use loadline_store::UsageQuery;
 use std::{pin::Pin, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -75,7 +75,7 @@ fn usage_question(scope: &AccountScope, request: GetUsageRequest, now: Timestamp
     let range = request::range(request.from, request.to, now)?;
     let group_by = request::group_by(&request.group_by)?;
     let filter = request::filter(request.filter)?;
-    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by })
+    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by, grain: Grain::Hour })
 }
 
 fn delivery_question(scope: &AccountScope, request: GetDeliveryRequest, now: Timestamp) -> Result<UsageQuery, QueryError> {
@@ -83,7 +83,7 @@ fn delivery_question(scope: &AccountScope, request: GetDeliveryRequest, now: Tim
     let range = request::range(request.from, request.to, now)?;
     let group_by = request::delivery_group_by(&request.group_by)?;
     let filter = request::delivery_filter(request.filter)?;
-    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by })
+    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by, grain: Grain::Hour })
 }
 
 /// Time for reading the log: a fifth of what the caller has left is kept back, so that what was found still reaches it.

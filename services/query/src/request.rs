@@ -1,11 +1,11 @@
 //! What may be asked: every field of a request is checked here, before the store is touched.
 
+use loadline_domain::question::{GroupBy, RankBy, UsageFilter};
 use loadline_domain::{
     Hour, Timestamp,
     event::{Channel, Code},
 };
 use loadline_proto::query::{Dimension, UsageFilter as WireFilter, list_top_accounts_request::OrderBy};
-use loadline_store::{GroupBy, RankBy, UsageFilter};
 use std::time::Duration;
 
 /// Longest range of one question, in hours.

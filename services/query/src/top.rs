@@ -2,8 +2,8 @@
 
 use crate::{Query, convert, request::Range, status::QueryError};
 use loadline_domain::AccountScope;
+use loadline_domain::question::{RankBy, UsageFilter};
 use loadline_proto::query::{AccountUsage, ListTopAccountsResponse};
-use loadline_store::{RankBy, UsageFilter};
 
 impl Query {
     /// At most `limit` accounts in rank order, each with one sum per currency.

@@ -1,9 +1,9 @@
 //! Hourly usage of one account.
 
 use crate::{Query, completeness::Periods, convert, request::Range, status::QueryError};
+use loadline_domain::question::{UsageQuery, UsageRow};
 use loadline_domain::{AccountScope, Hour, completeness::PeriodState, event::Currency, usage::Usage};
 use loadline_proto::query::{GetUsageResponse, UsageTotals};
-use loadline_store::{UsageQuery, UsageRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Query {

@@ -5,9 +5,9 @@
 
 use crate::{Query, status::QueryError};
 use futures::{Stream, stream};
+use loadline_domain::question::UsageQuery;
 use loadline_domain::{AccountScope, Incarnation, StreamName, progress::Progress};
 use loadline_proto::query::GetUsageResponse;
-use loadline_store::UsageQuery;
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tonic::Status;

@@ -27,12 +27,10 @@ pub use open::{Options, open};
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Batch, DeadLetterReason, Hour, Incarnation, Loss, Sequence, StreamName, Timestamp,
-    event::{Channel, Country, Currency},
     fold::Rules,
     identity::{Fingerprint, Identity},
-    latency::Bucket,
     progress::{Lease, Progress},
-    usage::Usage,
+    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use std::{collections::HashMap, time::Duration};
 
@@ -259,58 +257,6 @@ pub trait Losses {
     async fn losses(&self, stream: Option<&StreamName>, after: i64, limit: u32) -> Result<Vec<StoredLoss>, StoreError>;
 }
 
-/// Restricts rows; an empty list does not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UsageFilter {
-    /// Of these channels.
-    pub channels: Vec<Channel>,
-    /// To these countries.
-    pub countries: Vec<Country>,
-    /// In these currencies.
-    pub currencies: Vec<Currency>,
-}
-
-/// Which dimensions to keep beside the hour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GroupBy {
-    /// Keep the channel.
-    pub channel: bool,
-    /// Keep the country.
-    pub country: bool,
-    /// Keep the currency.
-    pub currency: bool,
-}
-
-/// Hours of one account, `from` inclusive, `to` exclusive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageQuery {
-    /// Whose.
-    pub account: AccountId,
-    /// First hour.
-    pub from: Hour,
-    /// Hour after the last.
-    pub to: Hour,
-    /// Which rows.
-    pub filter: UsageFilter,
-    /// Kept apart by.
-    pub group_by: GroupBy,
-}
-
-/// Usage of one hour, or of the whole range when `hour` is `None`. A dimension is `None` when not grouped by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageRow {
-    /// The hour.
-    pub hour: Option<Hour>,
-    /// The channel.
-    pub channel: Option<Channel>,
-    /// The country.
-    pub country: Option<Country>,
-    /// The currency.
-    pub currency: Option<Currency>,
-    /// The sums.
-    pub usage: Usage,
-}
-
 /// What an answer rests on, read in the same snapshot as its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsOf {
@@ -322,31 +268,6 @@ pub struct AsOf {
     /// five minutes before its start and 96 hours after its end.
     pub lost: u64,
 }
-
-/// Latency counts of one group of deliveries, sorted by bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LatencyRow {
-    /// The channel, when grouped by.
-    pub channel: Option<Channel>,
-    /// The country, when grouped by.
-    pub country: Option<Country>,
-    /// Deliveries by bucket.
-    pub counts: Vec<(Bucket, u64)>,
-}
-
-/// What the top accounts are ranked by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RankBy {
-    /// Messages.
-    Messages,
-    /// Segments.
-    Segments,
-    /// Amount, of one currency.
-    Amount(Currency),
-}
-
-/// Accounts in rank order, each with its sums per currency, by currency; receipts are under the unknown one.
-pub type TopAccounts = Vec<(AccountId, Vec<(Currency, Usage)>)>;
 
 /// Hourly usage.
 #[async_trait]

@@ -1,7 +1,8 @@
 //! Stored rows to values of the domain, the same for both backends. A row that does not read back is
 //! [`StoreError::Broken`]: a bug, or a damaged store.
 
-use crate::{DeadLetterState, LatencyRow, StoreError, StoredDeadLetter, StoredLoss, UsageRow};
+use crate::{DeadLetterState, StoreError, StoredDeadLetter, StoredLoss};
+use loadline_domain::question::{LatencyRow, UsageRow};
 use loadline_domain::{
     AccountId, DeadLetter, DeadLetterReason, Hour, Incarnation, Loss, LossCause, StreamName, Timestamp,
     dead_letter::Refusal,
@@ -333,8 +334,8 @@ pub(crate) struct AccountCurrency {
 }
 
 /// Currencies of an account, gathered.
-pub(crate) fn top_accounts(rows: Vec<AccountCurrency>) -> Result<crate::TopAccounts, StoreError> {
-    let mut accounts: crate::TopAccounts = Vec::new();
+pub(crate) fn top_accounts(rows: Vec<AccountCurrency>) -> Result<loadline_domain::question::TopAccounts, StoreError> {
+    let mut accounts: loadline_domain::question::TopAccounts = Vec::new();
     for row in rows {
         let sum = (code(&row.currency)?, row.sums.into());
         match accounts.last_mut() {

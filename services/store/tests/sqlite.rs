@@ -81,12 +81,12 @@ async fn an_answer_is_one_snapshot_whatever_is_committed_meanwhile() {
             owner.count(&(0..20).map(|i| billing(&format!("{batch}-{i}"), "acme", noon())).collect::<Vec<_>>()).await;
         }
     });
-    let hours = loadline_store::UsageQuery {
+    let hours = loadline_domain::question::UsageQuery {
         account: loadline_domain::AccountId::new("acme").unwrap(),
         from: noon().hour(),
         to: noon().hour().next(),
-        filter: loadline_store::UsageFilter::default(),
-        group_by: loadline_store::GroupBy::default(),
+        filter: loadline_domain::question::UsageFilter::default(),
+        group_by: loadline_domain::question::GroupBy::default(),
     };
     let mut asked = 0;
     while !writing.is_finished() || asked == 0 {

@@ -1,7 +1,8 @@
 //! What an answer rests on.
 
 use super::{Owner, Payload, Subject, always, billing, noon};
-use crate::{AsOf, DeadLetterFilter, RankBy, UsageFilter, UsageQuery};
+use crate::{AsOf, DeadLetterFilter};
+use loadline_domain::question::{RankBy, UsageFilter, UsageQuery};
 use loadline_domain::{AccountScope, Hour, Loss, LossCause, Timestamp};
 use loadline_proto::event::BillingEvent;
 use std::time::Duration;

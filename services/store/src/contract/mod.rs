@@ -21,7 +21,8 @@ pub mod usage;
 pub use events::{Payload, billing, noon, receipt};
 pub use owner::Owner;
 
-use crate::{Store, UsageQuery};
+use crate::Store;
+use loadline_domain::question::{Grain, GroupBy, UsageFilter, UsageQuery};
 use loadline_domain::{AccountId, AccountScope, Hour, usage::Usage};
 use sqlx::Connection as _;
 use std::{ops::Deref, sync::Arc};
@@ -97,7 +98,8 @@ fn always(account: &str) -> UsageQuery {
         account: AccountId::new(account).unwrap(),
         from: Hour::from_index(0),
         to: Hour::from_index(10_000_000),
-        filter: crate::UsageFilter::default(),
-        group_by: crate::GroupBy::default(),
+        filter: UsageFilter::default(),
+        group_by: GroupBy::default(),
+        grain: Grain::Hour,
     }
 }

@@ -1,7 +1,8 @@
 //! Hourly usage, asked for.
 
 use super::{Owner, Payload, Subject, always, billing, events::wire, noon, receipt};
-use crate::{GroupBy, RankBy, StoreError, UsageFilter, UsageQuery, UsageRow};
+use crate::StoreError;
+use loadline_domain::question::{GroupBy, RankBy, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{
     AccountId, AccountScope, Hour,
     decode::MAX_AMOUNT_MICROS,

@@ -1,9 +1,10 @@
 //! Rows of hourly usage as one array a column, added up by what is asked for.
 
 use crate::{
-    GroupBy, StoreError, UsageRow,
+    StoreError,
     rows::{channel, code},
 };
+use loadline_domain::question::{GroupBy, UsageRow};
 use loadline_domain::{Hour, usage::Usage};
 use sqlx::FromRow;
 use std::collections::BTreeMap;

@@ -2,10 +2,11 @@
 
 use super::{columns::Columns, connect::PostgresStore, fault::Fault, progress, transact::Reach};
 use crate::{
-    AsOf, LatencyRow, RankBy, StoreError, TopAccounts, UsageFilter, UsageQuery, UsageRow, UsageTable,
+    AsOf, StoreError, UsageTable,
     rows::{AccountCurrency, LatencyBucket, latency, loaded, top_accounts},
 };
 use async_trait::async_trait;
+use loadline_domain::question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{AccountId, AccountScope, Hour};
 use sqlx::PgConnection;
 use std::time::Duration;

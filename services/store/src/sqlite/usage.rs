@@ -6,10 +6,11 @@ use super::{
     progress,
 };
 use crate::{
-    AsOf, GroupBy, LatencyRow, RankBy, StoreError, TopAccounts, UsageFilter, UsageQuery, UsageRow, UsageTable,
+    AsOf, StoreError, UsageTable,
     rows::{AccountCurrency, LatencyBucket, UsageGroup, latency, loaded, top_accounts},
 };
 use async_trait::async_trait;
+use loadline_domain::question::{GroupBy, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{
     AccountId, AccountScope, Hour,
     event::{Channel, Country, Currency},

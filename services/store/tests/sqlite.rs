@@ -1,7 +1,10 @@
 //! What only the embedded store can go through: one file, several processes, a held lock, a runtime that ends midway.
 #![allow(clippy::unwrap_used)] // helpers are no tests to clippy
 
-use loadline_domain::AccountScope;
+use loadline_domain::{
+    AccountScope,
+    question::{Grain, GroupBy, UsageFilter, UsageQuery},
+};
 use loadline_store::{
     Options, StoreError,
     contract::{Owner, Subject, billing, noon},
@@ -81,12 +84,13 @@ async fn an_answer_is_one_snapshot_whatever_is_committed_meanwhile() {
             owner.count(&(0..20).map(|i| billing(&format!("{batch}-{i}"), "acme", noon())).collect::<Vec<_>>()).await;
         }
     });
-    let hours = loadline_domain::question::UsageQuery {
+    let hours = UsageQuery {
         account: loadline_domain::AccountId::new("acme").unwrap(),
         from: noon().hour(),
         to: noon().hour().next(),
-        filter: loadline_domain::question::UsageFilter::default(),
-        group_by: loadline_domain::question::GroupBy::default(),
+        filter: UsageFilter::default(),
+        group_by: GroupBy::default(),
+        grain: Grain::Hour,
     };
     let mut asked = 0;
     while !writing.is_finished() || asked == 0 {

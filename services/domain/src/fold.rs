@@ -10,7 +10,7 @@ use crate::{
     event::Event,
     identity::{self, Fingerprint, Identity, Key, Kind},
     stream::{Incarnation, Loss, Record, Sequence, StreamName},
-    time::{Day, Timestamp},
+    time::{Day, Hour, Timestamp},
     usage::{Effect, LatencyKey, Usage, UsageKey},
 };
 use std::{
@@ -49,6 +49,16 @@ impl Rules {
             Kind::Billing => self.billing_horizon,
             Kind::Receipt => self.receipt_horizon,
         }
+    }
+
+    /// When the first record may have been appended that holds an event of `hour` or later.
+    pub fn earliest_append(&self, hour: Hour) -> Timestamp {
+        hour.start().minus(self.future_tolerance)
+    }
+
+    /// When the last record may have been appended that holds an event from before `hour`.
+    pub fn latest_append(&self, hour: Hour) -> Timestamp {
+        hour.start().plus(self.billing_horizon.max(self.receipt_horizon))
     }
 
     /// Judges an event against the time its record was appended.

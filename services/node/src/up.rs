@@ -68,7 +68,7 @@ async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> any
     shutdown.spawn(admin::serve(admin, ready, move || metrics.metrics_text(), shutdown.clone()));
 
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
-    let options = Options { max_connections: settings.store.max_connections };
+    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
     for caveat in [log.caveats().await.unwrap_or_default(), store.caveats()].concat() {
         tracing::warn!("{caveat}");

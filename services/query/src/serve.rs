@@ -32,7 +32,7 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let readiness = Readiness::new(&[STORE]);
     let metrics = telemetry.clone();
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
-    let options = Options { max_connections: settings.store.max_connections };
+    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     let log = LateLog::open(settings.log.url.reveal(), &shutdown).await?;

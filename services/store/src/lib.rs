@@ -15,6 +15,7 @@
 
 pub mod contract;
 mod error;
+mod lines;
 mod open;
 pub mod postgres;
 mod redrive;
@@ -264,8 +265,8 @@ pub struct AsOf {
     pub progress: Vec<Progress>,
     /// Open dead letters of the account, or of nobody known, whose event time is in the range or unknown.
     pub dead_letters: u64,
-    /// Records in the loss ledger that may have held events of the range: appended (as far as bounds are known) between
-    /// five minutes before its start and 96 hours after its end.
+    /// Records in the loss ledger that may have held events of the range: appended, as far as bounds are known, when the
+    /// rules of [`Options`] let such events be counted.
     pub lost: u64,
 }
 

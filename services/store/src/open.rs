@@ -1,6 +1,7 @@
 //! The backend is chosen once, by URL.
 
 use crate::{Store, StoreError, postgres::PostgresStore, sqlite::SqliteStore};
+use loadline_domain::Rules;
 use std::sync::Arc;
 
 /// How a store is used.
@@ -8,11 +9,13 @@ use std::sync::Arc;
 pub struct Options {
     /// Most connections to keep open at once. Each costs the embedded store up to 4 MiB of page cache, PostgreSQL a process.
     pub max_connections: u32,
+    /// What may be counted: says which lost records may have held events of a range.
+    pub rules: Rules,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_connections: 5 }
+        Self { max_connections: 5, rules: Rules::default() }
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_connections_at_all_are_refused() {
-        let refused = open("sqlite:x.db", Options { max_connections: 0 }).await;
+        let refused = open("sqlite:x.db", Options { max_connections: 0, ..Options::default() }).await;
         assert!(matches!(refused, Err(StoreError::Misconfigured(_))));
     }
 }

@@ -1,7 +1,7 @@
 //! Stored rows to values of the domain, the same for both backends. A row that does not read back is
 //! [`StoreError::Broken`]: a bug, or a damaged store.
 
-use crate::{DeadLetterState, StoreError, StoredDeadLetter, StoredLoss};
+use crate::{AsOf, DeadLetterState, StoreError, StoredDeadLetter, StoredLoss};
 use loadline_domain::question::{LatencyRow, UsageRow};
 use loadline_domain::{
     AccountId, DeadLetter, DeadLetterReason, Hour, Incarnation, Loss, LossCause, StreamName, Timestamp,
@@ -12,6 +12,7 @@ use loadline_domain::{
     progress::{Lease, Progress},
     usage::Usage,
 };
+use serde::Deserialize;
 use sqlx::FromRow;
 
 /// A count or position as stored: 64 bits, signed.
@@ -77,7 +78,7 @@ impl TryFrom<StoredLease> for Lease {
 }
 
 /// Columns of `stream_progress`, `is_current` left out.
-#[derive(FromRow)]
+#[derive(FromRow, Deserialize)]
 pub(crate) struct StoredProgress {
     stream: String,
     incarnation: String,
@@ -114,6 +115,13 @@ impl TryFrom<StoredProgress> for Progress {
             epoch: loaded(row.epoch)?,
         })
     }
+}
+
+/// What an answer rests on, from its columns; the progress of streams as a JSON array of their rows.
+pub(crate) fn as_of(dead_letters: i64, lost: i64, progress: &str) -> Result<AsOf, StoreError> {
+    let progress: Vec<StoredProgress> = serde_json::from_str(progress).map_err(|error| damaged("progress", error))?;
+    let progress = progress.into_iter().map(Progress::try_from).collect::<Result<_, _>>()?;
+    Ok(AsOf { progress, dead_letters: loaded(dead_letters)?, lost: loaded(lost)? })
 }
 
 impl DeadLetterState {

@@ -196,7 +196,7 @@ async fn a_lock_that_a_stranger_holds_makes_it_unavailable() {
 async fn callers_that_go_away_leave_no_connection_inside_a_transaction() {
     let server = PostgresServer::start().await;
     Subject::new(server.url()).await;
-    let store = open(&server.url(), Options { max_connections: 1 }).await.unwrap();
+    let store = open(&server.url(), Options { max_connections: 1, ..Options::default() }).await.unwrap();
     let mut owner = Owner::of(&store, "BILLING").await;
     for round in 0..40_u64 {
         let batch = batch(&owner, &format!("round-{round}"), 300);

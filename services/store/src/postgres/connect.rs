@@ -23,6 +23,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 /// For a pooled connection to show that it is alive.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// How long a connection's last sign of life is trusted.
+const FRESH: Duration = Duration::from_millis(500);
 /// For [`Store::probe`].
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);
 /// For a migration, and for another process's.
@@ -32,7 +34,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
 pub struct PostgresStore {
     pub(super) pool: Pool,
     server: PgConnectOptions,
-    options: Options,
+    pub(super) options: Options,
     /// Dedup tables known to exist.
     pub(super) partitions: Arc<KnownPartitions>,
 }
@@ -97,7 +99,10 @@ fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
         .max_connections(options.max_connections)
         .acquire_timeout(ACQUIRE_LIMIT)
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(is_fit(connection).await) }))
+        .before_acquire(|connection, seen| {
+            // Every connection answered a ping as it came back; one that did so just now need not again.
+            Box::pin(async move { Ok(seen.idle_for < FRESH || is_fit(connection).await) })
+        })
         .connect_lazy_with(server.clone())
 }
 

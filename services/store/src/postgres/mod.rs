@@ -10,7 +10,6 @@
 //! The nasty invariant: **no caller is ever told that nothing happened while a COMMIT may have**. Only what fails before the
 //! COMMIT is sent, or what the server itself refuses, is a plain failure.
 
-mod columns;
 mod commit;
 mod connect;
 mod dead_letters;

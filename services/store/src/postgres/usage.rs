@@ -1,33 +1,24 @@
 //! Hourly usage, asked for. Every answer is one snapshot.
 
-use super::{columns::Columns, connect::PostgresStore, fault::Fault, progress, transact::Reach};
+use super::{connect::PostgresStore, fault::Fault, progress, transact::Reach};
 use crate::{
     AsOf, StoreError, UsageTable,
-    rows::{AccountCurrency, LatencyBucket, latency, loaded, top_accounts},
+    lines::{self, grouped},
+    rows::{AccountCurrency, LatencyBucket, as_of, latency, loaded, top_accounts},
 };
 use async_trait::async_trait;
-use loadline_domain::question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow};
-use loadline_domain::{AccountId, AccountScope, Hour};
+use loadline_domain::{
+    AccountId, AccountScope, Hour, Rules,
+    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+};
 use sqlx::PgConnection;
-use std::time::Duration;
-
-/// Records appended so long before a range may hold events of it: as far as events may be ahead of the log.
-const AHEAD: Duration = Duration::from_secs(5 * 60);
-/// Records appended so long after a range may hold events of it: as late as receipts may be.
-const BEHIND: Duration = Duration::from_secs(96 * 3600);
 
 #[async_trait]
 impl UsageTable for PostgresStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
-        let query = query.clone();
-        let answer = self.read(Reach::Rows, move |connection| {
-            Box::pin(async move {
-                let rows = usage(&mut *connection, &query, true).await?;
-                Ok((rows, as_of(connection, Some(&query.account), query.from, query.to).await?))
-            })
-        });
-        answer.await
+        let (query, rules) = (query.clone(), self.options.rules);
+        self.run(move |connection| Box::pin(async move { usage(connection, &query, &rules).await })).await
     }
 
     async fn delivery(
@@ -36,14 +27,14 @@ impl UsageTable for PostgresStore {
         query: &UsageQuery,
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
-        let mut query = query.clone();
+        let (mut query, rules) = (query.clone(), self.options.rules);
         query.group_by.currency = false;
         query.filter.currencies.clear();
         let answer = self.read(Reach::Rows, move |connection| {
             Box::pin(async move {
-                let rows = usage(&mut *connection, &query, false).await?;
                 let latency = latency_of(&mut *connection, &query).await?;
-                Ok((rows, latency, as_of(connection, Some(&query.account), query.from, query.to).await?))
+                let (lines, as_of) = lines(connection, &query, &rules).await?;
+                Ok((grouped(&lines, query.group_by, false)?, latency, as_of))
             })
         });
         answer.await
@@ -61,11 +52,11 @@ impl UsageTable for PostgresStore {
         if *scope != AccountScope::All {
             return Err(StoreError::NeedsAllAccounts);
         }
-        let filter = filter.clone();
+        let (filter, rules) = (filter.clone(), self.options.rules);
         let answer = self.read(Reach::Table, move |connection| {
             Box::pin(async move {
                 let accounts = ranked(&mut *connection, from, to, &filter, rank_by, limit).await?;
-                Ok((accounts, as_of(connection, None, from, to).await?))
+                Ok((accounts, as_of_all(connection, from, to, &rules).await?))
             })
         });
         answer.await
@@ -103,14 +94,6 @@ impl Restriction {
     }
 }
 
-/// Records lost that were appended from `$4` to `$5`, as far as that is known.
-macro_rules! lost {
-    () => {
-        "(SELECT coalesce(sum(last_sequence - first_sequence + 1), 0)::bigint FROM loss
-          WHERE (before_at IS NULL OR before_at >= $4) AND (after_at IS NULL OR after_at <= $5))"
-    };
-}
-
 /// The ten sums. Each is far inside 64 bits: an event adds at most 10^12 to any.
 macro_rules! sums {
     () => {
@@ -121,31 +104,76 @@ macro_rules! sums {
     };
 }
 
-/// One array a column, in any order: for a month of hours this costs a tenth of a row each, and adding up here a
-/// fraction of the server's sums, which are numeric.
-async fn usage(connection: &mut PgConnection, query: &UsageQuery, hourly: bool) -> Result<Vec<UsageRow>, Fault> {
-    let Restriction { channels, countries, currencies } = Restriction::of(&query.filter);
-    let columns: Columns = sqlx::query_as(
-        "SELECT array_agg(hour) AS hour, array_agg(channel) AS channel, array_agg(country) AS country,
-                array_agg(currency) AS currency, array_agg(events) AS events, array_agg(messages) AS messages,
-                array_agg(segments) AS segments, array_agg(amount_micros) AS amount_micros,
-                array_agg(delivered) AS delivered, array_agg(undelivered) AS undelivered, array_agg(expired) AS expired,
-                array_agg(rejected) AS rejected, array_agg(failed) AS failed, array_agg(not_final) AS not_final
-         FROM (SELECT * FROM usage_hourly
-               WHERE account = $1 AND hour >= $2 AND hour < $3
-                 AND (cardinality($4::smallint[]) = 0 OR channel = ANY($4))
-                 AND (cardinality($5::text[]) = 0 OR country = ANY($5))
-                 AND (cardinality($6::text[]) = 0 OR currency = ANY($6))) AS asked",
-    )
-    .bind(query.account.as_str())
-    .bind(query.from.index())
-    .bind(query.to.index())
-    .bind(channels)
-    .bind(countries)
-    .bind(currencies)
-    .fetch_one(connection)
-    .await?;
-    Ok(columns.grouped(query.group_by, hourly)?)
+/// What an answer about the events of `$1..$2` rests on. Letters of an account `$3` and of nobody known apart, because only
+/// then is each found by index; records lost that were appended from `$4` to `$5`, as far as that is known.
+macro_rules! as_of {
+    ($letters:literal) => {
+        concat!(
+            "SELECT ",
+            $letters,
+            ", (SELECT coalesce(sum(last_sequence - first_sequence + 1), 0)::bigint FROM loss
+                WHERE (before_at IS NULL OR before_at >= $4) AND (after_at IS NULL OR after_at <= $5)),
+               (SELECT coalesce(json_agg(current), '[]')::text FROM (SELECT ",
+            progress::columns!(),
+            " FROM stream_progress WHERE is_current ORDER BY stream) AS current)"
+        )
+    };
+}
+
+/// The same of one account, and its lines of usage from hour `$6` to `$7`.
+macro_rules! lines {
+    ($filter:literal) => {
+        concat!(
+            as_of!(
+                "(SELECT count(*) FROM dead_letter WHERE state = 'open' AND account = $3
+                     AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))
+               + (SELECT count(*) FROM dead_letter WHERE state = 'open' AND account IS NULL
+                     AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))"
+            ),
+            ", (SELECT coalesce(string_agg(concat_ws(' ', ",
+            lines::columns!(),
+            "), chr(10)), '') FROM usage_hourly WHERE account = $3 AND hour >= $6 AND hour < $7 ",
+            $filter,
+            ")"
+        )
+    };
+}
+
+/// Without a filter no row is tested for one.
+const LINES: &str = lines!("");
+const LINES_THAT_MATCH: &str = lines!(
+    "AND (cardinality($8::smallint[]) = 0 OR channel = ANY($8))
+     AND (cardinality($9::text[]) = 0 OR country = ANY($9))
+     AND (cardinality($10::text[]) = 0 OR currency = ANY($10))"
+);
+const AS_OF_ALL: &str = as_of!(
+    "(SELECT count(*) FROM dead_letter WHERE state = 'open' AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2))
+         AND $3::text IS NULL)"
+);
+
+/// One statement, hence one snapshot.
+async fn usage(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(Vec<UsageRow>, AsOf), Fault> {
+    let (lines, as_of) = lines(connection, query, rules).await?;
+    Ok((grouped(&lines, query.group_by, true)?, as_of))
+}
+
+async fn lines(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), Fault> {
+    let UsageQuery { account, from, to, filter, .. } = query;
+    let any = *filter == UsageFilter::default();
+    let mut asked = sqlx::query_as(if any { LINES } else { LINES_THAT_MATCH })
+        .bind(from.start().micros())
+        .bind(to.start().micros())
+        .bind(account.as_str())
+        .bind(rules.earliest_append(*from).micros())
+        .bind(rules.latest_append(*to).micros())
+        .bind(from.index())
+        .bind(to.index());
+    if !any {
+        let Restriction { channels, countries, currencies } = Restriction::of(filter);
+        asked = asked.bind(channels).bind(countries).bind(currencies);
+    }
+    let (dead_letters, lost, progress, lines): (i64, i64, String, String) = asked.fetch_one(connection).await?;
+    Ok((lines, as_of(dead_letters, lost, &progress)?))
 }
 
 async fn latency_of(connection: &mut PgConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, Fault> {
@@ -216,31 +244,14 @@ async fn ranked(
     Ok(top_accounts(rows)?)
 }
 
-/// Open letters of `from..to`, of an account and of nobody known. Apart, because only then is each found by index.
-const DOUBTS_OF_ACCOUNT: &str = concat!(
-    "SELECT (SELECT count(*) FROM dead_letter WHERE state = 'open' AND account = $3
-                AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))
-          + (SELECT count(*) FROM dead_letter WHERE state = 'open' AND account IS NULL
-                AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2))), ",
-    lost!()
-);
-
-/// Open letters of `from..to`, whosever, and what was lost.
-const DOUBTS_OF_ALL: &str = concat!(
-    "SELECT (SELECT count(*) FROM dead_letter
-             WHERE state = 'open' AND $3::text IS NULL AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2))), ",
-    lost!()
-);
-
-/// What an answer about `from..to` rests on; of all accounts when none is named.
-async fn as_of(connection: &mut PgConnection, account: Option<&AccountId>, from: Hour, to: Hour) -> Result<AsOf, Fault> {
-    let (dead_letters, lost): (i64, i64) = sqlx::query_as(if account.is_some() { DOUBTS_OF_ACCOUNT } else { DOUBTS_OF_ALL })
+/// What an answer about `from..to` of all accounts rests on.
+async fn as_of_all(connection: &mut PgConnection, from: Hour, to: Hour, rules: &Rules) -> Result<AsOf, Fault> {
+    let asked = sqlx::query_as(AS_OF_ALL)
         .bind(from.start().micros())
         .bind(to.start().micros())
-        .bind(account.map(AccountId::as_str))
-        .bind(from.start().minus(AHEAD).micros())
-        .bind(to.start().plus(BEHIND).micros())
-        .fetch_one(&mut *connection)
-        .await?;
-    Ok(AsOf { progress: progress::all(connection).await?, dead_letters: loaded(dead_letters)?, lost: loaded(lost)? })
+        .bind(None::<&str>)
+        .bind(rules.earliest_append(from).micros())
+        .bind(rules.latest_append(to).micros());
+    let (dead_letters, lost, progress): (i64, i64, String) = asked.fetch_one(connection).await?;
+    Ok(as_of(dead_letters, lost, &progress)?)
 }

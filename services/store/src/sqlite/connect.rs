@@ -3,10 +3,11 @@
 use crate::{Options, Store, StoreError};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use loadline_domain::{Clock as _, Timestamp, time::SystemClock};
+use loadline_domain::{Clock as _, Rules, Timestamp, time::SystemClock};
 use sqlx::{
     Connection as _, Error, Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::Migrator,
+    pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
@@ -28,6 +29,7 @@ pub struct SqliteStore {
     readers: RwLock<SqlitePool>,
     reading: SqliteConnectOptions,
     max_readers: u32,
+    pub(super) rules: Rules,
 }
 
 impl SqliteStore {
@@ -54,16 +56,24 @@ impl SqliteStore {
             .pragma("journal_size_limit", "67108864");
         let reading = file.pragma("query_only", "1").pragma("cache_size", "-4096");
         let max_readers = options.max_connections.saturating_sub(1).max(1);
-        let store =
-            Self { writer: Writer::new(writing), readers: RwLock::new(pool(&reading, max_readers)), reading, max_readers };
+        let readers = RwLock::new(pool(&reading, max_readers));
+        let store = Self { writer: Writer::new(writing), readers, reading, max_readers, rules: options.rules };
         store.writer.rehearsal(|_| Box::pin(async { Ok(()) })).await?;
         Ok(store)
     }
 
     /// A snapshot of the whole store, as of its first statement. Dropping it ends it.
     pub(super) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        let pool = self.readers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        pool.begin().await.map_err(failed)
+        self.readers().begin().await.map_err(failed)
+    }
+
+    /// For a single statement, which is a snapshot by itself.
+    pub(super) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers().acquire().await.map_err(failed)
+    }
+
+    fn readers(&self) -> SqlitePool {
+        self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

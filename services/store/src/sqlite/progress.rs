@@ -16,6 +16,16 @@ use loadline_domain::{
 };
 use sqlx::SqliteConnection;
 
+/// A row as a JSON object, as [`StoredProgress`] reads it.
+macro_rules! row {
+    () => {
+        "json_object('stream', stream, 'incarnation', incarnation, 'applied', applied, 'counted', counted, 'duplicates', duplicates, \
+         'dead_lettered', dead_lettered, 'lost', lost, 'applied_at', applied_at, 'committed_at', committed_at, 'head', head, \
+         'stopped', stopped, 'resume_through', resume_through, 'epoch', epoch)"
+    };
+}
+pub(super) use row;
+
 #[async_trait]
 impl ProgressLedger for SqliteStore {
     async fn open_stream(&self, lease: &Lease, incarnation: &Incarnation) -> Result<Progress, StoreError> {

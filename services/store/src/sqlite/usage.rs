@@ -7,29 +7,23 @@ use super::{
 };
 use crate::{
     AsOf, StoreError, UsageTable,
-    rows::{AccountCurrency, LatencyBucket, UsageGroup, latency, loaded, top_accounts},
+    lines::{self, grouped},
+    rows::{AccountCurrency, LatencyBucket, as_of, latency, loaded, top_accounts},
 };
 use async_trait::async_trait;
-use loadline_domain::question::{GroupBy, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{
-    AccountId, AccountScope, Hour,
+    AccountId, AccountScope, Hour, Rules,
     event::{Channel, Country, Currency},
+    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use sqlx::SqliteConnection;
-use std::time::Duration;
-
-/// Records appended so long before a range may hold events of it: as far as events may be ahead of the log.
-const AHEAD: Duration = Duration::from_secs(5 * 60);
-/// Records appended so long after a range may hold events of it: as late as receipts may be.
-const BEHIND: Duration = Duration::from_secs(96 * 3600);
 
 #[async_trait]
 impl UsageTable for SqliteStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
-        let mut snapshot = self.snapshot().await?;
-        let rows = usage(&mut snapshot, query, true).await?;
-        Ok((rows, as_of(&mut snapshot, Some(&query.account), query.from, query.to).await?))
+        let (lines, as_of) = lines(&mut *self.reader().await?, query, &self.rules).await?;
+        Ok((grouped(&lines, query.group_by, true)?, as_of))
     }
 
     async fn delivery(
@@ -42,9 +36,9 @@ impl UsageTable for SqliteStore {
         query.group_by.currency = false;
         query.filter.currencies.clear();
         let mut snapshot = self.snapshot().await?;
-        let rows = usage(&mut snapshot, &query, false).await?;
         let latency = latency_of(&mut snapshot, &query).await?;
-        Ok((rows, latency, as_of(&mut snapshot, Some(&query.account), query.from, query.to).await?))
+        let (lines, as_of) = lines(&mut snapshot, &query, &self.rules).await?;
+        Ok((grouped(&lines, query.group_by, false)?, latency, as_of))
     }
 
     async fn top_accounts(
@@ -61,7 +55,7 @@ impl UsageTable for SqliteStore {
         }
         let mut snapshot = self.snapshot().await?;
         let accounts = ranked(&mut snapshot, from, to, filter, rank_by, limit).await?;
-        Ok((accounts, as_of(&mut snapshot, None, from, to).await?))
+        Ok((accounts, as_of_all(&mut snapshot, from, to, &self.rules).await?))
     }
 
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError> {
@@ -101,36 +95,63 @@ impl Restriction {
     }
 }
 
-async fn usage(connection: &mut SqliteConnection, query: &UsageQuery, hourly: bool) -> Result<Vec<UsageRow>, StoreError> {
-    let Restriction { channels, countries, currencies } = Restriction::of(&query.filter)?;
-    let GroupBy { channel, country, currency } = query.group_by;
-    let rows: Vec<UsageGroup> = sqlx::query_as(
-        "SELECT CASE WHEN ?7 THEN hour END AS hour, CASE WHEN ?8 THEN channel END AS channel,
-                CASE WHEN ?9 THEN country END AS country, CASE WHEN ?10 THEN currency END AS currency,
-                sum(events) AS events, sum(messages) AS messages, sum(segments) AS segments,
-                sum(amount_micros) AS amount_micros, sum(delivered) AS delivered, sum(undelivered) AS undelivered,
-                sum(expired) AS expired, sum(rejected) AS rejected, sum(failed) AS failed, sum(not_final) AS not_final
-         FROM usage_hourly
-         WHERE account = ?1 AND usage_hourly.hour >= ?2 AND usage_hourly.hour < ?3
-           AND (?4 IS NULL OR usage_hourly.channel IN (SELECT value FROM json_each(?4)))
-           AND (?5 IS NULL OR usage_hourly.country IN (SELECT value FROM json_each(?5)))
-           AND (?6 IS NULL OR usage_hourly.currency IN (SELECT value FROM json_each(?6)))
-         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
-    )
-    .bind(query.account.as_str())
-    .bind(query.from.index())
-    .bind(query.to.index())
-    .bind(channels)
-    .bind(countries)
-    .bind(currencies)
-    .bind(hourly)
-    .bind(channel)
-    .bind(country)
-    .bind(currency)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
-    rows.into_iter().map(UsageRow::try_from).collect()
+/// What an answer about the events of `?1..?2` rests on: letters of an account `?3` and of nobody known, or of all when it is
+/// NULL; records lost that were appended from `?4` to `?5`, as far as that is known.
+macro_rules! as_of {
+    () => {
+        concat!(
+            "SELECT (SELECT count(*) FROM dead_letter
+                     WHERE state = 'open' AND (?3 IS NULL OR account = ?3 OR account IS NULL)
+                       AND (event_time IS NULL OR (event_time >= ?1 AND event_time < ?2))),
+                    (SELECT coalesce(sum(last_sequence - first_sequence + 1), 0) FROM loss
+                     WHERE (before_at IS NULL OR before_at >= ?4) AND (after_at IS NULL OR after_at <= ?5)),
+                    (SELECT json_group_array(json(row)) FROM (SELECT ",
+            progress::row!(),
+            " AS row FROM stream_progress WHERE is_current ORDER BY stream))"
+        )
+    };
+}
+
+/// The same of one account, and its lines of usage from hour `?6` to `?7`.
+macro_rules! lines {
+    ($filter:literal) => {
+        concat!(
+            as_of!(),
+            ", (SELECT coalesce(string_agg(concat_ws(' ', ",
+            lines::columns!(),
+            "), char(10)), '') FROM usage_hourly WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ",
+            $filter,
+            ")"
+        )
+    };
+}
+
+/// Without a filter no row is tested for one.
+const LINES: &str = lines!("");
+const LINES_THAT_MATCH: &str = lines!(
+    "AND (?8 IS NULL OR channel IN (SELECT value FROM json_each(?8)))
+     AND (?9 IS NULL OR country IN (SELECT value FROM json_each(?9)))
+     AND (?10 IS NULL OR currency IN (SELECT value FROM json_each(?10)))"
+);
+
+/// One statement, hence one snapshot.
+async fn lines(connection: &mut SqliteConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), StoreError> {
+    let UsageQuery { account, from, to, filter, .. } = query;
+    let any = *filter == UsageFilter::default();
+    let mut asked = sqlx::query_as(if any { LINES } else { LINES_THAT_MATCH })
+        .bind(from.start().micros())
+        .bind(to.start().micros())
+        .bind(account.as_str())
+        .bind(rules.earliest_append(*from).micros())
+        .bind(rules.latest_append(*to).micros())
+        .bind(from.index())
+        .bind(to.index());
+    if !any {
+        let Restriction { channels, countries, currencies } = Restriction::of(filter)?;
+        asked = asked.bind(channels).bind(countries).bind(currencies);
+    }
+    let (dead_letters, lost, progress, lines): (i64, i64, String, String) = asked.fetch_one(connection).await.map_err(failed)?;
+    Ok((lines, as_of(dead_letters, lost, &progress)?))
 }
 
 async fn latency_of(connection: &mut SqliteConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, StoreError> {
@@ -203,27 +224,14 @@ async fn ranked(
     top_accounts(rows)
 }
 
-/// What an answer about `from..to` rests on; of all accounts when none is named.
-async fn as_of(connection: &mut SqliteConnection, account: Option<&AccountId>, from: Hour, to: Hour) -> Result<AsOf, StoreError> {
-    let dead_letters: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM dead_letter
-         WHERE state = 'open' AND (?1 IS NULL OR account = ?1 OR account IS NULL)
-           AND (event_time IS NULL OR (event_time >= ?2 AND event_time < ?3))",
-    )
-    .bind(account.map(AccountId::as_str))
-    .bind(from.start().micros())
-    .bind(to.start().micros())
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(failed)?;
-    let lost: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(last_sequence - first_sequence + 1), 0) FROM loss
-         WHERE (before_at IS NULL OR before_at >= ?1) AND (after_at IS NULL OR after_at <= ?2)",
-    )
-    .bind(from.start().minus(AHEAD).micros())
-    .bind(to.start().plus(BEHIND).micros())
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(failed)?;
-    Ok(AsOf { progress: progress::all(connection).await?, dead_letters: loaded(dead_letters)?, lost: loaded(lost)? })
+/// What an answer about `from..to` of all accounts rests on.
+async fn as_of_all(connection: &mut SqliteConnection, from: Hour, to: Hour, rules: &Rules) -> Result<AsOf, StoreError> {
+    let asked = sqlx::query_as(as_of!())
+        .bind(from.start().micros())
+        .bind(to.start().micros())
+        .bind(None::<&str>)
+        .bind(rules.earliest_append(from).micros())
+        .bind(rules.latest_append(to).micros());
+    let (dead_letters, lost, progress): (i64, i64, String) = asked.fetch_one(connection).await.map_err(failed)?;
+    as_of(dead_letters, lost, &progress)
 }

@@ -1,0 +1,100 @@
+//! Rows of hourly usage as lines of text, gathered by the database into one value.
+//!
+//! A month of hours is hundreds of rows. As rows of a driver each costs it more than finding it did; as text they cost a
+//! pass over the bytes.
+
+use crate::{
+    StoreError,
+    rows::{channel, code, damaged},
+};
+use loadline_domain::{
+    Hour,
+    question::{GroupBy, UsageRow},
+    usage::Usage,
+};
+
+/// The columns of a line, in order, apart by a space. Codes may be empty.
+macro_rules! columns {
+    () => {
+        "hour, channel, country, currency, events, messages, segments, amount_micros, delivered, undelivered, expired, rejected, \
+         failed, not_final"
+    };
+}
+pub(crate) use columns;
+
+/// Lines, in any order, added up by hour, if so asked, and by the dimensions kept; in that order.
+pub(crate) fn grouped(lines: &str, by: GroupBy, hourly: bool) -> Result<Vec<UsageRow>, StoreError> {
+    let mut rows = lines.lines().map(|line| row(line, by, hourly)).collect::<Result<Vec<_>, _>>()?;
+    let key = |row: &UsageRow| (row.hour, row.channel, row.country, row.currency);
+    rows.sort_by_key(key);
+    let mut sums: Vec<UsageRow> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match sums.last_mut() {
+            Some(sum) if key(sum) == key(&row) => sum.usage = add(&sum.usage, row.usage)?,
+            _ => sums.push(row),
+        }
+    }
+    Ok(sums)
+}
+
+fn add(sum: &Usage, usage: Usage) -> Result<Usage, StoreError> {
+    sum.checked_add(usage).ok_or_else(|| StoreError::Broken("a sum of hours does not fit 64 bits".to_owned()))
+}
+
+fn row(line: &str, by: GroupBy, hourly: bool) -> Result<UsageRow, StoreError> {
+    let mut fields = line.split(' ');
+    let mut next = || fields.next().ok_or_else(|| damaged("row of usage", line));
+    let (hour, number, country, currency) = (next()?, next()?, next()?, next()?);
+    let mut sums = [0_i64; 10];
+    for sum in &mut sums {
+        *sum = parsed(next()?, line)?;
+    }
+    Ok(UsageRow {
+        hour: hourly.then(|| parsed(hour, line).map(Hour::from_index)).transpose()?,
+        channel: by.channel.then(|| channel(parsed(number, line)?)).transpose()?,
+        country: by.country.then(|| code(country)).transpose()?,
+        currency: by.currency.then(|| code(currency)).transpose()?,
+        usage: Usage::from_columns(sums),
+    })
+}
+
+fn parsed<T: std::str::FromStr>(number: &str, line: &str) -> Result<T, StoreError> {
+    number.parse().map_err(|_| damaged("row of usage", line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "5 1 DE EUR 2 2 3 70 0 0 0 0 0 0\n4 1   1 0 0 0 1 0 0 0 0 0\n5 1 AT EUR 1 1 1 30 0 0 0 0 0 0";
+
+    fn sums(by: GroupBy, hourly: bool) -> Vec<(Option<i32>, i64, i64)> {
+        let rows = grouped(LINES, by, hourly).unwrap();
+        rows.iter().map(|row| (row.hour.map(Hour::index), row.usage.events, row.usage.amount_micros)).collect()
+    }
+
+    #[test]
+    fn lines_of_one_group_are_added_up_in_the_order_of_the_key() {
+        assert_eq!(sums(GroupBy::default(), true), [(Some(4), 1, 0), (Some(5), 3, 100)]);
+        assert_eq!(
+            sums(GroupBy { country: true, ..GroupBy::default() }, true),
+            [(Some(4), 1, 0), (Some(5), 1, 30), (Some(5), 2, 70)]
+        );
+        assert_eq!(sums(GroupBy::default(), false), [(None, 4, 100)]);
+        assert!(grouped("", GroupBy::default(), true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_that_does_not_read_back_is_damage() {
+        for line in ["5 1 DE EUR 2 2 3 70 0 0 0 0 0", "x 1 DE EUR 2 2 3 70 0 0 0 0 0 0", "5 1 de EUR 2 2 3 70 0 0 0 0 0 0"] {
+            let all = GroupBy { channel: true, country: true, currency: true };
+            assert!(matches!(grouped(line, all, true), Err(StoreError::Broken(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_sum_past_64_bits_is_refused() {
+        let line = format!("5 1 DE EUR 2 2 3 {} 0 0 0 0 0 0", i64::MAX);
+        assert!(grouped(&format!("{line}\n{line}"), GroupBy::default(), true).is_err());
+    }
+}

@@ -3,7 +3,13 @@
 use crate::{binaries, ports, ports::Ready, process::Process};
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -104,6 +110,24 @@ impl NatsServer {
         self.ready().await
     }
 
+    /// Copies what it has stored to another folder. It must not run.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn back_up(&self, to: &Path) -> Result<()> {
+        copy(&self.folder.path().join("store"), to)
+    }
+
+    /// Puts a copy in place of what it has stored. It must not run.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn restore(&self, from: &Path) -> Result<()> {
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(&store)?;
+        copy(from, &store)
+    }
+
     /// SIGSTOP: connections stay open and nobody answers.
     ///
     /// # Errors
@@ -136,6 +160,20 @@ impl NatsServer {
         })
         .await
     }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to)?;
+        }
+    }
+    Ok(())
 }
 
 fn spawn(version: NatsVersion, folder: &TempDir) -> Result<Process> {

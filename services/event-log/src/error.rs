@@ -1,6 +1,6 @@
 //! What can go wrong with a log.
 
-use loadline_domain::{Incarnation, StreamName};
+use loadline_domain::{Incarnation, Sequence, StreamName};
 
 /// Why a call on the log failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,19 @@ pub enum LogError {
         stream: StreamName,
         /// What it is now.
         current: Incarnation,
+    },
+    /// The log, under the same incarnation, no longer holds what was read of it: a power cut or a backup took its end.
+    #[error(
+        "stream {stream} ends at {last} and {read} was read, but not from this log: it lost its end, and what was appended since \
+         would be skipped; make the stream again, and publish again what was not counted"
+    )]
+    LostItsEnd {
+        /// The stream.
+        stream: StreamName,
+        /// Last sequence there is now.
+        last: Sequence,
+        /// Sequence that was read once.
+        read: Sequence,
     },
     /// A record is larger than the log takes.
     #[error("record of {bytes} bytes; the event log takes at most {limit}")]

@@ -125,12 +125,12 @@ pub trait EventLog: Send + Sync {
 
     /// Reads on from `from`: records and losses, without holes, in order. Waits up to `wait` for the first and returns what
     /// is there then; nothing when `from` is past the end. The sequence after the last entry is where to go on. A position
-    /// beyond `last + 1` is not an error here: a log that lost its end (a power cut, see [`EventLog::caveats`]) shows it in its
-    /// bounds, to whoever remembers how far it has read.
+    /// beyond `last + 1` is not an error by itself: a log that lost its end (a power cut, see [`EventLog::caveats`]) shows it in
+    /// its bounds, to whoever remembers how far it has read.
     ///
     /// # Errors
-    /// [`LogError::Recreated`] when the stream has another incarnation, [`LogError::StreamNotFound`],
-    /// [`LogError::Unavailable`].
+    /// [`LogError::Recreated`] when the stream has another incarnation, [`LogError::LostItsEnd`] when that happened between two
+    /// reads and this backend can tell, [`LogError::StreamNotFound`], [`LogError::Unavailable`].
     async fn read(
         &self,
         stream: &StreamName,

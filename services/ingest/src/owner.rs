@@ -1,14 +1,14 @@
 //! Holds a stream's lease and keeps the stream applied, for as long as this process may.
 
 use crate::{
-    pipeline::{Reader, Step, lost_its_end},
+    pipeline::{Reader, Step, ensure_held},
     watch::StreamStatus,
 };
 use loadline_domain::{
     Batch, Rules,
     progress::{Lease, Progress},
 };
-use loadline_event_log::{Bounds, EventLog, LogError, StreamSpec};
+use loadline_event_log::{EventLog, LogError, StreamSpec};
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
@@ -99,11 +99,15 @@ impl Owner {
         self.status.owned(Some(lease.clone()));
         self.status.progressed(&progress);
         tracing::info!(stream = %self.spec.name, epoch = lease.epoch, applied = progress.applied, "owning the stream");
-        if self.lost_its_end(&bounds, &progress).await? {
-            let why = lost_its_end(bounds.last, progress.applied).to_string();
-            tracing::error!(stream = %self.spec.name, why, "stream stopped");
-            self.store.stop(&lease, &progress.incarnation, &why).await?;
-            return self.wait_for_resume(lease, shutdown).await;
+        let applied = (progress.applied, progress.applied_at);
+        match ensure_held(&*self.log, &self.spec.name, &progress.incarnation, applied).await {
+            Err(lost @ LogError::LostItsEnd { .. }) => {
+                let why = lost.to_string();
+                tracing::error!(stream = %self.spec.name, why, "stream stopped");
+                self.store.stop(&lease, &progress.incarnation, &why).await?;
+                return self.wait_for_resume(lease, shutdown).await;
+            }
+            held => held?,
         }
         if progress.stopped.is_some() {
             return self.wait_for_resume(lease, shutdown).await;
@@ -127,21 +131,6 @@ impl Owner {
             Ok(read) => read.map_err(Ended::from),
             Err(panic) => Err(LogError::Unavailable(format!("reader ended: {panic}")).into()),
         }
-    }
-
-    /// Whether the log is shorter than what is applied, or was and has been refilled: then another record stands where we
-    /// stopped.
-    async fn lost_its_end(&self, bounds: &Bounds, progress: &Progress) -> Result<bool, Ended> {
-        if bounds.incarnation != progress.incarnation || progress.applied == 0 {
-            return Ok(false);
-        }
-        if bounds.last < progress.applied {
-            return Ok(true);
-        }
-        let there = self.log.peek(&self.spec.name, progress.applied).await?;
-        Ok(there
-            .zip(progress.applied_at)
-            .is_some_and(|((sequence, at), applied_at)| sequence == progress.applied && at != applied_at))
     }
 
     /// Writes batches in order until the reader ends, the lease is lost, or shutdown.

@@ -12,12 +12,28 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// A stream that is behind is read in batches up to this many times the configured size.
 const GROWTH: usize = 4;
 
-/// Why a stream whose log is shorter than what is applied must not be read on.
-pub fn lost_its_end(last: Sequence, applied: Sequence) -> LogError {
-    LogError::Misconfigured(format!(
-        "the log ends at {last} and {applied} is applied, but not from this log: it lost its end, and what was appended since would be \
-         skipped; make the stream again, and publish again what was not counted"
-    ))
+/// Makes sure that the log still holds what was read of it. One that lost its end, in a power cut or from a backup, gives the
+/// positions beyond to new records: going on where we stand would skip them.
+///
+/// # Errors
+/// [`LogError::LostItsEnd`] when the log is shorter than what is applied, or was and has been refilled: then another record
+/// stands where we stopped.
+pub async fn ensure_held(
+    log: &dyn EventLog,
+    stream: &StreamName,
+    incarnation: &Incarnation,
+    (applied, applied_at): (Sequence, Option<Timestamp>),
+) -> Result<(), LogError> {
+    let bounds = log.bounds(stream).await?;
+    if applied == 0 || bounds.incarnation != *incarnation {
+        return Ok(());
+    }
+    let there = log.peek(stream, applied).await?;
+    let is_another = there.zip(applied_at).is_some_and(|((sequence, at), applied_at)| sequence == applied && at != applied_at);
+    match bounds.last < applied || is_another {
+        true => Err(LogError::LostItsEnd { stream: stream.clone(), last: bounds.last, read: applied }),
+        false => Ok(()),
+    }
 }
 
 /// What the committer receives, in order.
@@ -44,12 +60,13 @@ impl Reader {
         let mut breaker = Breaker::default();
         let (mut applied, mut applied_at) = (progress.applied, progress.applied_at);
         let mut limit = ReadLimit { records: self.batch_records, bytes: self.batch_bytes };
+        // The owner has just looked. After a silence or a failure the log may have come back with another past.
+        let mut is_in_doubt = false;
         while !steps.is_closed() {
-            let entries = match self.log.read(&self.stream, &self.incarnation, applied + 1, limit, READ_WAIT).await {
-                Ok(entries) if entries.is_empty() => {
-                    self.ensure_reaches(applied).await?;
-                    continue;
-                }
+            let read = self.read((applied, applied_at), limit, is_in_doubt).await;
+            is_in_doubt = !matches!(&read, Ok(entries) if !entries.is_empty());
+            let entries = match read {
+                Ok(entries) if entries.is_empty() => continue,
                 Ok(entries) => entries,
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(stream = %self.stream, %error, "reading the log failed; trying again");
@@ -75,17 +92,16 @@ impl Reader {
         Ok(())
     }
 
-    /// A log that lost its end, in a power cut or from a backup, gives the positions beyond to new records: going on where we
-    /// stand would skip them.
-    async fn ensure_reaches(&self, applied: Sequence) -> Result<(), LogError> {
-        match self.log.bounds(&self.stream).await {
-            Ok(bounds) if bounds.incarnation == self.incarnation && bounds.last < applied => {
-                Err(lost_its_end(bounds.last, applied))
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.is_retryable() => Ok(()),
-            Err(error) => Err(error),
+    async fn read(
+        &self,
+        applied: (Sequence, Option<Timestamp>),
+        limit: ReadLimit,
+        is_in_doubt: bool,
+    ) -> Result<Vec<Entry>, LogError> {
+        if is_in_doubt {
+            ensure_held(&*self.log, &self.stream, &self.incarnation, applied).await?;
         }
+        self.log.read(&self.stream, &self.incarnation, applied.0 + 1, limit, READ_WAIT).await
     }
 
     /// Grows while reads come back full, shrinks when the stream is caught up.

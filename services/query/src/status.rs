@@ -84,6 +84,7 @@ fn log(error: &LogError, message: String) -> Status {
         LogError::Unavailable(_) => errors::unavailable("LOG_UNAVAILABLE", message, RETRY_AFTER),
         LogError::StreamNotFound(stream) => errors::not_found("stream", stream.as_str(), "is the ingest service running?"),
         LogError::Recreated { .. } => errors::rich(Code::Aborted, "STREAM_RECREATED", message, [("retry", "true")]),
+        LogError::LostItsEnd { .. } => errors::rich(Code::DataLoss, "LOG_LOST_ITS_END", message, [("retry", "false")]),
         LogError::TooLarge { .. } => errors::internal("LOG_BROKEN", message),
         LogError::Misconfigured(_) => errors::failed_precondition("LOG_MISCONFIGURED", "event log", message),
     }

@@ -1,7 +1,7 @@
 //! Reads one stream on from one position, checking every sequence.
 
 use super::{
-    api::Api,
+    api::{Api, StreamInfo},
     hole,
     link::{Delivered, Delivery, Link},
 };
@@ -174,12 +174,24 @@ impl Reader {
         let link = Link::open(&self.api, &self.stream, self.next).await?;
         // After the consumer was made: it is of this incarnation, or was deleted with it.
         let info = hole::info(&self.api, &self.stream, &self.incarnation).await?;
+        self.ensure_held(&info).await?;
         (self.linked_at, self.heard_at, self.pending) = (Some(Instant::now()), Instant::now(), 0);
         if self.next <= info.last() && self.next < info.first() {
             self.explain(info.first()).await?;
         }
         self.link = Some(link);
         Ok(self.next <= info.last())
+    }
+
+    /// A server that came back with an older state has given our positions, or will, to other messages.
+    async fn ensure_held(&self, info: &StreamInfo) -> Result<(), LogError> {
+        let Some(last_at) = self.last_at else { return Ok(()) };
+        let read = self.next - 1;
+        let there = self.api.next_from(&self.stream, read).await?;
+        if info.last() < read || there.is_some_and(|(sequence, at)| sequence == read && at != last_at) {
+            return Err(LogError::LostItsEnd { stream: self.stream.clone(), last: info.last(), read });
+        }
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ pub fn log(error: LogError) -> Status {
             errors::unavailable("STREAM_MISSING", error.to_string(), RETRY_AFTER)
         }
         LogError::TooLarge { .. } => errors::invalid("events", error.to_string()),
-        LogError::Misconfigured(_) => internal(&error),
+        LogError::Misconfigured(_) | LogError::LostItsEnd { .. } => internal(&error),
     }
 }
 

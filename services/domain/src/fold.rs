@@ -172,6 +172,8 @@ pub struct Batch {
     repeats: Vec<Candidate>,
     dead: Vec<DeadLetter>,
     losses: Vec<Loss>,
+    /// Why the stream is to stop behind it.
+    stop: Option<String>,
     usage: HashMap<UsageKey, Usage>,
     latency: HashMap<LatencyKey, i64>,
     /// The candidates by name: the same name on another day is the same event, told differently.
@@ -192,6 +194,7 @@ impl Batch {
             repeats: Vec::new(),
             dead: Vec::new(),
             losses: Vec::new(),
+            stop: None,
             usage: HashMap::new(),
             latency: HashMap::new(),
             firsts: HashMap::new(),
@@ -245,6 +248,16 @@ impl Batch {
         assert_eq!(loss.first, self.to + 1, "losses of {} must be contiguous with its records", self.stream);
         self.to = loss.last;
         self.losses.push(loss);
+    }
+
+    /// Stops the stream behind this batch, in its own transaction: an owner that began anew would take as many bad records again.
+    pub fn stop(&mut self, why: String) {
+        self.stop = Some(why);
+    }
+
+    /// Why the stream is to stop behind it; `None` to go on.
+    pub fn stops(&self) -> Option<&str> {
+        self.stop.as_deref()
     }
 
     /// Sorts for writing. Locks are taken in one order by everybody, so batches cannot deadlock.

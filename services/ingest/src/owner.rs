@@ -1,7 +1,7 @@
 //! Holds a stream's lease and keeps the stream applied, for as long as this process may.
 
 use crate::{
-    pipeline::{Reader, Step, ensure_held},
+    pipeline::{Reader, ensure_held},
     watch::StreamStatus,
 };
 use loadline_domain::{
@@ -95,7 +95,10 @@ impl Owner {
     async fn apply(&self, lease: Lease, shutdown: &CancellationToken) -> Result<(), Ended> {
         self.log.ensure(&self.spec).await?;
         let bounds = self.log.bounds(&self.spec.name).await?;
-        let progress = self.store.open_stream(&lease, &bounds.incarnation).await?;
+        self.status.saw(&bounds.incarnation, bounds.last);
+        let heads = self.status.heads();
+        let progress = self.store.open_stream(&lease, &bounds.incarnation, &heads).await?;
+        self.status.opened(&bounds.incarnation, &heads);
         self.status.owned(Some(lease.clone()));
         self.status.progressed(&progress);
         tracing::info!(stream = %self.spec.name, epoch = lease.epoch, applied = progress.applied, "owning the stream");
@@ -112,7 +115,7 @@ impl Owner {
         if progress.stopped.is_some() {
             return self.wait_for_resume(lease, shutdown).await;
         }
-        let (sender, steps) = mpsc::channel(1);
+        let (sender, batches) = mpsc::channel(1);
         let reader = Reader {
             log: self.log.clone(),
             stream: self.spec.name.clone(),
@@ -122,7 +125,7 @@ impl Owner {
             batch_bytes: self.settings.batch_bytes,
         };
         let reading = tokio::spawn(reader.run(progress, sender));
-        let committed = self.commit_all(&lease, steps, shutdown).await;
+        let committed = self.commit_all(&lease, batches, shutdown).await;
         if committed.is_err() || shutdown.is_cancelled() {
             reading.abort(); // what it has read is read again by the next owner
             return committed;
@@ -133,32 +136,31 @@ impl Owner {
         }
     }
 
-    /// Writes batches in order until the reader ends, the lease is lost, or shutdown.
+    /// Writes batches in order until one stops the stream, the reader ends, the lease is lost, or shutdown.
     async fn commit_all(
         &self,
         lease: &Lease,
-        mut steps: mpsc::Receiver<Step>,
+        mut batches: mpsc::Receiver<Batch>,
         shutdown: &CancellationToken,
     ) -> Result<(), Ended> {
         let mut renewal = tokio::time::interval(self.settings.lease_ttl / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let step = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 _ = renewal.tick() => {
                     self.renew(lease).await?;
                     continue;
                 }
-                step = steps.recv() => step,
+                batch = batches.recv() => batch,
             };
-            match step {
-                None => return Ok(()),
-                Some(Step::Batch(batch)) => self.commit(lease, &batch, shutdown).await?,
-                Some(Step::Trip(why)) => {
-                    tracing::error!(stream = %self.spec.name, why, "breaker open: stream stopped until resumed");
-                    return self.stop(lease, &why, shutdown).await;
-                }
+            let Some(batch) = batch else { return Ok(()) };
+            self.status.saw(batch.incarnation(), batch.to());
+            self.commit(lease, &batch, shutdown).await?;
+            if let Some(why) = batch.stops() {
+                tracing::error!(stream = %self.spec.name, why, "breaker open: stream stopped until resumed");
+                return Ok(());
             }
         }
     }
@@ -199,17 +201,6 @@ impl Owner {
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
                 () = shutdown.cancelled() => return Ok(()),
-            }
-        }
-    }
-
-    /// Stops the stream, however long the store is away: an owner that began anew would take as many bad records again.
-    async fn stop(&self, lease: &Lease, why: &str, shutdown: &CancellationToken) -> Result<(), Ended> {
-        let incarnation = self.status.incarnation().expect("a stream that is read was opened");
-        loop {
-            match self.store.stop(lease, &incarnation, why).await {
-                Err(error) if error.is_retryable() && !shutdown.is_cancelled() => tokio::time::sleep(MIN_PAUSE).await,
-                stopped => return Ok(stopped?),
             }
         }
     }

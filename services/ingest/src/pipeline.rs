@@ -36,14 +36,6 @@ pub async fn ensure_held(
     }
 }
 
-/// What the committer receives, in order.
-pub enum Step {
-    /// Records and losses to write; sealed.
-    Batch(Box<Batch>),
-    /// The breaker tripped after the batch before: stop the stream.
-    Trip(String),
-}
-
 /// Where and how to read.
 pub struct Reader {
     pub log: Arc<dyn EventLog>,
@@ -55,14 +47,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads from `progress` on and sends batches until the receiver is gone or the log says something no retry mends.
-    pub async fn run(self, progress: Progress, steps: mpsc::Sender<Step>) -> Result<(), LogError> {
+    /// Reads from `progress` on and sends sealed batches, until one stops the stream, the receiver is gone, or the log says
+    /// something no retry mends.
+    pub async fn run(self, progress: Progress, batches: mpsc::Sender<Batch>) -> Result<(), LogError> {
         let mut breaker = Breaker::default();
         let (mut applied, mut applied_at) = (progress.applied, progress.applied_at);
         let mut limit = ReadLimit { records: self.batch_records, bytes: self.batch_bytes };
         // The owner has just looked. After a silence or a failure the log may have come back with another past.
         let mut is_in_doubt = false;
-        while !steps.is_closed() {
+        while !batches.is_closed() {
             let read = self.read((applied, applied_at), limit, is_in_doubt).await;
             is_in_doubt = !matches!(&read, Ok(entries) if !entries.is_empty());
             let entries = match read {
@@ -77,15 +70,11 @@ impl Reader {
             };
             limit.records = self.next_limit(limit.records, entries.len());
             let folded = self.fold(bounded(entries, applied_at), applied, progress.resume_through, breaker).await;
-            let (batch, trip) = (folded.batch, folded.trip);
-            breaker = folded.breaker;
-            applied = batch.to();
+            let Folded { batch, breaker: after } = folded;
+            (breaker, applied) = (after, batch.to());
             applied_at = batch.last_recorded_at().or(applied_at);
-            if steps.send(Step::Batch(Box::new(batch))).await.is_err() {
-                break;
-            }
-            if let Some(why) = trip {
-                let _ = steps.send(Step::Trip(why)).await;
+            let stops = batch.stops().is_some();
+            if batches.send(batch).await.is_err() || stops {
                 break;
             }
         }
@@ -130,28 +119,25 @@ fn bounded(mut entries: Vec<Entry>, applied_at: Option<Timestamp>) -> Vec<Entry>
 struct Folded {
     batch: Batch,
     breaker: Breaker,
-    trip: Option<String>,
 }
 
 /// Stops at the record that trips the breaker: what follows is read again after the stream was resumed.
 fn fold(entries: Vec<Entry>, mut batch: Batch, rules: Rules, resume_through: Sequence, mut breaker: Breaker) -> Folded {
-    let mut trip = None;
     for entry in entries {
         match entry {
             Entry::Lost(loss) => batch.push_loss(loss),
             Entry::Record(record) => {
                 let (sequence, recorded_at) = (record.sequence, record.recorded_at);
                 let decodable = batch.push(record, recorded_at, &rules);
-                if sequence > resume_through {
-                    trip = breaker.observe(decodable).map(|why| format!("{why}, up to sequence {sequence}"));
+                let trip = if sequence > resume_through { breaker.observe(decodable) } else { None };
+                if let Some(why) = trip {
+                    batch.stop(format!("{why}, up to sequence {sequence}"));
+                    break;
                 }
             }
         }
-        if trip.is_some() {
-            break;
-        }
     }
-    Folded { batch: batch.seal(), breaker, trip }
+    Folded { batch: batch.seal(), breaker }
 }
 
 #[cfg(test)]
@@ -173,13 +159,13 @@ mod tests {
     fn the_batch_ends_where_the_breaker_trips() {
         let folded = fold((1..=250).map(garbage).collect(), empty(), Rules::default(), 0, Breaker::default());
         assert_eq!(folded.batch.to(), 100);
-        assert!(folded.trip.is_some_and(|why| why.contains("100 undecodable")));
+        assert!(folded.batch.stops().is_some_and(|why| why.contains("100 undecodable")));
     }
 
     #[test]
     fn a_resumed_stream_takes_garbage_up_to_the_sequence_it_was_allowed() {
         let folded = fold((1..=250).map(garbage).collect(), empty(), Rules::default(), 200, Breaker::default());
         assert_eq!(folded.batch.to(), 250);
-        assert!(folded.trip.is_none());
+        assert_eq!(folded.batch.stops(), None);
     }
 }

@@ -85,6 +85,7 @@ impl Ingest {
         for status in &statuses {
             ingest.tasks.spawn(make_stream(log.clone(), status.clone(), ingest.stop.clone()));
         }
+        ingest.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), ingest.stop.clone()));
         ingest.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), ingest.stop.clone()));
         ingest.tasks.spawn(Detectors { statuses, store, clock, monitor: parts.monitor }.run(ingest.stop.clone()));
         ingest.tasks.close();

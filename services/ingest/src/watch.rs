@@ -1,13 +1,14 @@
 //! Lag, headroom and throughput of every configured stream, read once a second, whoever owns it.
 
 use loadline_domain::{
-    Batch, Clock, Incarnation, Timestamp,
+    Batch, Clock, Incarnation, Sequence, Timestamp,
     progress::{Headroom, Lease, Progress},
 };
 use loadline_event_log::{Bounds, EventLog, LogError, StreamSpec};
 use loadline_store::Store;
 use opentelemetry::{KeyValue, global};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -17,6 +18,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// What is appended and vanishes within it is not known to be lost while the store is away.
+const HEADS_PERIOD: Duration = Duration::from_millis(250);
 /// Commits after which a batch may be larger again.
 const GROWS_AFTER: u64 = 100;
 
@@ -24,6 +27,9 @@ const GROWS_AFTER: u64 = 100;
 pub struct StreamStatus {
     pub spec: StreamSpec,
     seen: Mutex<Seen>,
+    /// Last sequence seen in the log, by incarnation, also while the store is away: what it needs to tell what a stream that was
+    /// made again has lost.
+    heads: Mutex<BTreeMap<Incarnation, Sequence>>,
     commits: AtomicU64,
     dead: AtomicU64,
     /// Batches are read 2^-n as large as configured, because the store did not manage larger ones in time.
@@ -58,7 +64,14 @@ pub struct Backlog {
 
 impl StreamStatus {
     pub fn new(spec: StreamSpec) -> Self {
-        Self { spec, seen: Mutex::default(), commits: AtomicU64::new(0), dead: AtomicU64::new(0), halvings: AtomicU32::new(0) }
+        Self {
+            spec,
+            seen: Mutex::default(),
+            heads: Mutex::default(),
+            commits: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            halvings: AtomicU32::new(0),
+        }
     }
 
     /// The latest readings.
@@ -86,8 +99,22 @@ impl StreamStatus {
         (configured >> self.halvings.load(Ordering::Relaxed).min(usize::BITS - 1)).max(1)
     }
 
-    pub fn incarnation(&self) -> Option<Incarnation> {
-        self.lock().progress.as_ref().map(|progress| progress.incarnation.clone())
+    /// The log has, or had, records up to `last`.
+    pub fn saw(&self, incarnation: &Incarnation, last: Sequence) {
+        let mut heads = self.lock_heads();
+        let head = heads.entry(incarnation.clone()).or_default();
+        *head = last.max(*head);
+    }
+
+    /// Every incarnation that was seen to have records, with the last.
+    pub fn heads(&self) -> Vec<(Incarnation, Sequence)> {
+        self.lock_heads().iter().filter(|(_, head)| **head > 0).map(|(incarnation, head)| (incarnation.clone(), *head)).collect()
+    }
+
+    /// The store knows of all but this one.
+    pub fn opened(&self, incarnation: &Incarnation, told: &[(Incarnation, Sequence)]) {
+        let told = |other: &Incarnation| other != incarnation && told.iter().any(|(told, _)| told == other);
+        self.lock_heads().retain(|other, _| !told(other));
     }
 
     pub fn owned(&self, lease: Option<Lease>) {
@@ -127,6 +154,10 @@ impl StreamStatus {
         if progress.is_some() {
             seen.progress = progress;
         }
+    }
+
+    fn lock_heads(&self) -> std::sync::MutexGuard<'_, BTreeMap<Incarnation, Sequence>> {
+        self.heads.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -172,6 +203,20 @@ pub async fn run(
         }
         let readings = statuses.iter().map(|status| look(status, &*log, &*store, &*clock));
         futures::future::join_all(readings).await;
+    }
+}
+
+/// Keeps the heads fresh until shutdown, apart from [`run`], which waits for a store that is away.
+pub async fn follow_heads(statuses: Vec<Arc<StreamStatus>>, log: Arc<dyn EventLog>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(HEADS_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let looks = statuses.iter().map(|status| async {
+            if let Ok(bounds) = log.bounds(&status.spec.name).await {
+                status.saw(&bounds.incarnation, bounds.last);
+            }
+        });
+        futures::future::join_all(looks).await;
     }
 }
 

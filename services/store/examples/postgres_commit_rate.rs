@@ -64,7 +64,7 @@ async fn main() {
 async fn open(store: &PostgresStore, name: &str) -> (Lease, Progress) {
     let stream = StreamName::new(name).unwrap();
     let lease = store.acquire(&stream, "bench", Duration::from_secs(3600)).await.unwrap().unwrap();
-    let progress = store.open_stream(&lease, &Incarnation::new("one")).await.unwrap();
+    let progress = store.open_stream(&lease, &Incarnation::new("one"), &[]).await.unwrap();
     (lease, progress)
 }
 

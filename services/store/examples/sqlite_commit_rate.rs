@@ -26,7 +26,7 @@ async fn main() -> Result<(), StoreError> {
         let stream = StreamName::new("BILLING").expect("a stream name");
         let lease = store.acquire(&stream, "bench", Duration::from_secs(3_600)).await?.expect("a free lease");
         let incarnation = Incarnation::new("one");
-        let mut applied = store.open_stream(&lease, &incarnation).await?.applied;
+        let mut applied = store.open_stream(&lease, &incarnation, &[]).await?.applied;
         let (mut spent, mut processor) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..batches {
             let batch = batch(&stream, &incarnation, applied, records, id);

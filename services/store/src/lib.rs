@@ -82,14 +82,21 @@ pub trait ProgressLedger {
     ///
     /// When the store knows the stream under another incarnation, that one is closed in the same transaction: what it had
     /// unapplied up to its last known head goes to the loss ledger as `Recreated` (appended after its last applied record and
-    /// before now), and to its counters. An incarnation that comes back goes on after what was declared lost.
+    /// before now), and to its counters. `seen` are incarnations with the last sequence the caller saw in the log, perhaps while
+    /// the store was away: they raise the heads, and those that came and went unknown to the store are lost whole. An
+    /// incarnation that comes back goes on after what was declared lost.
     ///
     /// # Errors
     /// [`StoreError::Stale`] when the lease was taken over.
-    async fn open_stream(&self, lease: &Lease, incarnation: &Incarnation) -> Result<Progress, StoreError>;
+    async fn open_stream(
+        &self,
+        lease: &Lease,
+        incarnation: &Incarnation,
+        seen: &[(Incarnation, Sequence)],
+    ) -> Result<Progress, StoreError>;
 
     /// Writes a batch: in one transaction and in this order, progress (where `applied = from`, the incarnation and the
-    /// epoch are as given), dedup keys, usage and latency, dirty account-days, dead letters, losses. Runs to its end even
+    /// epoch are as given; [`Batch::stops`] stops the stream), dedup keys, usage and latency, dirty account-days, dead letters, losses. Runs to its end even
     /// when the caller is cancelled. Returns the new progress. An empty batch changes nothing and is refused as
     /// [`StoreError::Broken`].
     ///

@@ -56,6 +56,7 @@ behaviours! {
         opening_with_a_lease_that_was_taken_over_is_stale
         opening_with_a_released_lease_is_stale
         a_stream_made_again_loses_what_was_unapplied
+        what_was_seen_of_streams_that_vanished_is_lost_whole
         a_stream_made_again_with_nothing_unapplied_loses_nothing
         an_incarnation_that_comes_back_is_not_counted_twice
         the_head_never_goes_back
@@ -68,6 +69,7 @@ behaviours! {
     commit {
         a_batch_counts_once_and_again_is_stale
         a_stale_batch_changes_nothing
+        a_batch_that_stops_its_stream_does_so_in_its_transaction
         an_old_owner_is_fenced_off
         an_owner_of_a_stream_made_again_is_fenced_off
         an_empty_batch_is_refused

@@ -224,7 +224,7 @@ impl Bench {
 
     pub async fn lease(&self, stream: &StreamName, incarnation: &Incarnation) -> anyhow::Result<Lease> {
         let lease = self.store.acquire(stream, "bench", LEASE).await?.context("the stream has another owner")?;
-        self.store.open_stream(&lease, incarnation).await?;
+        self.store.open_stream(&lease, incarnation, &[]).await?;
         Ok(lease)
     }
 

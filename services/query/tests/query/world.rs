@@ -149,7 +149,7 @@ impl World {
     pub async fn apply_stream(&self, stream: &StreamName) -> Progress {
         let lease = self.store.acquire(stream, "test", MINUTE).await.unwrap().unwrap();
         let bounds = self.log.bounds(stream).await.unwrap();
-        let progress = self.store.open_stream(&lease, &bounds.incarnation).await.unwrap();
+        let progress = self.store.open_stream(&lease, &bounds.incarnation, &[]).await.unwrap();
         let mut batch = Batch::new(stream.clone(), bounds.incarnation.clone(), progress.applied);
         while batch.to() < bounds.last {
             let limit = ReadLimit { records: 1_000, bytes: 1 << 20 };

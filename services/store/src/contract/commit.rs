@@ -49,6 +49,27 @@ pub async fn a_stale_batch_changes_nothing(subject: &Subject) {
     assert_eq!(owner.counters(), (1, 1, 0, 0));
 }
 
+pub async fn a_batch_that_stops_its_stream_does_so_in_its_transaction(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let mut batch = owner.batch(&["garbage", "garbage"]);
+    batch.stop("2 undecodable\0 records in a row".to_owned());
+    let stale = Lease { epoch: owner.lease.epoch + 1, ..owner.lease.clone() };
+    assert_stale(subject.commit(&stale, &batch).await);
+    owner.refresh().await;
+    assert_eq!(owner.progress.stopped, None, "a batch that is fenced off stops nothing");
+    owner.try_commit(&batch).await.unwrap();
+    let why = owner.progress.stopped.clone().unwrap();
+    assert!(why.contains("2 undecodable"), "{why}");
+    // Whoever comes next finds it stopped, also when the owner has crashed at once.
+    let next = Owner::of(&subject.store, "BILLING").await;
+    assert_eq!((next.progress.stopped, next.progress.applied), (Some(why), 2));
+    assert!(subject.resume(&owner.lease.stream, 2).await.unwrap());
+    let mut next = Owner::of(&subject.store, "BILLING").await;
+    next.count(&[billing("a", "acme", noon())]).await;
+    assert_eq!(next.progress.stopped, None);
+    subject.assert_conserved().await;
+}
+
 pub async fn an_old_owner_is_fenced_off(subject: &Subject) {
     let mut old = Owner::of(&subject.store, "BILLING").await;
     let late = old.batch(&[billing("a", "acme", noon())]);

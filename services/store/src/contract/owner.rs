@@ -27,7 +27,7 @@ impl Owner {
     pub async fn of_incarnation(store: &Arc<dyn Store>, stream: &str, incarnation: &str) -> Self {
         let stream = StreamName::new(stream).unwrap();
         let lease = store.acquire(&stream, "owner", Duration::from_secs(600)).await.unwrap().unwrap();
-        let progress = store.open_stream(&lease, &Incarnation::new(incarnation)).await.unwrap();
+        let progress = store.open_stream(&lease, &Incarnation::new(incarnation), &[]).await.unwrap();
         Self { store: Arc::clone(store), lease, progress }
     }
 

@@ -31,7 +31,7 @@ pub async fn opening_again_goes_on_where_it_was(subject: &Subject) {
 pub async fn opening_with_a_lease_that_was_taken_over_is_stale(subject: &Subject) {
     let old = Owner::of(&subject.store, "BILLING").await;
     let new = Owner::of(&subject.store, "BILLING").await;
-    let refused = subject.open_stream(&old.lease, &Incarnation::new("one")).await;
+    let refused = subject.open_stream(&old.lease, &Incarnation::new("one"), &[]).await;
     assert!(matches!(refused, Err(StoreError::Stale(_))), "{refused:?}");
     assert_eq!(subject.progress(&new.lease.stream).await.unwrap(), Some(new.progress));
 }
@@ -39,7 +39,7 @@ pub async fn opening_with_a_lease_that_was_taken_over_is_stale(subject: &Subject
 pub async fn opening_with_a_released_lease_is_stale(subject: &Subject) {
     let owner = Owner::of(&subject.store, "BILLING").await;
     subject.release(&owner.lease).await.unwrap();
-    let refused = subject.open_stream(&owner.lease, &Incarnation::new("one")).await;
+    let refused = subject.open_stream(&owner.lease, &Incarnation::new("one"), &[]).await;
     assert!(matches!(refused, Err(StoreError::Stale(_))), "{refused:?}");
 }
 
@@ -60,6 +60,29 @@ pub async fn a_stream_made_again_loses_what_was_unapplied(subject: &Subject) {
     // Appended after the last record that was applied, and before the store learned that they are gone.
     assert_eq!((stored.loss.after, stored.loss.before), (Some(noon()), Some(stored.recorded_at)));
     assert_eq!(subject.all_progress().await.unwrap(), [new.progress]);
+    subject.assert_conserved().await;
+}
+
+pub async fn what_was_seen_of_streams_that_vanished_is_lost_whole(subject: &Subject) {
+    let mut old = Owner::of(&subject.store, "BILLING").await;
+    old.count(&[billing("a", "acme", noon())]).await;
+    subject.note_head(&old.lease, &Incarnation::new("one"), 7).await.unwrap();
+    let lease = subject.acquire(&old.lease.stream, "owner", Duration::from_secs(600)).await.unwrap().unwrap();
+    // More of the first than was noted; another that came and went; of the last, what is there.
+    let seen = [("one", 9), ("two", 4), ("three", 5)].map(|(incarnation, head)| (Incarnation::new(incarnation), head));
+    for _ in 0..2 {
+        let progress = subject.open_stream(&lease, &seen[2].0, &seen).await.unwrap();
+        assert_eq!((progress.applied, progress.head, progress.lost), (0, 5, 0));
+        let losses = subject.losses(None, 0, 10).await.unwrap();
+        let mut lost: Vec<_> =
+            losses.iter().map(|stored| (stored.incarnation.as_str(), stored.loss.first, stored.loss.last)).collect();
+        lost.sort_unstable();
+        assert_eq!(lost, [("one", 2, 9), ("two", 1, 4)]);
+        assert!(losses.iter().all(|stored| stored.loss.cause == LossCause::Recreated));
+    }
+    // What was seen by somebody with an older view takes nothing back.
+    let progress = subject.open_stream(&lease, &seen[2].0, &[(Incarnation::new("three"), 2)]).await.unwrap();
+    assert_eq!((progress.applied, progress.head), (0, 5));
     subject.assert_conserved().await;
 }
 

@@ -6,7 +6,7 @@ use super::{
     fault::Fault,
     leases::clock,
     losses,
-    progress::{columns, stale},
+    progress::{columns, stale, text},
     transact::End,
 };
 use crate::{
@@ -57,7 +57,8 @@ async fn apply(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> R
 async fn fence(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> Result<i64, Fault> {
     let moved = sqlx::query_scalar(concat!(
         "UPDATE stream_progress
-         SET applied = $5, head = greatest(head, $5), applied_at = coalesce($6, applied_at), committed_at = ",
+         SET applied = $5, head = greatest(head, $5), applied_at = coalesce($6, applied_at),
+             stopped = coalesce($7, stopped), committed_at = ",
         clock!(),
         " WHERE stream = $1 AND incarnation = $2 AND is_current AND epoch = $3 AND applied = $4 RETURNING committed_at"
     ))
@@ -67,6 +68,7 @@ async fn fence(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> R
     .bind(stored(batch.from())?)
     .bind(stored(batch.to())?)
     .bind(batch.last_recorded_at().map(Timestamp::micros))
+    .bind(batch.stops().map(text))
     .fetch_optional(connection)
     .await?;
     match moved {

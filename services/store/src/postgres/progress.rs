@@ -30,11 +30,16 @@ pub(super) use columns;
 
 #[async_trait]
 impl ProgressLedger for PostgresStore {
-    async fn open_stream(&self, lease: &Lease, incarnation: &Incarnation) -> Result<Progress, StoreError> {
-        let (lease, incarnation) = (lease.clone(), incarnation.clone());
+    async fn open_stream(
+        &self,
+        lease: &Lease,
+        incarnation: &Incarnation,
+        seen: &[(Incarnation, Sequence)],
+    ) -> Result<Progress, StoreError> {
+        let (lease, incarnation, seen) = (lease.clone(), incarnation.clone(), seen.to_vec());
         let opened = self.write(End::Commit, move |connection| {
-            let (lease, incarnation) = (lease.clone(), incarnation.clone());
-            Box::pin(open_stream(connection, lease, incarnation))
+            let (lease, incarnation, seen) = (lease.clone(), incarnation.clone(), seen.clone());
+            Box::pin(open_stream(connection, lease, incarnation, seen))
         });
         opened.await
     }
@@ -106,16 +111,44 @@ pub(super) async fn all(connection: &mut PgConnection) -> Result<Vec<Progress>, 
     Ok(rows.into_iter().map(Progress::try_from).collect::<Result<_, _>>()?)
 }
 
-async fn lock_current(connection: &mut PgConnection, stream: &StreamName) -> Result<Option<Progress>, Fault> {
-    let row: Option<StoredProgress> =
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM stream_progress WHERE stream = $1 AND is_current FOR UPDATE"))
-            .bind(stream.as_str())
-            .fetch_optional(connection)
-            .await?;
-    Ok(row.map(Progress::try_from).transpose()?)
+/// Notes what was seen in the log, also of incarnations that nobody ever opened.
+async fn raise_heads(connection: &mut PgConnection, lease: &Lease, seen: &[(Incarnation, Sequence)]) -> Result<(), Fault> {
+    for (incarnation, head) in seen {
+        sqlx::query(
+            "INSERT INTO stream_progress AS p (stream, incarnation, is_current, epoch, head) VALUES ($1, $2, FALSE, $3, $4)
+             ON CONFLICT (stream, incarnation) DO UPDATE SET head = greatest(p.head, excluded.head)",
+        )
+        .bind(lease.stream.as_str())
+        .bind(incarnation.as_str())
+        .bind(stored(lease.epoch)?)
+        .bind(stored(*head)?)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
-async fn open_stream(connection: &mut PgConnection, lease: Lease, incarnation: Incarnation) -> Result<Progress, Fault> {
+/// Incarnations other than this one that are not closed; locked.
+async fn past(connection: &mut PgConnection, stream: &StreamName, incarnation: &Incarnation) -> Result<Vec<Progress>, Fault> {
+    let rows: Vec<StoredProgress> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM stream_progress WHERE stream = $1 AND incarnation <> $2 AND (is_current OR head > applied)
+         ORDER BY incarnation FOR UPDATE"
+    ))
+    .bind(stream.as_str())
+    .bind(incarnation.as_str())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Progress::try_from).collect::<Result<_, _>>()?)
+}
+
+async fn open_stream(
+    connection: &mut PgConnection,
+    lease: Lease,
+    incarnation: Incarnation,
+    seen: Vec<(Incarnation, Sequence)>,
+) -> Result<Progress, Fault> {
     // Locked, so that nobody takes the lease over between the look and the new epoch.
     let held = "SELECT TRUE FROM stream_lease WHERE stream = $1 AND holder = $2 AND epoch = $3 FOR UPDATE";
     let held = sqlx::query_scalar(held).bind(lease.stream.as_str()).bind(&lease.holder).bind(stored(lease.epoch)?);
@@ -123,9 +156,9 @@ async fn open_stream(connection: &mut PgConnection, lease: Lease, incarnation: I
         let taken = format!("epoch {} of the lease of {} was taken over", lease.epoch, lease.stream);
         return Err(StoreError::Stale(taken).into());
     }
-    let previous = lock_current(&mut *connection, &lease.stream).await?;
-    if let Some(previous) = previous.filter(|previous| previous.incarnation != incarnation) {
-        close(&mut *connection, &previous).await?;
+    raise_heads(&mut *connection, &lease, &seen).await?;
+    for past in past(&mut *connection, &lease.stream, &incarnation).await? {
+        close(&mut *connection, &past).await?;
     }
     let row: StoredProgress = sqlx::query_as(concat!(
         "INSERT INTO stream_progress (stream, incarnation, is_current, epoch) VALUES ($1, $2, TRUE, $3)

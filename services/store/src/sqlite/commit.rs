@@ -37,7 +37,8 @@ pub(super) async fn commit(connection: &mut SqliteConnection, lease: Lease, batc
 async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, now: Timestamp) -> Result<(), StoreError> {
     let moved = sqlx::query(
         "UPDATE stream_progress
-         SET applied = ?5, head = max(head, ?5), applied_at = coalesce(?6, applied_at), committed_at = ?7
+         SET applied = ?5, head = max(head, ?5), applied_at = coalesce(?6, applied_at), committed_at = ?7,
+             stopped = coalesce(?8, stopped)
          WHERE stream = ?1 AND incarnation = ?2 AND is_current AND epoch = ?3 AND applied = ?4",
     )
     .bind(batch.stream().as_str())
@@ -47,6 +48,7 @@ async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, 
     .bind(stored(batch.to())?)
     .bind(batch.last_recorded_at().map(Timestamp::micros))
     .bind(now.micros())
+    .bind(batch.stops())
     .execute(connection)
     .await
     .map_err(failed)?;

@@ -28,9 +28,14 @@ pub(super) use row;
 
 #[async_trait]
 impl ProgressLedger for SqliteStore {
-    async fn open_stream(&self, lease: &Lease, incarnation: &Incarnation) -> Result<Progress, StoreError> {
-        let (lease, incarnation) = (lease.clone(), incarnation.clone());
-        self.writer.transaction(move |connection| Box::pin(open_stream(connection, lease, incarnation))).await
+    async fn open_stream(
+        &self,
+        lease: &Lease,
+        incarnation: &Incarnation,
+        seen: &[(Incarnation, Sequence)],
+    ) -> Result<Progress, StoreError> {
+        let (lease, incarnation, seen) = (lease.clone(), incarnation.clone(), seen.to_vec());
+        self.writer.transaction(move |connection| Box::pin(open_stream(connection, lease, incarnation, seen))).await
     }
 
     async fn commit(&self, lease: &Lease, batch: &Batch) -> Result<Progress, StoreError> {
@@ -97,16 +102,21 @@ async fn current(connection: &mut SqliteConnection, stream: &StreamName) -> Resu
     row.map(Progress::try_from).transpose()
 }
 
-async fn open_stream(connection: &mut SqliteConnection, lease: Lease, incarnation: Incarnation) -> Result<Progress, StoreError> {
+async fn open_stream(
+    connection: &mut SqliteConnection,
+    lease: Lease,
+    incarnation: Incarnation,
+    seen: Vec<(Incarnation, Sequence)>,
+) -> Result<Progress, StoreError> {
     let held = "SELECT count(*) FROM stream_lease WHERE stream = ?1 AND holder = ?2 AND epoch = ?3";
     let held = sqlx::query_scalar(held).bind(lease.stream.as_str()).bind(&lease.holder).bind(stored(lease.epoch)?);
     let held: i64 = held.fetch_one(&mut *connection).await.map_err(failed)?;
     if held == 0 {
         return Err(StoreError::Stale(format!("epoch {} of the lease of {} was taken over", lease.epoch, lease.stream)));
     }
-    let previous = current(&mut *connection, &lease.stream).await?;
-    if let Some(previous) = previous.filter(|previous| previous.incarnation != incarnation) {
-        close(&mut *connection, &previous).await?;
+    raise_heads(&mut *connection, &lease, &seen).await?;
+    for past in past(&mut *connection, &lease.stream, &incarnation).await? {
+        close(&mut *connection, &past).await?;
     }
     let row: StoredProgress = sqlx::query_as(
         "INSERT INTO stream_progress (stream, incarnation, is_current, epoch) VALUES (?1, ?2, 1, ?3)
@@ -120,6 +130,45 @@ async fn open_stream(connection: &mut SqliteConnection, lease: Lease, incarnatio
     .await
     .map_err(failed)?;
     row.try_into()
+}
+
+/// Notes what was seen in the log, also of incarnations that nobody ever opened.
+async fn raise_heads(
+    connection: &mut SqliteConnection,
+    lease: &Lease,
+    seen: &[(Incarnation, Sequence)],
+) -> Result<(), StoreError> {
+    for (incarnation, head) in seen {
+        sqlx::query(
+            "INSERT INTO stream_progress (stream, incarnation, is_current, epoch, head) VALUES (?1, ?2, 0, ?3, ?4)
+             ON CONFLICT (stream, incarnation) DO UPDATE SET head = max(head, excluded.head)",
+        )
+        .bind(lease.stream.as_str())
+        .bind(incarnation.as_str())
+        .bind(stored(lease.epoch)?)
+        .bind(stored(*head)?)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Incarnations other than this one that are not closed.
+async fn past(
+    connection: &mut SqliteConnection,
+    stream: &StreamName,
+    incarnation: &Incarnation,
+) -> Result<Vec<Progress>, StoreError> {
+    let rows: Vec<StoredProgress> = sqlx::query_as(
+        "SELECT * FROM stream_progress WHERE stream = ?1 AND incarnation <> ?2 AND (is_current OR head > applied)",
+    )
+    .bind(stream.as_str())
+    .bind(incarnation.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    rows.into_iter().map(Progress::try_from).collect()
 }
 
 /// Ends an incarnation that the log no longer has: what was not applied of it is lost.

@@ -3,6 +3,8 @@
 //! [`Batch`] holds what was read; [`Batch::settle`] is told which identities the store knew already and says exactly what to
 //! write. Both are pure: splitting the same records into other batches gives the same sums.
 
+mod narrow;
+
 use crate::{
     account::AccountId,
     dead_letter::{DeadLetter, DeadLetterReason, Refusal},

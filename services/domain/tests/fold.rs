@@ -292,6 +292,53 @@ proptest! {
     }
 
     #[test]
+    fn a_batch_in_halves_of_halves_writes_the_same(payloads in payloads(), gaps in vec(0..3_u64, 80)) {
+        let mut batch = Batch::new(StreamName::new("A").unwrap(), Incarnation::new("one"), 7);
+        for (payload, gap) in payloads.iter().zip(gaps) {
+            if gap > 0 {
+                let first = batch.to() + 1;
+                batch.push_loss(Loss { first, last: first + gap - 1, cause: LossCause::Deleted, after: None, before: None });
+            }
+            let record = Record { sequence: batch.to() + 1, recorded_at: NOW, payload: payload.clone() };
+            batch.push(record, NOW, &Rules::default());
+        }
+        batch.stop("enough".to_owned());
+        let batch = batch.seal();
+        let (mut whole, mut parts) = (Ledger::default(), Ledger::default());
+        whole.apply(&batch);
+        let (mut waiting, mut applied) = (vec![batch.clone()], batch.from());
+        while let Some(part) = waiting.pop() {
+            match part.halves(&Rules::default()) {
+                Some([first, second]) => waiting.extend([second, first]),
+                None => {
+                    prop_assert_eq!(part.from(), applied);
+                    // Behind the last and nowhere else.
+                    prop_assert_eq!(part.stops().is_some(), part.to() == batch.to());
+                    parts.apply(&part);
+                    applied = part.to();
+                }
+            }
+        }
+        prop_assert_eq!(applied, batch.to());
+        prop_assert_eq!(parts, whole);
+    }
+
+    #[test]
+    fn one_record_too_much_is_dead_instead_of_counted(payload in payload()) {
+        let batch = Reader::new("A").batch(std::slice::from_ref(&payload), true);
+        let counted = batch.settle(&HashMap::new()).counted;
+        let refused = batch.refused_as_too_much();
+        prop_assert_eq!(refused.is_some() as u64, counted);
+        if let Some(refused) = refused {
+            let settled = refused.settle(&HashMap::new());
+            prop_assert_eq!((settled.accounted(), settled.counted, settled.dead_letters.len()), (1, 0, 1));
+            prop_assert!(settled.usage.is_empty() && settled.latency.is_empty() && refused.candidates().is_empty());
+            prop_assert_eq!(&settled.dead_letters[0].payload, &payload);
+            prop_assert!(refused.refused_as_too_much().is_none());
+        }
+    }
+
+    #[test]
     fn hostile_bytes_never_panic_and_are_kept(bytes in vec(any::<u8>(), 0..4_096)) {
         let payload = Bytes::from(bytes);
         let batch = Reader::new("A").batch(std::slice::from_ref(&payload), true);

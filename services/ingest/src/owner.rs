@@ -157,12 +157,35 @@ impl Owner {
             };
             let Some(batch) = batch else { return Ok(()) };
             self.status.saw(batch.incarnation(), batch.to());
-            self.commit(lease, &batch, shutdown).await?;
-            if let Some(why) = batch.stops() {
+            let stops = batch.stops().map(str::to_owned);
+            self.commit_or_narrow(lease, batch, shutdown).await?;
+            if let Some(why) = stops.filter(|_| !shutdown.is_cancelled()) {
                 tracing::error!(stream = %self.spec.name, why, "breaker open: stream stopped until resumed");
                 return Ok(());
             }
         }
+    }
+
+    /// Writes a batch; one that would take a total past 64 bits in halves, down to the record that does, which is dead then. One
+    /// account's absurd total must not hold up the others.
+    async fn commit_or_narrow(&self, lease: &Lease, batch: Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
+        let mut waiting = vec![batch];
+        while let Some(batch) = waiting.pop() {
+            match self.commit(lease, &batch, shutdown).await {
+                Err(Ended::Store(StoreError::Overflow(why))) => match batch.halves(&self.settings.rules) {
+                    Some([first, second]) => waiting.extend([second, first]),
+                    None => {
+                        tracing::warn!(stream = %self.spec.name, sequence = batch.to(), why, "a record fits into no total; it is dead");
+                        waiting.push(batch.refused_as_too_much().ok_or(StoreError::Overflow(why))?);
+                    }
+                },
+                committed => committed?,
+            }
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Writes one batch, however long the store is away. Giving up would only mean reading the same records again.

@@ -125,7 +125,7 @@ impl Publisher {
     /// Valid events, without those repeated within the request.
     fn judge(&self, events: Vec<WireEvent>, traceparent: Option<String>, published: &mut Published) -> Vec<Judged> {
         let now = self.clock.now();
-        let mut firsts: HashMap<Identity, Fingerprint> = HashMap::with_capacity(events.len());
+        let mut firsts: HashMap<_, Fingerprint> = HashMap::with_capacity(events.len());
         let mut judged = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
             let payload = event.encode_to_vec().into();
@@ -140,8 +140,8 @@ impl Publisher {
             let (identity, fingerprint) = identify(&event);
             let record = NewRecord { key: event.account().to_string(), payload, traceparent: traceparent.clone() };
             let new = Judged { index, identity, fingerprint, stream: self.routes.route(&event).clone(), record };
-            if published.is_new(&new, firsts.get(&identity).copied()) {
-                firsts.insert(identity, fingerprint);
+            if published.is_new(&new, firsts.get(&identity.name()).copied()) {
+                firsts.insert(identity.name(), fingerprint);
                 judged.push(new);
             }
         }

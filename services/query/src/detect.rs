@@ -1,4 +1,4 @@
-//! The failure modes this service sees: the store down (AN-01), and hours with more receipts than messages (AN-08).
+//! The failure modes this service sees: the store down (AN-01), and accounts with more receipts than messages (AN-08).
 
 use crate::Query;
 use loadline_domain::{Hour, Timestamp};
@@ -68,8 +68,8 @@ impl Query {
             let from = a_day_before(self.now());
             // Without an answer there is no reading: the mode becomes unknown by itself, and AN-01 says why.
             match self.parts.store.overdelivered(from).await {
-                Ok(hours) => monitor.observe(DOUBLE_COUNT, surplus(hours)),
-                Err(error) => tracing::debug!(%error, "hours with too many receipts cannot be looked for"),
+                Ok(accounts) => monitor.observe(DOUBLE_COUNT, surplus(accounts)),
+                Err(error) => tracing::debug!(%error, "accounts with too many receipts cannot be looked for"),
             }
         }
     }
@@ -85,13 +85,13 @@ fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
     if reads { reading } else { reading.raised(Severity::P1) }
 }
 
-fn surplus(hours: u64) -> Reading {
-    match hours {
-        0 => Reading::good(0.0, "no hour of the last day has more final receipts than messages"),
+fn surplus(accounts: u64) -> Reading {
+    match accounts {
+        0 => Reading::good(0.0, "no account has more final receipts than messages in the last day"),
         _ => {
             let detail =
-                format!("{hours} account-hours of the last day have more final receipts than messages; explain one of them");
-            Reading::bad(hours as f64, detail)
+                format!("{accounts} accounts have more final receipts than messages in the last day; explain their hours");
+            Reading::bad(accounts as f64, detail)
         }
     }
 }

@@ -4,14 +4,9 @@
 //! before `h` ended, plus the longest dedup horizon: earlier and later ones were refused.
 
 use crate::{Query, recount::Recount, status::QueryError};
-use loadline_domain::{
-    Day, Hour, Record, Sequence, Timestamp,
-    identity::{Fingerprint, Identity, Partition},
-    progress::Progress,
-};
+use loadline_domain::{Hour, Record, Sequence, Timestamp, progress::Progress};
 use loadline_event_log::{Bounds, Entry, LogError, ReadLimit};
 use loadline_proto::common::StreamRange;
-use loadline_store::OTHER_DAYS;
 use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -141,7 +136,8 @@ impl<'a> Scan<'a> {
         };
         self.budget = self.budget.saturating_sub(entries.len());
         let records = self.counted_records(progress, entries);
-        let past = records.last().is_some_and(|record| record.recorded_at > self.latest);
+        // All of them: where the log's clock was ahead for a while, a single time says nothing.
+        let past = !records.is_empty() && records.iter().all(|record| record.recorded_at > self.latest);
         self.count(&records).await?;
         // Nothing of interest follows: as good as read to the end.
         Ok(if past { Step::Next(progress.applied + 1) } else { Step::Next(last + 1) })
@@ -164,30 +160,9 @@ impl<'a> Scan<'a> {
 
     async fn count(&mut self, records: &[Record]) -> Result<(), QueryError> {
         let candidates = self.recount.judge(records, &self.query.parts.rules);
-        let known = self.known(&self.recount.strangers(&candidates)).await?;
+        let strangers = self.recount.strangers(&candidates);
+        let known = if strangers.is_empty() { HashMap::new() } else { self.query.parts.store.known(&strangers).await? };
         self.recount.settle(&candidates, &known);
         Ok(())
     }
-
-    /// What the store counted under these names: in their own day or, told with another time, in a day around it.
-    async fn known(&self, strangers: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, QueryError> {
-        if strangers.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let store = &self.query.parts.store;
-        let mut known = store.known(strangers).await?;
-        let absent: Vec<_> = strangers.iter().filter(|identity| !known.contains_key(identity)).copied().collect();
-        for days in (-OTHER_DAYS..=OTHER_DAYS).filter(|days| *days != 0 && !absent.is_empty()) {
-            let there: Vec<_> = absent.iter().map(|identity| days_later(*identity, days)).collect();
-            let found = store.known(&there).await?;
-            known.extend(found.into_iter().map(|(there, fingerprint)| (days_later(there, -days), fingerprint)));
-        }
-        Ok(known)
-    }
-}
-
-/// The same name on another day.
-fn days_later(identity: Identity, days: i32) -> Identity {
-    let day = Day::from_index(identity.partition.day.index() + days);
-    Identity { partition: Partition { day, ..identity.partition }, ..identity }
 }

@@ -70,6 +70,7 @@ fn store(error: &StoreError, message: String) -> Status {
             scope(&ScopeError::Outside(account.clone()), ScopeError::Outside(account.clone()).to_string())
         }
         StoreError::NeedsAllAccounts => errors::permission_denied("OPERATORS_ONLY", message),
+        StoreError::Overflow(_) => errors::failed_precondition("OVERFLOW", "usage", message),
         StoreError::NewerSchema { .. } => errors::failed_precondition("NEWER_SCHEMA", "store", message),
         StoreError::Misconfigured(_) => errors::failed_precondition("STORE_MISCONFIGURED", "store", message),
         StoreError::Broken(_) => {

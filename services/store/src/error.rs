@@ -33,6 +33,9 @@ pub enum StoreError {
     /// A URL or setting that cannot work.
     #[error("store: {0}")]
     Misconfigured(String),
+    /// A sum of usage would leave 64 bits; nothing happened. Fewer records may fit.
+    #[error("a total of usage would pass 64 bits: {0}")]
+    Overflow(String),
     /// A statement failed in a way no retry can mend, or a row does not read back: a bug, or a damaged store.
     #[error("store: {0}")]
     Broken(String),

@@ -104,6 +104,7 @@ pub trait ProgressLedger {
     /// [`StoreError::Stale`]: somebody else owns the stream or has applied this; nothing happened, open it again.
     /// [`StoreError::Unknown`]: it may or may not have happened; [`ProgressLedger::progress`] tells.
     /// [`StoreError::Unavailable`]: it did not happen.
+    /// [`StoreError::Overflow`]: some record of it takes a sum past 64 bits; nothing happened.
     async fn commit(&self, lease: &Lease, batch: &Batch) -> Result<Progress, StoreError>;
 
     /// Remembers the last sequence seen in the log; never goes back. What is lost when the stream vanishes is known by it.
@@ -312,18 +313,20 @@ pub trait UsageTable {
         limit: u32,
     ) -> Result<(TopAccounts, AsOf), StoreError>;
 
-    /// Hours of accounts since `from` whose final receipts exceed the messages charged for: a sign of double counting.
+    /// Accounts with more final receipts since `from` than messages charged for since the hour before: a sign of double
+    /// counting. Summed over hours, since a message may be charged for in another hour than that of its submission.
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError>;
 }
 
 /// An id is looked up this many days before and after its event's own: further apart one of the two is late anyhow, unless
 /// horizons are set longer.
-pub const OTHER_DAYS: i32 = 8;
+pub(crate) const OTHER_DAYS: i32 = 8;
 
 /// Keys of what was counted.
 #[async_trait]
 pub trait DedupTable {
-    /// Which of these are known, in their partition or for ever, with their fingerprints.
+    /// Which of these are known, as a commit would find them: in their partition, in one of the days around it, or for ever.
+    /// With the fingerprints of what was counted.
     async fn known(&self, identities: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, StoreError>;
 
     /// Rows of each partition, by name: estimates where counting is dear. Keys that are kept for ever are not among them.

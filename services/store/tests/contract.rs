@@ -133,10 +133,12 @@ behaviours! {
         another_accounts_usage_is_out_of_scope
         money_adds_up_to_the_micro
         a_sum_past_64_bits_is_refused_and_never_rounded
+        a_record_that_would_overflow_a_sum_can_be_refused_alone
         delivery_sums_the_range_with_its_latency
         delivery_is_kept_apart_by_channel_and_country
         top_accounts_are_ranked_and_ties_are_by_name
         more_final_receipts_than_messages_are_noticed
+        a_message_charged_for_in_the_hour_before_or_after_its_submission_is_no_surplus
     }
     completeness {
         an_answer_carries_every_streams_progress

@@ -46,6 +46,7 @@ pub fn store(error: StoreError) -> Status {
         }
         StoreError::Stale(_) => errors::unavailable("STALE", error.to_string(), RETRY_AFTER),
         StoreError::OutOfScope(_) | StoreError::NeedsAllAccounts => Status::permission_denied(error.to_string()),
+        StoreError::Overflow(_) => errors::failed_precondition("OVERFLOW", "usage", error.to_string()),
         StoreError::NewerSchema { .. } | StoreError::Misconfigured(_) | StoreError::Broken(_) => internal(&error),
     }
 }

@@ -156,10 +156,14 @@ pub async fn known_tells_which_identities_were_counted(subject: &Subject) {
     assert!(subject.known(&[identity(&a)]).await.unwrap().is_empty());
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[a.clone(), b.clone()]).await;
-    let asked = [identity(&c), identity(&b), identity(&yesterday), identity(&a), identity(&b)];
+    let day = noon().minus(Duration::from_secs(20 * 24 * 3600)).day();
+    let long_ago = Identity { partition: Partition { day, ..identity(&a).partition }, ..identity(&a) };
+    let asked = [identity(&c), identity(&b), identity(&yesterday), identity(&a), identity(&b), long_ago];
     let known = subject.known(&asked).await.unwrap();
     let fingerprint = |event| Candidate::judge(&record(1, noon(), event), noon(), &Rules::default()).unwrap().fingerprint;
-    assert_eq!(known.len(), 2);
+    assert_eq!(known.len(), 3);
+    // Told with another time it is the same event, and a conflict, as a commit would find.
+    assert_eq!(known.get(&identity(&yesterday)), Some(&fingerprint(&a)));
     assert_eq!(known.get(&identity(&a)), Some(&fingerprint(&a)));
     assert_eq!(known.get(&identity(&b)), Some(&fingerprint(&b)));
     assert!(subject.known(&[]).await.unwrap().is_empty());

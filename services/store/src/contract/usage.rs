@@ -1,10 +1,10 @@
 //! Hourly usage, asked for.
 
 use super::{Owner, Payload, Subject, always, billing, events::wire, noon, receipt};
-use crate::StoreError;
+use crate::{DeadLetterFilter, DeadLetterState, StoreError};
 use loadline_domain::question::{GroupBy, RankBy, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{
-    AccountId, AccountScope, Hour,
+    AccountId, AccountScope, DeadLetterReason, Hour, Rules,
     decode::MAX_AMOUNT_MICROS,
     event::{Channel, Country, Currency},
     latency,
@@ -154,9 +154,39 @@ pub async fn a_sum_past_64_bits_is_refused_and_never_rounded(subject: &Subject) 
     subject.tamper("UPDATE usage_hourly SET amount_micros = 9223372036854775807").await;
     let batch = owner.batch(&[billing("b", "acme", noon())]);
     let refused = owner.try_commit(&batch).await;
-    assert!(matches!(refused, Err(StoreError::Broken(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Overflow(_))), "{refused:?}");
     assert_eq!(owner.refresh().await, (1, 0, 0, 0));
     assert_eq!(subject.total("acme").await.amount_micros, i64::MAX);
+}
+
+pub async fn a_record_that_would_overflow_a_sum_can_be_refused_alone(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[billing("a", "acme", noon())]).await;
+    // Room for one more.
+    subject.tamper("UPDATE usage_hourly SET amount_micros = 9223372036854775807 - 75000").await;
+    let poison = BillingEvent { amount_micros: 75_001, ..billing("poison", "acme", noon()) };
+    let mut waiting = vec![owner.batch(&[billing("b", "other", noon()), poison, billing("c", "acme", noon())])];
+    while let Some(batch) = waiting.pop() {
+        match (owner.try_commit(&batch).await, batch.halves(&Rules::default())) {
+            (Err(StoreError::Overflow(_)), Some([first, second])) => waiting.extend([second, first]),
+            (Err(StoreError::Overflow(_)), None) => waiting.push(batch.refused_as_too_much().unwrap()),
+            (committed, _) => committed.unwrap(),
+        }
+    }
+    assert_eq!((owner.progress.applied, owner.refresh().await), (4, (3, 0, 1, 0)));
+    assert_eq!(subject.total("acme").await.amount_micros, i64::MAX);
+    let letters = subject.dead_letters(&DeadLetterFilter::default(), DeadLetterState::Open, 0, 10).await.unwrap();
+    let [stored] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((stored.letter.sequence, stored.letter.refusal.field), (3, "billing.amount_micros"));
+    assert_eq!(stored.letter.refusal.reason, DeadLetterReason::Invalid);
+    // It stays dead for as long as there is no room, and its identity is not taken.
+    let now = noon();
+    let again = subject.redrive(&DeadLetterFilter::default(), &Rules::default(), now, 10, false).await;
+    assert!(matches!(again, Err(StoreError::Overflow(_))), "{again:?}");
+    subject.tamper("UPDATE usage_hourly SET amount_micros = 0").await;
+    let again = subject.redrive(&DeadLetterFilter::default(), &Rules::default(), now, 10, false).await.unwrap();
+    assert_eq!(again.counted, 1);
+    subject.assert_conserved().await;
 }
 
 fn receipts() -> Vec<DeliveryReceipt> {
@@ -282,8 +312,25 @@ pub async fn more_final_receipts_than_messages_are_noticed(subject: &Subject) {
     assert_eq!(subject.overdelivered(hour).await.unwrap(), 0);
     // One account's excess is not hidden by another's lack.
     owner.count(&[receipt("4", "other", noon(), DeliveryStatus::Failed)]).await;
-    owner.count(&[delivered("5", "acme", noon().minus(HOUR))]).await;
     assert_eq!(subject.overdelivered(hour).await.unwrap(), 1);
-    assert_eq!(subject.overdelivered(Hour::from_index(hour.index() - 1)).await.unwrap(), 2);
+    owner.count(&[delivered("5", "third", noon())]).await;
+    assert_eq!(subject.overdelivered(hour).await.unwrap(), 2);
     assert_eq!(subject.overdelivered(hour.next()).await.unwrap(), 0);
+}
+
+pub async fn a_message_charged_for_in_the_hour_before_or_after_its_submission_is_no_surplus(subject: &Subject) {
+    let (submitted, moment) = (noon(), Duration::from_micros(1));
+    let mut messages = Owner::of(&subject.store, "BILLING").await;
+    let events = [billing("a", "before", submitted.minus(moment)), billing("b", "after", submitted.plus(HOUR))];
+    messages.count_at(submitted.plus(HOUR), &events).await;
+    let mut receipts = Owner::of(&subject.store, "DLR").await;
+    for account in ["before", "after"] {
+        receipts.count(&[receipt(account, account, submitted, DeliveryStatus::Delivered)]).await;
+    }
+    let hour = submitted.hour();
+    for from in [hour, Hour::from_index(hour.index() - 1), Hour::from_index(hour.index() - 23)] {
+        assert_eq!(subject.overdelivered(from).await.unwrap(), 0, "from {from:?}");
+    }
+    receipts.count(&[receipt("again", "before", submitted, DeliveryStatus::Failed)]).await;
+    assert_eq!(subject.overdelivered(hour).await.unwrap(), 1);
 }

@@ -128,8 +128,7 @@ async fn upsert_usage(connection: &mut PgConnection, rows: &[(UsageKey, Usage)])
     for column in 0..10 {
         upsert = upsert.bind(sums(column));
     }
-    upsert.execute(connection).await?;
-    Ok(())
+    upsert.execute(connection).await.map(drop).map_err(|error| Fault::from(error).or_overflow())
 }
 
 async fn upsert_latency(connection: &mut PgConnection, rows: &[(LatencyKey, i64)]) -> Result<(), Fault> {

@@ -111,7 +111,8 @@ pub(super) async fn take(
 ) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let mut known = HashMap::new();
     for run in candidates.chunk_by(|a, b| a.identity.partition == b.identity.partition) {
-        known.extend(other_days::known(&mut *connection, run).await?);
+        let identities: Vec<_> = run.iter().map(|candidate| candidate.identity).collect();
+        known.extend(other_days::known(&mut *connection, &identities).await?);
         let late: Vec<_> = run.iter().filter(|candidate| candidate.late && !known.contains_key(&candidate.identity)).collect();
         known.extend(add_permanent(&mut *connection, &late).await?);
         let unknown: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
@@ -211,6 +212,7 @@ async fn look_up(connection: &mut PgConnection, identities: Vec<Identity>) -> Re
         if listed.fetch_optional(&mut *connection).await?.is_some() {
             known.extend(in_partition(&mut *connection, partition, run.iter().map(uuid)).await?);
         }
+        known.extend(other_days::known(&mut *connection, run).await?);
     }
     Ok(known)
 }

@@ -39,6 +39,11 @@ impl Fault {
         if self.code() == Some("23505") { Self::Overtaken } else { self }
     }
 
+    /// 22003: a number out of range.
+    pub fn or_overflow(self) -> Self {
+        if self.code() == Some("22003") { StoreError::Overflow(self.told().to_string()).into() } else { self }
+    }
+
     /// A table that was there is gone: a dedup table was purged after it was seen.
     pub fn is_missing_table(&self) -> bool {
         self.code() == Some("42P01")

@@ -63,13 +63,14 @@ impl UsageTable for PostgresStore {
     }
 
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError> {
-        let hours = sqlx::query_scalar(
+        let accounts = sqlx::query_scalar(
             "SELECT count(*) FROM
-             (SELECT FROM usage_hourly WHERE hour >= $1 GROUP BY account, hour
-              HAVING sum(delivered + undelivered + expired + rejected + failed) > sum(messages)) AS overdelivered",
+             (SELECT FROM usage_hourly WHERE hour >= $1 - 1 GROUP BY account
+              HAVING sum(delivered + undelivered + expired + rejected + failed) FILTER (WHERE hour >= $1) > sum(messages))
+             AS overdelivered",
         );
-        let hours = hours.bind(from.index());
-        loaded(self.read(Reach::Table, |connection| Box::pin(async { Ok(hours.fetch_one(connection).await?) })).await?)
+        let accounts = accounts.bind(from.index());
+        loaded(self.read(Reach::Table, |connection| Box::pin(async { Ok(accounts.fetch_one(connection).await?) })).await?)
     }
 }
 

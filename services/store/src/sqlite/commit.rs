@@ -2,7 +2,7 @@
 //! whatever their number. (`json_each` would write every row out as text again, to be parsed for each of its values.)
 
 use super::{
-    connect::{failed, now},
+    connect::{added, failed, now},
     dead_letters, dedup, losses,
     progress::stale,
 };
@@ -97,7 +97,7 @@ pub(super) async fn add_usage(connection: &mut SqliteConnection, settled: &Settl
          rejected = rejected + excluded.rejected, failed = failed + excluded.failed, not_final = not_final + excluded.not_final",
     )
     .bind(json(usage)?);
-    usage.execute(&mut *connection).await.map_err(failed)?;
+    usage.execute(&mut *connection).await.map_err(added)?;
     let latency = settled.latency.iter().map(|(key, count)| {
         (key.account.as_str(), key.hour.index(), key.channel.number(), key.country.as_str(), key.bucket, count)
     });

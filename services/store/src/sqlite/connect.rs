@@ -206,12 +206,23 @@ pub(super) fn failed(error: Error) -> StoreError {
     if passing { StoreError::Unavailable(error.to_string()) } else { StoreError::Broken(error.to_string()) }
 }
 
+/// The failure of a statement that only adds: a sum that leaves 64 bits becomes a float, which a STRICT column refuses.
+pub(super) fn added(error: Error) -> StoreError {
+    match &error {
+        Error::Database(refused) if refused.code().as_deref() == Some(CONSTRAINT_DATATYPE) => {
+            StoreError::Overflow(error.to_string())
+        }
+        _ => failed(error),
+    }
+}
+
 /// Whether an SQLite result code tells of the machine (busy, no memory, I/O, disk full, cannot open), not of the statement.
 fn is_passing(code: Option<&str>) -> bool {
     matches!(primary_code(code), Some(BUSY..=10 | 13..=15))
 }
 
 const BUSY: i32 = 5;
+const CONSTRAINT_DATATYPE: &str = "3091";
 
 fn primary_code(extended: Option<&str>) -> Option<i32> {
     extended.and_then(|code| code.parse::<i32>().ok()).map(|extended| extended & 0xff)

@@ -31,6 +31,7 @@ impl DedupTable for SqliteStore {
             if exists(&mut snapshot, run[0].partition).await? {
                 known.extend(in_partition(&mut snapshot, run[0].partition, run.iter().map(|asked| asked.key)).await?);
             }
+            known.extend(other_days::known(&mut snapshot, run).await?);
         }
         Ok(known)
     }
@@ -74,7 +75,8 @@ pub(super) async fn take(
 ) -> Result<HashMap<Identity, Fingerprint>, StoreError> {
     let mut known = HashMap::new();
     for run in candidates.chunk_by(|a, b| a.identity.partition == b.identity.partition) {
-        known.extend(other_days::known(&mut *connection, run).await?);
+        let identities: Vec<_> = run.iter().map(|candidate| candidate.identity).collect();
+        known.extend(other_days::known(&mut *connection, &identities).await?);
         let run: Vec<_> = run.iter().filter(|candidate| !known.contains_key(&candidate.identity)).collect();
         let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { continue };
         make_table(&mut *connection, partition).await?;

@@ -4,19 +4,18 @@ use super::{connect::failed, dedup::in_partition};
 use crate::{OTHER_DAYS, StoreError};
 use loadline_domain::{
     Day,
-    fold::Candidate,
     identity::{Fingerprint, Identity, Partition},
 };
 use sqlx::SqliteConnection;
 use std::collections::HashMap;
 
-/// Which of these candidates, of one partition and sorted by key, have their key in a table of the days around it. Ids made in
+/// Which of these identities, of one partition and sorted by key, have their key in a table of the days around it. Ids made in
 /// order of time hardly ever lie between the bounds of another day.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
-    run: &[Candidate],
+    run: &[Identity],
 ) -> Result<HashMap<Identity, Fingerprint>, StoreError> {
-    let Some(partition) = run.first().map(|candidate| candidate.identity.partition) else { return Ok(HashMap::new()) };
+    let Some(partition) = run.first().map(|identity| identity.partition) else { return Ok(HashMap::new()) };
     let days: Vec<i32> =
         sqlx::query_scalar("SELECT day FROM dedup_partition WHERE kind = ?1 AND day BETWEEN ?2 - ?3 AND ?2 + ?3 AND day <> ?2")
             .bind(partition.kind.as_str())
@@ -28,7 +27,7 @@ pub(super) async fn known(
     let mut known = HashMap::new();
     for day in days {
         let other = Partition { day: Day::from_index(day), ..partition };
-        let found = in_partition(&mut *connection, other, run.iter().map(|candidate| candidate.identity.key)).await?;
+        let found = in_partition(&mut *connection, other, run.iter().map(|identity| identity.key)).await?;
         known.extend(found.into_iter().map(|(there, fingerprint)| (Identity { partition, ..there }, fingerprint)));
     }
     Ok(known)

@@ -60,16 +60,16 @@ impl UsageTable for SqliteStore {
 
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        let hours: i64 = sqlx::query_scalar(
+        let accounts: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM
-             (SELECT 1 FROM usage_hourly WHERE hour >= ?1 GROUP BY account, hour
-              HAVING sum(delivered + undelivered + expired + rejected + failed) > sum(messages))",
+             (SELECT 1 FROM usage_hourly WHERE hour >= ?1 - 1 GROUP BY account
+              HAVING sum(delivered + undelivered + expired + rejected + failed) FILTER (WHERE hour >= ?1) > sum(messages))",
         )
         .bind(from.index())
         .fetch_one(&mut *snapshot)
         .await
         .map_err(failed)?;
-        loaded(hours)
+        loaded(accounts)
     }
 }
 

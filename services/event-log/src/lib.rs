@@ -107,6 +107,7 @@ impl Entry {
 ///
 /// - Sequences of a stream's incarnation are contiguous from 1. A stream that is deleted and made again has another
 ///   [`Incarnation`] and starts at 1 again; it never continues under the same one.
+/// - Record times rise with the sequence, as far as the log's clock does: where it was set back, they may fall once.
 /// - Every method may be called at the same time by any number of tasks. Cancelling a call leaves the log usable; a
 ///   cancelled `append` may or may not have happened.
 /// - Every call is bounded in time by the backend (a few seconds) and fails with [`LogError::Unavailable`] rather than hang.
@@ -152,7 +153,8 @@ pub trait EventLog: Send + Sync {
     /// As [`EventLog::bounds`].
     async fn peek(&self, stream: &StreamName, sequence: Sequence) -> Result<Option<(Sequence, Timestamp)>, LogError>;
 
-    /// Sequence of the first record appended at or after `time` that is still there; `last + 1` when there is none.
+    /// Sequence of the first record appended at or after `time` that is still there; `last + 1` when there is none. Where the
+    /// log's clock was ahead for a while, it may be an earlier one.
     ///
     /// # Errors
     /// As [`EventLog::bounds`].

@@ -3,7 +3,8 @@
 use crate::{EventLog, LogError};
 use loadline_domain::{Sequence, StreamName, Timestamp};
 
-/// Binary search by [`EventLog::peek`]: record times do not go back, so some 30 peeks search a thousand million records.
+/// Binary search by [`EventLog::peek`]: record times rise, so some 30 peeks search a thousand million records. Times from a clock
+/// that was ahead for a while can only end the search at themselves or before, never behind the record that is sought.
 pub(crate) async fn seek(log: &dyn EventLog, stream: &StreamName, time: Timestamp) -> Result<Sequence, LogError> {
     let bounds = log.bounds(stream).await?;
     let (mut low, mut high) = (bounds.first, bounds.last + 1);

@@ -63,6 +63,38 @@ async fn record_times_do_not_go_back_with_the_clock() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_far_ahead_once_is_not_followed() {
+    const DAYS: i64 = 10 * 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Set::at(1_000);
+    let log = Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap();
+    let spec = spec(Some(Duration::from_secs(86_400)));
+    log.ensure(&spec).await.unwrap();
+    let incarnation = log.bounds(&spec.name).await.unwrap().incarnation;
+    let times = [1_000, 1_000 + DAYS, 1_001 + DAYS, 1_010, 1_020, 1_030];
+    for seconds in times {
+        clock.set(seconds);
+        log.append(&spec.name, vec![record()]).await.unwrap();
+    }
+    let recorded = |entries: &[Entry]| -> Vec<i64> {
+        let records = entries.iter().filter_map(|entry| if let Entry::Record(record) = entry { Some(record) } else { None });
+        records.map(|record| record.recorded_at.micros() / 1_000_000).collect()
+    };
+    let entries = log.read(&spec.name, &incarnation, 2, ALL, Duration::ZERO).await.unwrap();
+    assert_eq!(recorded(&entries), times[1..]);
+    // Whoever looks for a time begins at it, or before.
+    for (at, sequence) in [(1_010, 4), (1_020, 5), (1_030, 6)] {
+        let found = log.seek(&spec.name, Timestamp::from_micros(at * 1_000_000)).await.unwrap();
+        assert!((1..=sequence).contains(&found), "{found} for {at}");
+    }
+    // What is stamped ahead is kept longer, and lets go what stands behind it then.
+    clock.set(1_001 + DAYS + 2 * 86_400);
+    let bounds = log.bounds(&spec.name).await.unwrap();
+    assert_eq!((bounds.first, bounds.last), (7, 6));
+    assert_eq!(log.append(&spec.name, vec![record()]).await.unwrap(), [7]);
+}
+
+#[tokio::test]
 async fn a_large_discard_is_finished_by_those_who_look() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Set::at(1_000);

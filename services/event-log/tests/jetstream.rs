@@ -11,6 +11,7 @@ use nats::{Server, V2_9, V2_15};
 use nix::sys::signal::Signal;
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -164,6 +165,58 @@ async fn a_stalled_2_9_is_unavailable_until_it_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_2_15_is_unavailable_until_it_goes_on() {
     a_stalled_server_is_unavailable_until_it_goes_on(V2_15).await;
+}
+
+/// Blocks of the stream's messages, which the server opens when it needs them.
+fn blocks(server: &Server) -> Vec<PathBuf> {
+    let messages = server.data().join("jetstream/$G/streams/BILLING/msgs");
+    let files = std::fs::read_dir(messages).unwrap().map(|file| file.unwrap().path());
+    let mut blocks: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "blk")).collect();
+    blocks.sort();
+    blocks
+}
+
+/// A file that cannot be read is no deletion, also where something was deleted.
+async fn an_unreadable_block_is_no_loss(release: &str) {
+    let server = Server::start(release);
+    let (log, incarnation) = made(&server).await;
+    let name = spec().name;
+    // Two blocks and more.
+    for n in 0..24 {
+        log.append(&name, vec![record(vec![n; 900_000])]).await.unwrap();
+    }
+    let context = context(&server).await;
+    context.get_stream("BILLING").await.unwrap().delete_message(3).await.unwrap();
+    let block = blocks(&server).swap_remove(0);
+    let aside = block.with_extension("aside");
+    std::fs::rename(&block, &aside).unwrap();
+    std::fs::create_dir(&block).unwrap();
+    // The server keeps what was written or read in memory until nobody has asked for it for some seconds.
+    let forgotten = async {
+        while log.peek(&name, 1).await.is_ok_and(|found| found.is_some_and(|(sequence, _)| sequence == 1)) {
+            sleep(Duration::from_secs(12)).await;
+        }
+    };
+    timeout(PATIENCE, forgotten).await.expect("the server reads the file again");
+    for _ in 0..3 {
+        let read = log.read(&name, &incarnation, 1, ALL, Duration::from_secs(5)).await;
+        assert!(matches!(&read, Err(LogError::Unavailable(_))), "{:?}", read.map(|entries| entries.first().cloned()));
+    }
+    std::fs::remove_dir(&block).unwrap();
+    std::fs::rename(&aside, &block).unwrap();
+    let entries = read_through(&*log, &incarnation, 1, 24).await;
+    let lost: Vec<_> = entries.iter().filter(|entry| matches!(entry, Entry::Lost(_))).map(Entry::last).collect();
+    assert_eq!((entries.len(), lost), (24, vec![3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_block_of_2_9_is_no_loss() {
+    an_unreadable_block_is_no_loss(V2_9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_block_of_2_15_is_no_loss() {
+    an_unreadable_block_is_no_loss(V2_15).await;
 }
 
 /// Consumers of the stream, by name.

@@ -7,7 +7,8 @@
 //!
 //! One process opens the file. Records are stored a batch a row ([`batch`]); positions and sizes of a stream are in its row, so
 //! that a sequence is never used again, also when everything has been discarded. The file does not shrink: discarded space is
-//! used again.
+//! used again. A copy of the file alone lacks what still stands in its `-wal`: back it up with `VACUUM INTO`, and put a copy back
+//! only after both `-wal` and `-shm` are gone.
 
 mod batch;
 mod change;
@@ -36,6 +37,9 @@ use writer::{Append, Command, Done, Writer};
 
 /// Largest record, in bytes.
 pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
+/// How far record times hold out against a clock that is set back. Events are judged by days, so an hour ahead makes none
+/// late; and a time wrongly believed makes events ahead of it, which are redriven as they are, where late ones must be accepted.
+const MAX_SET_BACK: Duration = Duration::from_secs(3_600);
 /// Longest that a call waits for the writer.
 const CALL: Duration = Duration::from_secs(8);
 /// How often a waiting reader looks at what changes without a write, such as age.

@@ -3,7 +3,7 @@
 use super::{batch::Batch, change::Change, retention, state::StreamState};
 use crate::LogError;
 use bytes::Bytes;
-use loadline_domain::{Sequence, StreamName, time::Clock};
+use loadline_domain::{Sequence, StreamName, Timestamp, time::Clock};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{
     collections::{HashMap, VecDeque},
@@ -159,10 +159,16 @@ impl Lane {
         first
     }
 
+    /// Record times follow no small step back of the machine's clock. A large one means that it had been ahead: to go on
+    /// with its last time would make every event late until it has caught up.
+    fn recorded_at(&self, now: Timestamp) -> Timestamp {
+        let last = self.state.last_recorded_at;
+        if last.since(now) > super::MAX_SET_BACK { now } else { now.max(last) }
+    }
+
     async fn write(mut self, connection: &mut SqliteConnection, clock: &dyn Clock) -> Result<(), sqlx::Error> {
-        // The machine's clock may be set back; record times may not.
         let now = clock.now();
-        let recorded_at = now.max(self.state.last_recorded_at);
+        let recorded_at = self.recorded_at(now);
         for batch in Batch::pack_all(self.state.last + 1, recorded_at, &self.records) {
             insert(connection, self.state.id, &batch).await?;
         }

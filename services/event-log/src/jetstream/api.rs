@@ -12,7 +12,7 @@ use async_nats::{
 use loadline_domain::{Incarnation, Sequence, StreamName, Timestamp};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio::time::timeout;
 
 /// The API, every call of it bounded by [`super::CALL`].
@@ -38,6 +38,9 @@ struct State {
     first_ts: Timed,
     last_seq: Sequence,
     last_ts: Timed,
+    /// Those deleted behind the first, when asked for.
+    #[serde(default)]
+    deleted: Option<Vec<Sequence>>,
 }
 
 /// RFC 3339 with nanoseconds, as the server writes it.
@@ -73,10 +76,10 @@ impl StreamInfo {
         self.state.last_seq
     }
 
-    /// Whether nothing was deleted between the first message and the last.
-    pub fn holds_all_up_to_the_end(&self) -> bool {
-        let State { messages, first_seq, last_seq, .. } = self.state;
-        messages > 0 && messages == last_seq.saturating_sub(first_seq) + 1
+    /// First sequence from `from` to `end`, exclusive, that the stream says it holds. Only from [`Api::info_with_deleted`].
+    pub fn held_within(&self, from: Sequence, end: Sequence) -> Option<Sequence> {
+        let deleted: HashSet<Sequence> = self.state.deleted.iter().flatten().copied().collect();
+        (from.max(self.first())..end.min(self.last() + 1)).find(|sequence| !deleted.contains(sequence))
     }
 
     pub fn last_at(&self) -> Timestamp {
@@ -163,6 +166,12 @@ impl Api {
 
     pub async fn info(&self, stream: &StreamName) -> Result<StreamInfo, LogError> {
         self.request(format!("STREAM.INFO.{stream}"), &Value::Null).await.map_err(|refusal| refusal.about(stream))
+    }
+
+    /// The same with what was deleted, one by one: as large as many deletions there were.
+    pub async fn info_with_deleted(&self, stream: &StreamName) -> Result<StreamInfo, LogError> {
+        let asked = self.request(format!("STREAM.INFO.{stream}"), &json!({ "deleted_details": true })).await;
+        asked.map_err(|refusal| refusal.about(stream))
     }
 
     /// Makes the stream if it is not there.

@@ -18,15 +18,16 @@ pub(super) async fn losses(
     // until we have looked is seen by looking at the bounds again.
     let appended = info(api, stream, incarnation).await?;
     let found = api.next_from(stream, from).await?;
-    if found.is_none() && from <= appended.last() && appended.holds_all_up_to_the_end() {
-        // The server says the same of a file it cannot read as of a message that is gone.
-        return Err(LogError::Unavailable(format!("{stream} has messages from {from} on, but the server cannot read them")));
-    }
     let end = end.min(found.map_or(appended.last() + 1, |(sequence, _)| sequence));
     if end <= from {
         return Ok(Vec::new());
     }
-    let discarded = info(api, stream, incarnation).await?.first().clamp(from, end);
+    let now = of(api.info_with_deleted(stream).await?, stream, incarnation)?;
+    if let Some(held) = now.held_within(from, end) {
+        // The server steps over a file it cannot read as over messages that are gone.
+        return Err(LogError::Unavailable(format!("{stream} holds message {held}, but the server cannot read it")));
+    }
+    let discarded = now.first().clamp(from, end);
     let before = Some(found.map_or(appended.last_at(), |(_, at)| at));
     let after = match after {
         Some(at) => Some(at),
@@ -39,7 +40,10 @@ pub(super) async fn losses(
 
 /// The stream's state, if it is still the same.
 pub(super) async fn info(api: &Api, stream: &StreamName, incarnation: &Incarnation) -> Result<StreamInfo, LogError> {
-    let info = api.info(stream).await?;
+    of(api.info(stream).await?, stream, incarnation)
+}
+
+fn of(info: StreamInfo, stream: &StreamName, incarnation: &Incarnation) -> Result<StreamInfo, LogError> {
     match info.incarnation() {
         current if current == *incarnation => Ok(info),
         current => Err(LogError::Recreated { stream: stream.clone(), current }),

@@ -43,6 +43,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where it keeps its data.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// SIGKILL, then the same server on the same data.
     pub fn kill_and_restart(&mut self) {
         self.kill();

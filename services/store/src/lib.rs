@@ -7,37 +7,73 @@
 //! ```
 //!
 //! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
-//! [`Losses`], [`UsageTable`], [`DedupTable`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`Losses`], [`UsageTable`], [`DedupTable`]; and for the work in the background [`Leaders`], [`Rollups`], [`Archive`],
+//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
 //! [`contract`] is their test, one function a behaviour, run on every backend.
 //!
 //! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
 //! and its first statement is both the exactly-once check and the fence against an old owner.
 
+mod archive;
+mod audit;
 pub mod contract;
 mod error;
+mod jobs;
+mod leadership;
 mod lines;
 mod open;
 pub mod postgres;
+mod purge;
 mod redrive;
+mod retention;
+mod rollups;
 mod rows;
+mod sources;
 pub mod sqlite;
+mod work_rows;
 
+pub use archive::{Archivable, Archive, Archived, ArchivedPart, Export, Exported};
+pub use audit::{Audit, AuditEntry, Repair, Repaired};
 pub use error::StoreError;
+pub use jobs::{Enqueued, JobRun, Jobs, NewRun, Outcome, RunFilter, RunProgress, RunState, Trigger};
+pub use leadership::{Leaders, Leadership};
 pub use open::{Options, open};
+pub use purge::{DedupPurge, Purgeable};
+pub use retention::{Expiring, Retention};
+pub use rollups::{Dirty, RolledUp, Rollups};
 
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Batch, DeadLetterReason, Hour, Incarnation, Loss, Sequence, StreamName, Timestamp,
+    archive::Part,
+    event::Currency,
     fold::Rules,
     identity::{Fingerprint, Identity},
     progress::{Lease, Progress},
-    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+    question::{Grain, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+    usage::Usage,
 };
 use std::{collections::HashMap, time::Duration};
 
 /// Everything a store does.
 #[async_trait]
-pub trait Store: Leases + ProgressLedger + DeadLetters + Losses + UsageTable + DedupTable + Send + Sync {
+pub trait Store:
+    Leases
+    + ProgressLedger
+    + DeadLetters
+    + Losses
+    + UsageTable
+    + DedupTable
+    + Leaders
+    + Rollups
+    + Archive
+    + DedupPurge
+    + Retention
+    + Jobs
+    + Audit
+    + Send
+    + Sync
+{
     /// Brings the schema up to this build. Safe to call by several processes at once.
     ///
     /// # Errors
@@ -128,8 +164,8 @@ pub trait ProgressLedger {
     /// Current incarnation's progress of all streams, by name.
     async fn all_progress(&self) -> Result<Vec<Progress>, StoreError>;
 
-    /// Counted records over all incarnations and events in hourly usage, from one snapshot: they are equal, or there is a
-    /// bug. Reads the whole usage table.
+    /// Counted records over all incarnations, and events in hourly usage and in archived parts, from one snapshot: they are
+    /// equal, or there is a bug. Reads the whole usage table.
     async fn conservation(&self) -> Result<Conservation, StoreError>;
 }
 
@@ -138,7 +174,7 @@ pub trait ProgressLedger {
 pub struct Conservation {
     /// Sum of `counted` over all streams and incarnations.
     pub counted: i64,
-    /// Sum of `events` over hourly usage.
+    /// Sum of `events` over hourly usage and archived parts.
     pub usage_events: i64,
     /// Sum over all streams and incarnations of `applied - (counted + duplicates + dead_lettered + lost)`.
     pub unaccounted: i64,
@@ -276,12 +312,31 @@ pub struct AsOf {
     /// Records in the loss ledger that may have held events of the range: appended, as far as bounds are known, when the
     /// rules of [`Options`] let such events be counted.
     pub lost: u64,
+    /// What the rows were taken from, and what history has to add.
+    pub sources: Sources,
 }
 
-/// Hourly usage.
+/// Where an answer's rows are. Hot rows and `parts` together are all there is, whatever was archived when: hot rows of an
+/// archived day are additions to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Days with hot rows in the range that were answered by their daily rows.
+    pub daily_days: u64,
+    /// Days with hot rows in the range that were answered, for some account at least, by hours because their roll-up is out
+    /// of date. Both are 0 in answers by hours, and those about all accounts count days, not account-days.
+    pub dirty_days: u64,
+    /// Archived parts of the days that the range touches, to be asked of history.
+    pub parts: Vec<Part>,
+}
+
+/// Sums of accounts, per currency; receipts are under the unknown one.
+pub type AccountTotals = HashMap<(AccountId, Currency), Usage>;
+
+/// Hourly and daily usage. Questions by [`Grain::Day`] read daily rows of the days that are not dirty, and the hours of those
+/// that are, in one snapshot; their range must begin and end with a day, or they are [`StoreError::Broken`].
 #[async_trait]
 pub trait UsageTable {
-    /// Rows by hour, then by the dimensions kept; hours without usage have none.
+    /// Rows by hour or day, then by the dimensions kept; hours and days without usage have none.
     ///
     /// # Errors
     /// [`StoreError::OutOfScope`] when the account is outside the scope.
@@ -299,7 +354,8 @@ pub trait UsageTable {
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError>;
 
     /// Accounts with most usage, each with its sums per currency, in rank order; ties are by name. Ranked by an amount, only
-    /// accounts with usage in its currency are listed. Reads all accounts: `scope` must be all.
+    /// accounts with usage in its currency are listed. Reads all accounts: `scope` must be all. A range of whole days is read
+    /// by days.
     ///
     /// # Errors
     /// [`StoreError::NeedsAllAccounts`] for any other scope.
@@ -312,6 +368,20 @@ pub trait UsageTable {
         rank_by: RankBy,
         limit: u32,
     ) -> Result<(TopAccounts, AsOf), StoreError>;
+
+    /// Sums of every account over the range, per currency: what a ranking over hot rows and history is made of. Reads all
+    /// accounts: `scope` must be all.
+    ///
+    /// # Errors
+    /// [`StoreError::NeedsAllAccounts`] for any other scope.
+    async fn account_totals(
+        &self,
+        scope: &AccountScope,
+        from: Hour,
+        to: Hour,
+        filter: &UsageFilter,
+        grain: Grain,
+    ) -> Result<(AccountTotals, AsOf), StoreError>;
 
     /// Accounts with more final receipts since `from` than messages charged for since the hour before: a sign of double
     /// counting. Summed over hours, since a message may be charged for in another hour than that of its submission.

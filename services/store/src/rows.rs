@@ -1,7 +1,7 @@
 //! Stored rows to values of the domain, the same for both backends. A row that does not read back is
 //! [`StoreError::Broken`]: a bug, or a damaged store.
 
-use crate::{AsOf, DeadLetterState, StoreError, StoredDeadLetter, StoredLoss};
+use crate::{AccountTotals, AsOf, DeadLetterState, Sources, StoreError, StoredDeadLetter, StoredLoss};
 use loadline_domain::question::{LatencyRow, UsageRow};
 use loadline_domain::{
     AccountId, DeadLetter, DeadLetterReason, Hour, Incarnation, Loss, LossCause, StreamName, Timestamp,
@@ -118,10 +118,10 @@ impl TryFrom<StoredProgress> for Progress {
 }
 
 /// What an answer rests on, from its columns; the progress of streams as a JSON array of their rows.
-pub(crate) fn as_of(dead_letters: i64, lost: i64, progress: &str) -> Result<AsOf, StoreError> {
+pub(crate) fn as_of(dead_letters: i64, lost: i64, progress: &str, sources: Sources) -> Result<AsOf, StoreError> {
     let progress: Vec<StoredProgress> = serde_json::from_str(progress).map_err(|error| damaged("progress", error))?;
     let progress = progress.into_iter().map(Progress::try_from).collect::<Result<_, _>>()?;
-    Ok(AsOf { progress, dead_letters: loaded(dead_letters)?, lost: loaded(lost)? })
+    Ok(AsOf { progress, dead_letters: loaded(dead_letters)?, lost: loaded(lost)?, sources })
 }
 
 impl DeadLetterState {
@@ -352,4 +352,9 @@ pub(crate) fn top_accounts(rows: Vec<AccountCurrency>) -> Result<loadline_domain
         }
     }
     Ok(accounts)
+}
+
+/// Sums of accounts per currency, gathered.
+pub(crate) fn account_totals(rows: Vec<AccountCurrency>) -> Result<AccountTotals, StoreError> {
+    rows.into_iter().map(|row| Ok(((account(&row.account)?, code(&row.currency)?), row.sums.into()))).collect()
 }

@@ -1,7 +1,7 @@
 //! What an answer rests on.
 
 use super::{Owner, Payload, Subject, always, billing, noon};
-use crate::{AsOf, DeadLetterFilter};
+use crate::{AsOf, DeadLetterFilter, Sources};
 use loadline_domain::question::{RankBy, UsageFilter, UsageQuery};
 use loadline_domain::{AccountScope, Hour, Loss, LossCause, Timestamp};
 use loadline_proto::event::BillingEvent;
@@ -17,7 +17,7 @@ async fn as_of(subject: &Subject, account: &str, from: Hour, to: Hour) -> AsOf {
 pub async fn an_answer_carries_every_streams_progress(subject: &Subject) {
     let noon_hour = noon().hour();
     let nothing = as_of(subject, "acme", noon_hour, noon_hour.next()).await;
-    assert_eq!(nothing, AsOf { progress: vec![], dead_letters: 0, lost: 0 });
+    assert_eq!(nothing, AsOf { progress: vec![], dead_letters: 0, lost: 0, sources: Sources::default() });
     Owner::of(&subject.store, "DLR").await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("a", "acme", noon())]).await;

@@ -2,7 +2,8 @@
 
 use super::{
     connect::PostgresStore,
-    dead_letters, dedup,
+    dead_letters,
+    dedup::{self, KnownPartitions},
     fault::Fault,
     leases::clock,
     losses,
@@ -32,14 +33,20 @@ pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &Batch) 
         let given = Arc::clone(&given);
         Box::pin(async move {
             let (partitions, lease, batch) = &*given;
-            apply(connection, lease, batch).await.map_err(|fault| dedup::or_purged(fault, partitions))
+            apply(connection, lease, batch, partitions).await.map_err(|fault| dedup::or_purged(fault, partitions))
         })
     });
     write.await
 }
 
-async fn apply(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> Result<Progress, Fault> {
+async fn apply(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    batch: &Batch,
+    partitions: &KnownPartitions,
+) -> Result<Progress, Fault> {
     let now = fence(&mut *connection, lease, batch).await?;
+    dedup::make_forgotten(&mut *connection, batch.candidates(), partitions).await?;
     let known = dedup::take(&mut *connection, batch.candidates()).await?;
     let settled = batch.settle(&known);
     if settled.accounted() != batch.len() {
@@ -93,6 +100,11 @@ async fn count(connection: &mut PgConnection, batch: &Batch, settled: &Settled) 
     .fetch_one(connection)
     .await?;
     Ok(row.try_into()?)
+}
+
+/// The server's time.
+pub(super) async fn now(connection: &mut PgConnection) -> Result<i64, Fault> {
+    Ok(sqlx::query_scalar(concat!("SELECT ", clock!())).fetch_one(connection).await?)
 }
 
 /// Adds usage and latency, and marks the days they change.

@@ -70,37 +70,63 @@ pub(super) fn partitions(candidates: &[Candidate]) -> BTreeSet<Partition> {
     candidates.iter().map(|candidate| candidate.identity.partition).collect()
 }
 
-/// A table that was purged after it was seen is looked for again: forgets all, and says that another try can help.
+/// A table that was purged after it was seen is made anew by the next try, which sees to it itself: forgets all.
 pub(super) fn or_purged(fault: Fault, partitions: &KnownPartitions) -> Fault {
     if !fault.is_missing_table() {
         return fault;
     }
     partitions.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    StoreError::Unavailable("a dedup table was purged meanwhile; the next try makes it anew".to_owned()).into()
+    Fault::Overtaken
+}
+
+/// Makes the tables of candidates that are not known, within the batch's own transaction: they were known when it began.
+pub(super) async fn make_forgotten(
+    connection: &mut PgConnection,
+    candidates: &[Candidate],
+    known: &KnownPartitions,
+) -> Result<(), Fault> {
+    let mut missing = partitions(candidates);
+    missing.retain(|partition| !known.lock().unwrap_or_else(PoisonError::into_inner).contains(partition));
+    make_tables(connection, &missing).await.map(drop)
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
-/// Makes tables that do not exist. Whoever lists a table first makes it; others wait for the row, not for the table.
-pub(super) async fn make_tables(connection: &mut PgConnection, partitions: &BTreeSet<Partition>) -> Result<(), Fault> {
+/// Makes tables that do not exist, and claims those that were to be purged; returns how many. Whoever lists a table first
+/// makes it; others wait for the row, not for the table.
+pub(super) async fn make_tables(connection: &mut PgConnection, partitions: &BTreeSet<Partition>) -> Result<u64, Fault> {
+    let mut made = 0;
     for partition in partitions {
-        let listed = sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        if is_listed(&mut *connection, *partition).await? {
+            continue;
+        }
+        let list = "INSERT INTO dedup_partition AS p (kind, day, name) VALUES ($1, $2, $3)
+                    ON CONFLICT (kind, day) DO UPDATE SET purging = FALSE WHERE p.purging";
+        let listed = sqlx::query(list)
             .bind(partition.kind.as_str())
             .bind(partition.day.index())
             .bind(dedup_table(*partition))
             .execute(&mut *connection)
             .await?;
         if listed.rows_affected() == 1 {
+            made += 1;
             // Nothing here is ever updated and the table lives for days: sweeping it would only read it all.
             let table = "CREATE TABLE IF NOT EXISTS {table} (key UUID PRIMARY KEY, fingerprint BIGINT NOT NULL)
                          WITH (autovacuum_vacuum_insert_threshold = -1)";
             sqlx::raw_sql(on(*partition, table)).execute(&mut *connection).await?;
         }
     }
-    Ok(())
+    Ok(made)
+}
+
+/// Whether a partition's table is there to stay.
+async fn is_listed(connection: &mut PgConnection, partition: Partition) -> Result<bool, Fault> {
+    let listed = sqlx::query("SELECT FROM dedup_partition WHERE kind = $1 AND day = $2 AND NOT purging");
+    let listed = listed.bind(partition.kind.as_str()).bind(partition.day.index());
+    Ok(listed.fetch_optional(connection).await?.is_some())
 }
 
 /// Writes the keys of candidates, sorted by partition and key, and returns those that were there before, or on another day. A
@@ -207,9 +233,7 @@ async fn look_up(connection: &mut PgConnection, identities: Vec<Identity>) -> Re
     }
     for run in identities.chunk_by(|a, b| a.partition == b.partition) {
         let partition = run[0].partition;
-        let listed = sqlx::query("SELECT FROM dedup_partition WHERE kind = $1 AND day = $2");
-        let listed = listed.bind(partition.kind.as_str()).bind(partition.day.index());
-        if listed.fetch_optional(&mut *connection).await?.is_some() {
+        if is_listed(&mut *connection, partition).await? {
             known.extend(in_partition(&mut *connection, partition, run.iter().map(uuid)).await?);
         }
         known.extend(other_days::known(&mut *connection, run).await?);

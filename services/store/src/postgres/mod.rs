@@ -10,15 +10,26 @@
 //! The nasty invariant: **no caller is ever told that nothing happened while a COMMIT may have**. Only what fails before the
 //! COMMIT is sent, or what the server itself refuses, is a plain failure.
 
+mod archive;
+mod audit;
 mod commit;
 mod connect;
+mod copied;
+mod days;
 mod dead_letters;
 mod dedup;
+mod export;
 mod fault;
+mod jobs;
+mod leadership;
 mod leases;
 mod losses;
 mod other_days;
 mod progress;
+mod purge;
+mod ranking;
+mod retention;
+mod rollups;
 mod transact;
 mod usage;
 

@@ -16,13 +16,14 @@ use std::collections::HashMap;
 /// order of time hardly ever lie between the bounds of another day.
 pub(super) async fn known(connection: &mut PgConnection, run: &[Identity]) -> Result<HashMap<Identity, Fingerprint>, Fault> {
     let Some(partition) = run.first().map(|identity| identity.partition) else { return Ok(HashMap::new()) };
-    let days: Vec<i32> =
-        sqlx::query_scalar("SELECT day FROM dedup_partition WHERE kind = $1 AND day BETWEEN $2 - $3 AND $2 + $3 AND day <> $2")
-            .bind(partition.kind.as_str())
-            .bind(partition.day.index())
-            .bind(OTHER_DAYS)
-            .fetch_all(&mut *connection)
-            .await?;
+    let days: Vec<i32> = sqlx::query_scalar(
+        "SELECT day FROM dedup_partition WHERE kind = $1 AND day BETWEEN $2 - $3 AND $2 + $3 AND day <> $2 AND NOT purging",
+    )
+    .bind(partition.kind.as_str())
+    .bind(partition.day.index())
+    .bind(OTHER_DAYS)
+    .fetch_all(&mut *connection)
+    .await?;
     let mut known = HashMap::new();
     for day in days {
         let other = Partition { day: Day::from_index(day), ..partition };

@@ -93,7 +93,8 @@ impl ProgressLedger for PostgresStore {
         let sums = sqlx::query_as(
             "SELECT coalesce(sum(counted), 0)::bigint,
                     coalesce(sum(applied - (counted + duplicates + dead_lettered + lost)), 0)::bigint,
-                    (SELECT coalesce(sum(events), 0)::bigint FROM usage_hourly)
+                    ((SELECT coalesce(sum(events), 0) FROM usage_hourly)
+                     + (SELECT coalesce(sum((hourly::json->>0)::numeric), 0) FROM archived_part))::bigint
              FROM stream_progress",
         );
         let read = self.read(Reach::Table, |connection| Box::pin(async { Ok(sums.fetch_one(connection).await?) }));

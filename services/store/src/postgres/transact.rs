@@ -17,6 +17,8 @@ use tokio::time::timeout;
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// For what reads a whole table.
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
+/// For a write transaction that goes over a day of usage, but for its COMMIT.
+const LENGTHY_LIMIT: Duration = Duration::from_secs(1_800);
 /// Tries of a transaction that collides with others.
 const ATTEMPTS: u32 = 8;
 
@@ -96,11 +98,28 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
+        self.write_within(ANSWER_LIMIT, "BEGIN", end, work).await
+    }
+
+    /// The same for work in the background, which may take its time. It waits for locks no longer than any other.
+    pub(super) async fn write_at_length<T, W>(&self, end: End, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
+        self.write_within(LENGTHY_LIMIT, "BEGIN; SET LOCAL statement_timeout = '30min'", end, work).await
+    }
+
+    async fn write_within<T, W>(&self, limit: Duration, begin: &'static str, end: End, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
+    {
         let pool = self.pool.clone();
         in_own_task(async move {
             let mut attempt = 1;
             loop {
-                match transact(&pool, end, &work).await {
+                match transact(&pool, limit, begin, end, &work).await {
                     Err(Failure::Before(fault)) if fault.is_collision() && attempt < ATTEMPTS => {
                         tracing::debug!(attempt, "a transaction collided with another one; trying again");
                         tokio::time::sleep(Duration::from_millis(1 << attempt)).await;
@@ -135,17 +154,17 @@ impl Failure {
     }
 }
 
-async fn transact<T, W>(pool: &Pool, end: End, work: &W) -> Result<T, Failure>
+async fn transact<T, W>(pool: &Pool, limit: Duration, begin: &'static str, end: End, work: &W) -> Result<T, Failure>
 where
     W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T>,
 {
     let mut connection = pool.acquire().await.map_err(|error| Failure::Before(error.into()))?;
     let writing = async {
-        let mut transaction = connection.begin().await?;
+        let mut transaction = connection.begin_with(begin).await?;
         let written = work(&mut transaction).await?;
         Ok((transaction, written))
     };
-    let done = match (within(ANSWER_LIMIT, "a transaction", writing).await, end) {
+    let done = match (within(limit, "a transaction", writing).await, end) {
         (Ok((transaction, written)), End::Commit) => {
             let commit = async { Ok(transaction.commit().await?) };
             within(ANSWER_LIMIT, "a COMMIT", commit).await.map(|()| written).map_err(Failure::AtCommit)

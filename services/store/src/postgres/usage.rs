@@ -1,15 +1,23 @@
 //! Hourly usage, asked for. Every answer is one snapshot.
 
-use super::{connect::PostgresStore, fault::Fault, progress, transact::Reach};
+use super::{
+    connect::PostgresStore,
+    days::{days_of_account, days_of_all, hot_days, no_days, parts},
+    fault::Fault,
+    progress,
+    ranking::{ranked, totals},
+    transact::Reach,
+};
 use crate::{
-    AsOf, StoreError, UsageTable,
+    AccountTotals, AsOf, StoreError, UsageTable,
     lines::{self, grouped},
-    rows::{AccountCurrency, LatencyBucket, as_of, latency, loaded, top_accounts},
+    rows::{LatencyBucket, account_totals, as_of, latency, loaded},
+    sources::{is_whole_days, sources, whole_days},
 };
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Hour, Rules,
-    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+    question::{Grain, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use sqlx::PgConnection;
 
@@ -17,6 +25,7 @@ use sqlx::PgConnection;
 impl UsageTable for PostgresStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
+        whole_if_by_days(query.grain, query.from, query.to)?;
         let (query, rules) = (query.clone(), self.options.rules);
         self.run(move |connection| Box::pin(async move { usage(connection, &query, &rules).await })).await
     }
@@ -27,6 +36,7 @@ impl UsageTable for PostgresStore {
         query: &UsageQuery,
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
+        whole_if_by_days(query.grain, query.from, query.to)?;
         let (mut query, rules) = (query.clone(), self.options.rules);
         query.group_by.currency = false;
         query.filter.currencies.clear();
@@ -55,8 +65,31 @@ impl UsageTable for PostgresStore {
         let (filter, rules) = (filter.clone(), self.options.rules);
         let answer = self.read(Reach::Table, move |connection| {
             Box::pin(async move {
-                let accounts = ranked(&mut *connection, from, to, &filter, rank_by, limit).await?;
-                Ok((accounts, as_of_all(connection, from, to, &rules).await?))
+                let grain = if is_whole_days(from, to) { Grain::Day } else { Grain::Hour };
+                let accounts = ranked(&mut *connection, from, to, grain, &filter, rank_by, limit).await?;
+                Ok((accounts, as_of_all(connection, from, to, grain, &rules).await?))
+            })
+        });
+        answer.await
+    }
+
+    async fn account_totals(
+        &self,
+        scope: &AccountScope,
+        from: Hour,
+        to: Hour,
+        filter: &UsageFilter,
+        grain: Grain,
+    ) -> Result<(AccountTotals, AsOf), StoreError> {
+        if *scope != AccountScope::All {
+            return Err(StoreError::NeedsAllAccounts);
+        }
+        whole_if_by_days(grain, from, to)?;
+        let (filter, rules) = (filter.clone(), self.options.rules);
+        let answer = self.read(Reach::Table, move |connection| {
+            Box::pin(async move {
+                let sums = totals(&mut *connection, from, to, grain, &filter).await?;
+                Ok((account_totals(sums)?, as_of_all(connection, from, to, grain, &rules).await?))
             })
         });
         answer.await
@@ -78,15 +111,19 @@ fn within(scope: &AccountScope, account: &AccountId) -> Result<(), StoreError> {
     if scope.contains(account) { Ok(()) } else { Err(StoreError::OutOfScope(account.clone())) }
 }
 
+fn whole_if_by_days(grain: Grain, from: Hour, to: Hour) -> Result<(), StoreError> {
+    if grain == Grain::Day { whole_days(from, to) } else { Ok(()) }
+}
+
 /// A filter as arrays; an empty one does not restrict.
-struct Restriction {
-    channels: Vec<i16>,
-    countries: Vec<String>,
-    currencies: Vec<String>,
+pub(super) struct Restriction {
+    pub channels: Vec<i16>,
+    pub countries: Vec<String>,
+    pub currencies: Vec<String>,
 }
 
 impl Restriction {
-    fn of(filter: &UsageFilter) -> Self {
+    pub fn of(filter: &UsageFilter) -> Self {
         Self {
             channels: filter.channels.iter().map(|channel| channel.number() as i16).collect(),
             countries: filter.countries.iter().map(|country| country.as_str().to_owned()).collect(),
@@ -95,20 +132,10 @@ impl Restriction {
     }
 }
 
-/// The ten sums. Each is far inside 64 bits: an event adds at most 10^12 to any.
-macro_rules! sums {
-    () => {
-        "sum(events)::bigint AS events, sum(messages)::bigint AS messages, sum(segments)::bigint AS segments,
-         sum(amount_micros)::bigint AS amount_micros, sum(delivered)::bigint AS delivered,
-         sum(undelivered)::bigint AS undelivered, sum(expired)::bigint AS expired, sum(rejected)::bigint AS rejected,
-         sum(failed)::bigint AS failed, sum(not_final)::bigint AS not_final"
-    };
-}
-
 /// What an answer about the events of `$1..$2` rests on. Letters of an account `$3` and of nobody known apart, because only
 /// then is each found by index; records lost that were appended from `$4` to `$5`, as far as that is known.
 macro_rules! as_of {
-    ($letters:literal) => {
+    ($letters:literal, $days:expr) => {
         concat!(
             "SELECT ",
             $letters,
@@ -116,41 +143,69 @@ macro_rules! as_of {
                 WHERE (before_at IS NULL OR before_at >= $4) AND (after_at IS NULL OR after_at <= $5)),
                (SELECT coalesce(json_agg(current), '[]')::text FROM (SELECT ",
             progress::columns!(),
-            " FROM stream_progress WHERE is_current ORDER BY stream) AS current)"
+            " FROM stream_progress WHERE is_current ORDER BY stream) AS current), ",
+            $days,
+            ", ",
+            parts!()
         )
     };
 }
 
 /// The same of one account, and its lines of usage from hour `$6` to `$7`.
 macro_rules! lines {
-    ($filter:literal) => {
+    ($days:expr, $rows:expr, $filter:expr) => {
         concat!(
             as_of!(
                 "(SELECT count(*) FROM dead_letter WHERE state = 'open' AND account = $3
                      AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))
                + (SELECT count(*) FROM dead_letter WHERE state = 'open' AND account IS NULL
-                     AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))"
+                     AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))",
+                $days
             ),
             ", (SELECT coalesce(string_agg(concat_ws(' ', ",
             lines::columns!(),
-            "), chr(10)), '') FROM usage_hourly WHERE account = $3 AND hour >= $6 AND hour < $7 ",
+            "), chr(10)), '') FROM ",
+            $rows,
+            " WHERE account = $3 AND hour >= $6 AND hour < $7 ",
             $filter,
             ")"
         )
     };
 }
 
+macro_rules! that_match {
+    () => {
+        "AND (cardinality($8::smallint[]) = 0 OR channel = ANY($8))
+         AND (cardinality($9::text[]) = 0 OR country = ANY($9))
+         AND (cardinality($10::text[]) = 0 OR currency = ANY($10))"
+    };
+}
+
+macro_rules! days {
+    () => {
+        hot_days!("$6", "$7", "rolled.account = $3 AND", "marked.account = $3 AND")
+    };
+}
+
 /// Without a filter no row is tested for one.
-const LINES: &str = lines!("");
-const LINES_THAT_MATCH: &str = lines!(
-    "AND (cardinality($8::smallint[]) = 0 OR channel = ANY($8))
-     AND (cardinality($9::text[]) = 0 OR country = ANY($9))
-     AND (cardinality($10::text[]) = 0 OR currency = ANY($10))"
-);
-const AS_OF_ALL: &str = as_of!(
-    "(SELECT count(*) FROM dead_letter WHERE state = 'open' AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2))
-         AND $3::text IS NULL)"
-);
+const LINES: &str = lines!(no_days!(), "usage_hourly", "");
+const LINES_THAT_MATCH: &str = lines!(no_days!(), "usage_hourly", that_match!());
+const LINES_BY_DAYS: &str = lines!(days_of_account!(), days!(), "");
+const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), days!(), that_match!());
+
+/// What an answer about all accounts rests on.
+macro_rules! as_of_all {
+    ($days:expr) => {
+        as_of!(
+            "(SELECT count(*) FROM dead_letter
+              WHERE state = 'open' AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)) AND $3::text IS NULL)",
+            $days
+        )
+    };
+}
+
+const AS_OF_ALL: &str = as_of_all!(no_days!());
+const AS_OF_ALL_BY_DAYS: &str = as_of_all!(days_of_all!());
 
 /// One statement, hence one snapshot.
 async fn usage(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(Vec<UsageRow>, AsOf), Fault> {
@@ -161,7 +216,13 @@ async fn usage(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules)
 async fn lines(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), Fault> {
     let UsageQuery { account, from, to, filter, .. } = query;
     let any = *filter == UsageFilter::default();
-    let mut asked = sqlx::query_as(if any { LINES } else { LINES_THAT_MATCH })
+    let statement = match (query.grain, any) {
+        (Grain::Hour, true) => LINES,
+        (Grain::Hour, false) => LINES_THAT_MATCH,
+        (Grain::Day, true) => LINES_BY_DAYS,
+        (Grain::Day, false) => LINES_BY_DAYS_THAT_MATCH,
+    };
+    let mut asked = sqlx::query_as(statement)
         .bind(from.start().micros())
         .bind(to.start().micros())
         .bind(account.as_str())
@@ -173,8 +234,9 @@ async fn lines(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules)
         let Restriction { channels, countries, currencies } = Restriction::of(filter);
         asked = asked.bind(channels).bind(countries).bind(currencies);
     }
-    let (dead_letters, lost, progress, lines): (i64, i64, String, String) = asked.fetch_one(connection).await?;
-    Ok((lines, as_of(dead_letters, lost, &progress)?))
+    let (dead_letters, lost, progress, daily, dirty, parts, lines): (i64, i64, String, i64, i64, String, String) =
+        asked.fetch_one(connection).await?;
+    Ok((lines, as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?))
 }
 
 async fn latency_of(connection: &mut PgConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, Fault> {
@@ -200,59 +262,15 @@ async fn latency_of(connection: &mut PgConnection, query: &UsageQuery) -> Result
     Ok(latency(buckets)?)
 }
 
-/// Ranks accounts, then sums each per currency.
-async fn ranked(
-    connection: &mut PgConnection,
-    from: Hour,
-    to: Hour,
-    filter: &UsageFilter,
-    rank_by: RankBy,
-    limit: u32,
-) -> Result<TopAccounts, Fault> {
-    let Restriction { channels, countries, currencies } = Restriction::of(filter);
-    let (measure, ranking_currency) = match &rank_by {
-        RankBy::Messages => ("messages", None),
-        RankBy::Segments => ("segments", None),
-        RankBy::Amount(currency) => ("amount", Some(currency.as_str())),
-    };
-    let rows: Vec<AccountCurrency> = sqlx::query_as(concat!(
-        "WITH asked AS MATERIALIZED (
-             SELECT account, currency, ",
-        sums!(),
-        " FROM usage_hourly
-             WHERE hour >= $1 AND hour < $2
-               AND (cardinality($3::smallint[]) = 0 OR channel = ANY($3))
-               AND (cardinality($4::text[]) = 0 OR country = ANY($4))
-               AND (cardinality($5::text[]) = 0 OR currency = ANY($5))
-             GROUP BY account, currency
-         ), top AS (
-             SELECT account, sum(CASE $6 WHEN 'messages' THEN messages WHEN 'segments' THEN segments ELSE amount_micros END) AS rank
-             FROM asked WHERE $7::text IS NULL OR currency = $7
-             GROUP BY account ORDER BY rank DESC, account LIMIT $8
-         )
-         SELECT asked.* FROM top JOIN asked USING (account) ORDER BY top.rank DESC, account, currency"
-    ))
-    .bind(from.index())
-    .bind(to.index())
-    .bind(channels)
-    .bind(countries)
-    .bind(currencies)
-    .bind(measure)
-    .bind(ranking_currency)
-    .bind(i64::from(limit))
-    .fetch_all(connection)
-    .await?;
-    Ok(top_accounts(rows)?)
-}
-
 /// What an answer about `from..to` of all accounts rests on.
-async fn as_of_all(connection: &mut PgConnection, from: Hour, to: Hour, rules: &Rules) -> Result<AsOf, Fault> {
-    let asked = sqlx::query_as(AS_OF_ALL)
+async fn as_of_all(connection: &mut PgConnection, from: Hour, to: Hour, grain: Grain, rules: &Rules) -> Result<AsOf, Fault> {
+    let asked = sqlx::query_as(if grain == Grain::Day { AS_OF_ALL_BY_DAYS } else { AS_OF_ALL })
         .bind(from.start().micros())
         .bind(to.start().micros())
         .bind(None::<&str>)
         .bind(rules.earliest_append(from).micros())
         .bind(rules.latest_append(to).micros());
-    let (dead_letters, lost, progress): (i64, i64, String) = asked.fetch_one(connection).await?;
-    Ok(as_of(dead_letters, lost, &progress)?)
+    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, i64, String) =
+        asked.fetch_one(connection).await?;
+    Ok(as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?)
 }

@@ -47,24 +47,26 @@ impl DedupTable for SqliteStore {
 }
 
 /// A statement about one partition's table. The only text ever put into SQL: it is made of a kind and a day.
-fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
+pub(super) fn on(partition: Partition, statement: &'static str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("{table}", &dedup_table(partition)))
 }
 
-/// Makes a partition's table if it does not exist. It is part of the batch's own transaction: nobody else writes meanwhile.
-async fn make_table(connection: &mut SqliteConnection, partition: Partition) -> Result<(), StoreError> {
+/// Makes a partition's table if it does not exist, and claims one that was to be purged; whether it did. It is part of the
+/// batch's own transaction: nobody else writes meanwhile.
+pub(super) async fn make_table(connection: &mut SqliteConnection, partition: Partition) -> Result<bool, StoreError> {
     if exists(&mut *connection, partition).await? {
-        return Ok(());
+        return Ok(false);
     }
-    let table = "CREATE TABLE {table} (key BLOB NOT NULL PRIMARY KEY, fingerprint INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+    let table = "CREATE TABLE IF NOT EXISTS {table} (key BLOB NOT NULL PRIMARY KEY, fingerprint INTEGER NOT NULL)
+                 STRICT, WITHOUT ROWID";
     sqlx::query(on(partition, table)).execute(&mut *connection).await.map_err(failed)?;
-    sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES (?1, ?2, ?3)")
+    sqlx::query("INSERT INTO dedup_partition (kind, day, name) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET purging = 0")
         .bind(partition.kind.as_str())
         .bind(partition.day.index())
         .bind(dedup_table(partition))
         .execute(connection)
         .await
-        .map(drop)
+        .map(|_| true)
         .map_err(failed)
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn take(
 }
 
 async fn exists(connection: &mut SqliteConnection, partition: Partition) -> Result<bool, StoreError> {
-    let listed = sqlx::query_scalar("SELECT count(*) FROM dedup_partition WHERE kind = ?1 AND day = ?2");
+    let listed = sqlx::query_scalar("SELECT count(*) FROM dedup_partition WHERE kind = ?1 AND day = ?2 AND NOT purging");
     let listed = listed.bind(partition.kind.as_str()).bind(partition.day.index());
     let listed: i64 = listed.fetch_one(connection).await.map_err(failed)?;
     Ok(listed == 1)

@@ -8,14 +8,24 @@
 //! All writes pass through one connection, so there are no deadlocks and what a transaction has looked up stays true until
 //! it commits. Other processes may open the same file; SQLite's own lock keeps them apart.
 
+mod archive;
+mod audit;
 mod commit;
 mod connect;
+mod days;
 mod dead_letters;
 mod dedup;
+mod export;
+mod jobs;
+mod leadership;
 mod leases;
 mod losses;
 mod other_days;
 mod progress;
+mod purge;
+mod ranking;
+mod retention;
+mod rollups;
 mod usage;
 
 pub use connect::SqliteStore;

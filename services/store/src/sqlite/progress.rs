@@ -74,6 +74,7 @@ impl ProgressLedger for SqliteStore {
         let sums: (i64, i64, i64) = sqlx::query_as(
             "SELECT coalesce(sum(counted), 0), coalesce(sum(applied - (counted + duplicates + dead_lettered + lost)), 0),
                     (SELECT coalesce(sum(events), 0) FROM usage_hourly)
+                    + (SELECT coalesce(sum(CAST(hourly->>0 AS INTEGER)), 0) FROM archived_part)
              FROM stream_progress",
         )
         .fetch_one(&mut *snapshot)

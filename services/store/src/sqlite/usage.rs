@@ -3,18 +3,21 @@
 use super::{
     commit::json,
     connect::{SqliteStore, failed},
+    days::{days_of_account, days_of_all, hot_days, no_days, parts},
     progress,
+    ranking::{ranked, totals},
 };
 use crate::{
-    AsOf, StoreError, UsageTable,
+    AccountTotals, AsOf, StoreError, UsageTable,
     lines::{self, grouped},
-    rows::{AccountCurrency, LatencyBucket, as_of, latency, loaded, top_accounts},
+    rows::{LatencyBucket, account_totals, as_of, latency, loaded},
+    sources::{is_whole_days, sources, whole_days},
 };
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Hour, Rules,
     event::{Channel, Country, Currency},
-    question::{LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+    question::{Grain, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use sqlx::SqliteConnection;
 
@@ -22,6 +25,7 @@ use sqlx::SqliteConnection;
 impl UsageTable for SqliteStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
+        whole_if_by_days(query.grain, query.from, query.to)?;
         let (lines, as_of) = lines(&mut *self.reader().await?, query, &self.rules).await?;
         Ok((grouped(&lines, query.group_by, true)?, as_of))
     }
@@ -32,6 +36,7 @@ impl UsageTable for SqliteStore {
         query: &UsageQuery,
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
+        whole_if_by_days(query.grain, query.from, query.to)?;
         let mut query = query.clone();
         query.group_by.currency = false;
         query.filter.currencies.clear();
@@ -54,8 +59,26 @@ impl UsageTable for SqliteStore {
             return Err(StoreError::NeedsAllAccounts);
         }
         let mut snapshot = self.snapshot().await?;
-        let accounts = ranked(&mut snapshot, from, to, filter, rank_by, limit).await?;
-        Ok((accounts, as_of_all(&mut snapshot, from, to, &self.rules).await?))
+        let grain = if is_whole_days(from, to) { Grain::Day } else { Grain::Hour };
+        let accounts = ranked(&mut snapshot, from, to, grain, filter, rank_by, limit).await?;
+        Ok((accounts, as_of_all(&mut snapshot, from, to, grain, &self.rules).await?))
+    }
+
+    async fn account_totals(
+        &self,
+        scope: &AccountScope,
+        from: Hour,
+        to: Hour,
+        filter: &UsageFilter,
+        grain: Grain,
+    ) -> Result<(AccountTotals, AsOf), StoreError> {
+        if *scope != AccountScope::All {
+            return Err(StoreError::NeedsAllAccounts);
+        }
+        whole_if_by_days(grain, from, to)?;
+        let mut snapshot = self.snapshot().await?;
+        let sums = totals(&mut snapshot, from, to, grain, filter).await?;
+        Ok((account_totals(sums)?, as_of_all(&mut snapshot, from, to, grain, &self.rules).await?))
     }
 
     async fn overdelivered(&self, from: Hour) -> Result<u64, StoreError> {
@@ -77,15 +100,19 @@ fn within(scope: &AccountScope, account: &AccountId) -> Result<(), StoreError> {
     if scope.contains(account) { Ok(()) } else { Err(StoreError::OutOfScope(account.clone())) }
 }
 
+fn whole_if_by_days(grain: Grain, from: Hour, to: Hour) -> Result<(), StoreError> {
+    if grain == Grain::Day { whole_days(from, to) } else { Ok(()) }
+}
+
 /// A filter as JSON arrays; NULL does not restrict.
-struct Restriction {
-    channels: Option<String>,
-    countries: Option<String>,
-    currencies: Option<String>,
+pub(super) struct Restriction {
+    pub channels: Option<String>,
+    pub countries: Option<String>,
+    pub currencies: Option<String>,
 }
 
 impl Restriction {
-    fn of(filter: &UsageFilter) -> Result<Self, StoreError> {
+    pub fn of(filter: &UsageFilter) -> Result<Self, StoreError> {
         let list = |empty: bool, values: Result<String, StoreError>| if empty { Ok(None) } else { values.map(Some) };
         Ok(Self {
             channels: list(filter.channels.is_empty(), json(filter.channels.iter().map(|channel| Channel::number(*channel))))?,
@@ -98,7 +125,7 @@ impl Restriction {
 /// What an answer about the events of `?1..?2` rests on: letters of an account `?3` and of nobody known, or of all when it is
 /// NULL; records lost that were appended from `?4` to `?5`, as far as that is known.
 macro_rules! as_of {
-    () => {
+    ($days:expr) => {
         concat!(
             "SELECT (SELECT count(*) FROM dead_letter
                      WHERE state = 'open' AND (?3 IS NULL OR account = ?3 OR account IS NULL)
@@ -107,38 +134,61 @@ macro_rules! as_of {
                      WHERE (before_at IS NULL OR before_at >= ?4) AND (after_at IS NULL OR after_at <= ?5)),
                     (SELECT json_group_array(json(row)) FROM (SELECT ",
             progress::row!(),
-            " AS row FROM stream_progress WHERE is_current ORDER BY stream))"
+            " AS row FROM stream_progress WHERE is_current ORDER BY stream)), ",
+            $days,
+            ", ",
+            parts!()
         )
     };
 }
 
 /// The same of one account, and its lines of usage from hour `?6` to `?7`.
 macro_rules! lines {
-    ($filter:literal) => {
+    ($days:expr, $rows:expr, $filter:expr) => {
         concat!(
-            as_of!(),
+            as_of!($days),
             ", (SELECT coalesce(string_agg(concat_ws(' ', ",
             lines::columns!(),
-            "), char(10)), '') FROM usage_hourly WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ",
+            "), char(10)), '') FROM ",
+            $rows,
+            " WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ",
             $filter,
             ")"
         )
     };
 }
 
+macro_rules! that_match {
+    () => {
+        "AND (?8 IS NULL OR channel IN (SELECT value FROM json_each(?8)))
+         AND (?9 IS NULL OR country IN (SELECT value FROM json_each(?9)))
+         AND (?10 IS NULL OR currency IN (SELECT value FROM json_each(?10)))"
+    };
+}
+
+macro_rules! days {
+    () => {
+        hot_days!("?6", "?7", "rolled.account = ?3 AND", "marked.account = ?3 AND")
+    };
+}
+
 /// Without a filter no row is tested for one.
-const LINES: &str = lines!("");
-const LINES_THAT_MATCH: &str = lines!(
-    "AND (?8 IS NULL OR channel IN (SELECT value FROM json_each(?8)))
-     AND (?9 IS NULL OR country IN (SELECT value FROM json_each(?9)))
-     AND (?10 IS NULL OR currency IN (SELECT value FROM json_each(?10)))"
-);
+const LINES: &str = lines!(no_days!(), "usage_hourly", "");
+const LINES_THAT_MATCH: &str = lines!(no_days!(), "usage_hourly", that_match!());
+const LINES_BY_DAYS: &str = lines!(days_of_account!(), days!(), "");
+const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), days!(), that_match!());
 
 /// One statement, hence one snapshot.
 async fn lines(connection: &mut SqliteConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), StoreError> {
     let UsageQuery { account, from, to, filter, .. } = query;
     let any = *filter == UsageFilter::default();
-    let mut asked = sqlx::query_as(if any { LINES } else { LINES_THAT_MATCH })
+    let statement = match (query.grain, any) {
+        (Grain::Hour, true) => LINES,
+        (Grain::Hour, false) => LINES_THAT_MATCH,
+        (Grain::Day, true) => LINES_BY_DAYS,
+        (Grain::Day, false) => LINES_BY_DAYS_THAT_MATCH,
+    };
+    let mut asked = sqlx::query_as(statement)
         .bind(from.start().micros())
         .bind(to.start().micros())
         .bind(account.as_str())
@@ -150,8 +200,9 @@ async fn lines(connection: &mut SqliteConnection, query: &UsageQuery, rules: &Ru
         let Restriction { channels, countries, currencies } = Restriction::of(filter)?;
         asked = asked.bind(channels).bind(countries).bind(currencies);
     }
-    let (dead_letters, lost, progress, lines): (i64, i64, String, String) = asked.fetch_one(connection).await.map_err(failed)?;
-    Ok((lines, as_of(dead_letters, lost, &progress)?))
+    let (dead_letters, lost, progress, daily, dirty, parts, lines): (i64, i64, String, i64, i64, String, String) =
+        asked.fetch_one(connection).await.map_err(failed)?;
+    Ok((lines, as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?))
 }
 
 async fn latency_of(connection: &mut SqliteConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, StoreError> {
@@ -177,61 +228,21 @@ async fn latency_of(connection: &mut SqliteConnection, query: &UsageQuery) -> Re
     latency(buckets)
 }
 
-/// Ranks accounts, then sums each per currency.
-async fn ranked(
+/// What an answer about `from..to` of all accounts rests on.
+async fn as_of_all(
     connection: &mut SqliteConnection,
     from: Hour,
     to: Hour,
-    filter: &UsageFilter,
-    rank_by: RankBy,
-    limit: u32,
-) -> Result<TopAccounts, StoreError> {
-    let Restriction { channels, countries, currencies } = Restriction::of(filter)?;
-    let (measure, ranking_currency) = match &rank_by {
-        RankBy::Messages => ("messages", None),
-        RankBy::Segments => ("segments", None),
-        RankBy::Amount(currency) => ("amount", Some(currency.as_str())),
-    };
-    let rows: Vec<AccountCurrency> = sqlx::query_as(
-        "WITH asked AS MATERIALIZED (
-             SELECT account, currency, sum(events) AS events, sum(messages) AS messages, sum(segments) AS segments,
-                    sum(amount_micros) AS amount_micros, sum(delivered) AS delivered, sum(undelivered) AS undelivered,
-                    sum(expired) AS expired, sum(rejected) AS rejected, sum(failed) AS failed, sum(not_final) AS not_final
-             FROM usage_hourly
-             WHERE hour >= ?1 AND hour < ?2
-               AND (?3 IS NULL OR channel IN (SELECT value FROM json_each(?3)))
-               AND (?4 IS NULL OR country IN (SELECT value FROM json_each(?4)))
-               AND (?5 IS NULL OR currency IN (SELECT value FROM json_each(?5)))
-             GROUP BY account, currency
-         ), top AS (
-             SELECT account, sum(CASE ?6 WHEN 'messages' THEN messages WHEN 'segments' THEN segments ELSE amount_micros END) AS rank
-             FROM asked WHERE ?7 IS NULL OR currency = ?7
-             GROUP BY account ORDER BY rank DESC, account LIMIT ?8
-         )
-         SELECT asked.* FROM top JOIN asked USING (account) ORDER BY top.rank DESC, account, currency",
-    )
-    .bind(from.index())
-    .bind(to.index())
-    .bind(channels)
-    .bind(countries)
-    .bind(currencies)
-    .bind(measure)
-    .bind(ranking_currency)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)?;
-    top_accounts(rows)
-}
-
-/// What an answer about `from..to` of all accounts rests on.
-async fn as_of_all(connection: &mut SqliteConnection, from: Hour, to: Hour, rules: &Rules) -> Result<AsOf, StoreError> {
-    let asked = sqlx::query_as(as_of!())
+    grain: Grain,
+    rules: &Rules,
+) -> Result<AsOf, StoreError> {
+    let asked = sqlx::query_as(if grain == Grain::Day { as_of!(days_of_all!()) } else { as_of!(no_days!()) })
         .bind(from.start().micros())
         .bind(to.start().micros())
         .bind(None::<&str>)
         .bind(rules.earliest_append(from).micros())
         .bind(rules.latest_append(to).micros());
-    let (dead_letters, lost, progress): (i64, i64, String) = asked.fetch_one(connection).await.map_err(failed)?;
-    as_of(dead_letters, lost, &progress)
+    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, i64, String) =
+        asked.fetch_one(connection).await.map_err(failed)?;
+    as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)
 }

@@ -1,0 +1,139 @@
+//! Corrections by hand or by a verification, each with an entry that says who did what, and why.
+
+use crate::{Leadership, StoreError};
+use async_trait::async_trait;
+use loadline_domain::{
+    AccountId, Hour, Settled, Timestamp,
+    usage::{Usage, UsageKey},
+};
+use std::collections::{BTreeMap, HashSet};
+
+/// A correction of an account-hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// Whose usage.
+    pub account: AccountId,
+    /// Which hour.
+    pub hour: Hour,
+    /// Its rows when it was recounted, by key: what the recount was compared with.
+    pub found: Vec<(UsageKey, Usage)>,
+    /// Its rows as recounted, by key.
+    pub recounted: Vec<(UsageKey, Usage)>,
+    /// Why.
+    pub reason: String,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repaired {
+    /// Replaced the hour's rows.
+    Done {
+        /// Rows that were there, by key.
+        before: Vec<(UsageKey, Usage)>,
+        /// Rows that are there now, by key.
+        after: Vec<(UsageKey, Usage)>,
+    },
+    /// Nothing: the hour's rows are no longer those that the recount was compared with.
+    Moved {
+        /// Rows that are there, by key.
+        found: Vec<(UsageKey, Usage)>,
+    },
+}
+
+/// An entry of the audit. `before` and `after` are JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Rises with the time of writing.
+    pub id: i64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What, such as `repair_usage`.
+    pub action: String,
+    /// On what, such as `acme 2026-11-21T10:00:00Z`.
+    pub target: String,
+    /// Why.
+    pub reason: String,
+    /// What was there.
+    pub before: String,
+    /// What is there now.
+    pub after: String,
+}
+
+/// Corrections, and the record of them. Entries are never changed or deleted.
+#[async_trait]
+pub trait Audit {
+    /// Replaces an account-hour's usage rows by recounted ones, marks the day dirty and writes an entry, in one transaction.
+    /// What a batch adds meanwhile is kept. Latency counts are left alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the leadership was taken over. [`StoreError::Broken`] when a row is of another
+    /// account-hour.
+    async fn repair(&self, leadership: &Leadership, repair: &Repair) -> Result<Repaired, StoreError>;
+
+    /// Entries by id, after `after`, at most `limit`.
+    async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
+}
+
+/// What an entry about a repair says, beside who, when and why.
+pub(crate) struct RepairEntry {
+    pub action: &'static str,
+    pub target: String,
+    pub before: String,
+    pub after: String,
+}
+
+impl Repair {
+    /// Refuses rows of another account-hour, and a key named twice.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        for rows in [&self.found, &self.recounted] {
+            let keys: HashSet<_> = rows.iter().map(|(key, _)| key).collect();
+            let foreign = rows.iter().any(|(key, _)| key.account != self.account || key.hour != self.hour);
+            if foreign || keys.len() != rows.len() {
+                return Err(StoreError::Broken(format!("rows to repair {} are of another hour, or twice there", self.target())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these rows are those that the recount was compared with.
+    pub(crate) fn is_about(&self, rows: &[(UsageKey, Usage)]) -> bool {
+        let by_key = |rows: &[(UsageKey, Usage)]| rows.iter().cloned().collect::<BTreeMap<_, _>>();
+        by_key(rows) == by_key(&self.found)
+    }
+
+    /// What to add to the rows that were found to make them the recounted ones. Added, not replaced: rows that come in the
+    /// meantime keep their own.
+    pub(crate) fn correction(&self) -> Settled {
+        let mut sums: BTreeMap<UsageKey, Usage> = self.recounted.iter().cloned().collect();
+        for (key, usage) in &self.found {
+            *sums.entry(key.clone()).or_default() -= *usage;
+        }
+        let usage = sums.into_iter().filter(|(_, usage)| *usage != Usage::default()).collect();
+        Settled { usage, ..Settled::default() }
+    }
+
+    pub(crate) fn entry(&self, before: &[(UsageKey, Usage)], after: &[(UsageKey, Usage)]) -> RepairEntry {
+        RepairEntry { action: "repair_usage", target: self.target(), before: json(before), after: json(after) }
+    }
+
+    fn target(&self) -> String {
+        format!("{} {}", self.account, self.hour.start())
+    }
+}
+
+/// Rows as a JSON array, each with its dimensions and the sums in the order of [`Usage::columns`].
+fn json(rows: &[(UsageKey, Usage)]) -> String {
+    let row = |(key, usage): &(UsageKey, Usage)| {
+        serde_json::json!({
+            "channel": key.channel.number(),
+            "country": key.country.as_str(),
+            "currency": key.currency.as_str(),
+            "sums": usage.columns(),
+        })
+    };
+    serde_json::Value::from_iter(rows.iter().map(row)).to_string()
+}

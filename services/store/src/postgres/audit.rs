@@ -1,0 +1,83 @@
+//! Corrections of usage, and the audit.
+
+use super::{
+    commit::{add_usage, now},
+    connect::PostgresStore,
+    fault::Fault,
+    leadership::fence,
+    progress::text,
+    transact::End,
+};
+use crate::{
+    Audit, AuditEntry, Leadership, Repair, Repaired, StoreError,
+    work_rows::{HourlyRow, StoredEntry},
+};
+use async_trait::async_trait;
+use loadline_domain::{
+    AccountId, Hour,
+    usage::{Usage, UsageKey},
+};
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+#[async_trait]
+impl Audit for PostgresStore {
+    async fn repair(&self, leadership: &Leadership, repair: &Repair) -> Result<Repaired, StoreError> {
+        repair.check()?;
+        let given = Arc::new((leadership.clone(), repair.clone()));
+        let repairing = self.write(End::Commit, move |connection| {
+            let given = Arc::clone(&given);
+            Box::pin(async move { repair_usage(connection, &given.0, &given.1).await })
+        });
+        repairing.await
+    }
+
+    async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let page =
+            "SELECT id, at, actor, action, target, reason, before, after FROM audit_entry WHERE id > $1 ORDER BY id LIMIT $2";
+        let page = sqlx::query_as(page).bind(after).bind(i64::from(limit));
+        let rows: Vec<StoredEntry> = self.run(|connection| Box::pin(async { Ok(page.fetch_all(connection).await?) })).await?;
+        Ok(rows.into_iter().map(AuditEntry::from).collect())
+    }
+}
+
+async fn repair_usage(connection: &mut PgConnection, leadership: &Leadership, repair: &Repair) -> Result<Repaired, Fault> {
+    fence(&mut *connection, leadership).await?;
+    let before = lock_rows(&mut *connection, &repair.account, repair.hour).await?;
+    if !repair.is_about(&before) {
+        return Ok(Repaired::Moved { found: before });
+    }
+    let now = now(&mut *connection).await?;
+    add_usage(&mut *connection, &repair.correction(), now).await?;
+    // A batch may add to the hour in the meantime, and what it adds is kept: only rows of nothing go.
+    sqlx::query(
+        "DELETE FROM usage_hourly WHERE account = $1 AND hour = $2 AND events = 0 AND messages = 0 AND segments = 0
+         AND amount_micros = 0 AND delivered = 0 AND undelivered = 0 AND expired = 0 AND rejected = 0 AND failed = 0
+         AND not_final = 0",
+    )
+    .bind(repair.account.as_str())
+    .bind(repair.hour.index())
+    .execute(&mut *connection)
+    .await?;
+    let after = lock_rows(&mut *connection, &repair.account, repair.hour).await?;
+    let entry = repair.entry(&before, &after);
+    sqlx::query("INSERT INTO audit_entry (at, actor, action, target, reason, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(now)
+        .bind(text(&repair.actor))
+        .bind(entry.action)
+        .bind(entry.target)
+        .bind(text(&repair.reason))
+        .bind(entry.before)
+        .bind(entry.after)
+        .execute(connection)
+        .await?;
+    Ok(Repaired::Done { before, after })
+}
+
+/// The hour's rows, by key, which nobody else changes before this transaction ends.
+async fn lock_rows(connection: &mut PgConnection, account: &AccountId, hour: Hour) -> Result<Vec<(UsageKey, Usage)>, Fault> {
+    let rows =
+        "SELECT * FROM usage_hourly WHERE account = $1 AND hour = $2 ORDER BY channel, country, currency FOR NO KEY UPDATE";
+    let rows: Vec<HourlyRow> = sqlx::query_as(rows).bind(account.as_str()).bind(hour.index()).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| row.read(Some(account))).collect::<Result<_, _>>()?)
+}

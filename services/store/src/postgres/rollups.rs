@@ -1,0 +1,122 @@
+//! Days recomputed from their hours: the server adds up, an account-day's rows in one place of the index.
+
+use super::{connect::PostgresStore, fault::Fault, leadership::fence, transact::End};
+use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
+use async_trait::async_trait;
+use loadline_domain::Timestamp;
+use sqlx::PgConnection;
+use std::sync::Arc;
+
+#[async_trait]
+impl Rollups for PostgresStore {
+    async fn dirty(&self) -> Result<Dirty, StoreError> {
+        let dirty = sqlx::query_as("SELECT count(*), min(since) FROM dirty_day");
+        let (account_days, since): (i64, Option<i64>) =
+            self.run(|connection| Box::pin(async { Ok(dirty.fetch_one(connection).await?) })).await?;
+        Ok(Dirty { account_days: loaded(account_days)?, oldest_since: since.map(Timestamp::from_micros) })
+    }
+
+    async fn roll_up(&self, leadership: &Leadership, limit: u32) -> Result<RolledUp, StoreError> {
+        let leadership = Arc::new(leadership.clone());
+        let rolling = self.write_at_length(End::Commit, move |connection| {
+            let leadership = Arc::clone(&leadership);
+            Box::pin(async move { roll_up(connection, &leadership, limit).await })
+        });
+        rolling.await
+    }
+}
+
+/// Lets no roll-up and no archiving into daily rows that another one is about to write, until this transaction ends.
+/// Batches do not care: they write hours, and mark days.
+pub(super) async fn alone_with_days(connection: &mut PgConnection) -> Result<(), Fault> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('loadline usage_daily'))").execute(connection).await?;
+    Ok(())
+}
+
+/// Versions are read first and the hours after, so hours are never older than the version that is taken off the list.
+async fn roll_up(connection: &mut PgConnection, leadership: &Leadership, limit: u32) -> Result<RolledUp, Fault> {
+    fence(&mut *connection, leadership).await?;
+    alone_with_days(&mut *connection).await?;
+    let picked = Picked::next(&mut *connection, limit).await?;
+    if picked.accounts.is_empty() {
+        return Ok(RolledUp::default());
+    }
+    picked.clear_days(&mut *connection).await?;
+    let rows = picked.add_up(&mut *connection).await?;
+    picked.take_off(connection).await?;
+    let account_days = picked.accounts.len() as u64;
+    Ok(RolledUp { account_days, rows, more: account_days == u64::from(limit) })
+}
+
+/// Account-days with the versions of their marks, one array a column.
+struct Picked {
+    accounts: Vec<String>,
+    days: Vec<i32>,
+    versions: Vec<i64>,
+}
+
+impl Picked {
+    /// Those that wait longest, in the order of the usage tables.
+    async fn next(connection: &mut PgConnection, limit: u32) -> Result<Self, Fault> {
+        let mut rows: Vec<(String, i32, i64)> =
+            sqlx::query_as("SELECT account, day, version FROM dirty_day ORDER BY since, account, day LIMIT $1")
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
+        rows.sort_unstable();
+        let mut picked = Self { accounts: Vec::new(), days: Vec::new(), versions: Vec::new() };
+        for (account, day, version) in rows {
+            picked.accounts.push(account);
+            picked.days.push(day);
+            picked.versions.push(version);
+        }
+        Ok(picked)
+    }
+
+    async fn clear_days(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        sqlx::query(
+            "DELETE FROM usage_daily USING unnest($1::text[], $2::int[]) AS picked (account, day)
+             WHERE usage_daily.account = picked.account AND usage_daily.day = picked.day",
+        )
+        .bind(&self.accounts)
+        .bind(&self.days)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// OFFSET 0 keeps the server on the index, an account-day at a time: it might read the whole table for a few days of it.
+    async fn add_up(&self, connection: &mut PgConnection) -> Result<u64, Fault> {
+        let added = sqlx::query(
+            "INSERT INTO usage_daily
+             SELECT picked.account, picked.day, channel, country, currency,
+                    sum(events)::bigint, sum(messages)::bigint, sum(segments)::bigint, sum(amount_micros)::bigint,
+                    sum(delivered)::bigint, sum(undelivered)::bigint, sum(expired)::bigint, sum(rejected)::bigint,
+                    sum(failed)::bigint, sum(not_final)::bigint
+             FROM unnest($1::text[], $2::int[]) AS picked (account, day)
+             CROSS JOIN LATERAL (SELECT * FROM usage_hourly
+                                 WHERE account = picked.account AND hour >= picked.day * 24 AND hour < picked.day * 24 + 24
+                                 OFFSET 0) AS hours
+             GROUP BY picked.account, picked.day, channel, country, currency",
+        );
+        Ok(added.bind(&self.accounts).bind(&self.days).execute(connection).await?.rows_affected())
+    }
+
+    /// What was marked again since has another version, and stays. So does what a batch is marking just now: neither waits.
+    async fn take_off(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        sqlx::query(
+            "DELETE FROM dirty_day
+             USING (SELECT dirty_day.account, dirty_day.day
+                    FROM dirty_day JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS picked (account, day, version)
+                    ON dirty_day.account = picked.account AND dirty_day.day = picked.day AND dirty_day.version = picked.version
+                    FOR UPDATE OF dirty_day SKIP LOCKED) AS unchanged
+             WHERE dirty_day.account = unchanged.account AND dirty_day.day = unchanged.day",
+        )
+        .bind(&self.accounts)
+        .bind(&self.days)
+        .bind(&self.versions)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}

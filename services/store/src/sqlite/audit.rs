@@ -1,0 +1,77 @@
+//! Corrections of usage, and the audit.
+
+use super::{
+    commit::add_usage,
+    connect::{SqliteStore, failed, now},
+    leadership::fence,
+};
+use crate::{
+    Audit, AuditEntry, Leadership, Repair, Repaired, StoreError,
+    work_rows::{HourlyRow, StoredEntry},
+};
+use async_trait::async_trait;
+use loadline_domain::{
+    AccountId, Hour,
+    usage::{Usage, UsageKey},
+};
+use sqlx::SqliteConnection;
+
+#[async_trait]
+impl Audit for SqliteStore {
+    async fn repair(&self, leadership: &Leadership, repair: &Repair) -> Result<Repaired, StoreError> {
+        repair.check()?;
+        let (leadership, repair) = (leadership.clone(), repair.clone());
+        self.writer.transaction(move |connection| Box::pin(repair_usage(connection, leadership, repair))).await
+    }
+
+    async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let page =
+            "SELECT id, at, actor, action, target, reason, before, after FROM audit_entry WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let page = sqlx::query_as(page).bind(after).bind(limit);
+        let rows: Vec<StoredEntry> = page.fetch_all(&mut *snapshot).await.map_err(failed)?;
+        Ok(rows.into_iter().map(AuditEntry::from).collect())
+    }
+}
+
+async fn repair_usage(connection: &mut SqliteConnection, leadership: Leadership, repair: Repair) -> Result<Repaired, StoreError> {
+    fence(&mut *connection, &leadership).await?;
+    let before = rows(&mut *connection, &repair.account, repair.hour).await?;
+    if !repair.is_about(&before) {
+        return Ok(Repaired::Moved { found: before });
+    }
+    let now = now();
+    add_usage(&mut *connection, &repair.correction(), now).await?;
+    sqlx::query(
+        "DELETE FROM usage_hourly WHERE account = ?1 AND hour = ?2 AND events = 0 AND messages = 0 AND segments = 0
+         AND amount_micros = 0 AND delivered = 0 AND undelivered = 0 AND expired = 0 AND rejected = 0 AND failed = 0
+         AND not_final = 0",
+    )
+    .bind(repair.account.as_str())
+    .bind(repair.hour.index())
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let after = rows(&mut *connection, &repair.account, repair.hour).await?;
+    let entry = repair.entry(&before, &after);
+    sqlx::query("INSERT INTO audit_entry (at, actor, action, target, reason, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+        .bind(now.micros())
+        .bind(repair.actor)
+        .bind(entry.action)
+        .bind(entry.target)
+        .bind(repair.reason)
+        .bind(entry.before)
+        .bind(entry.after)
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(Repaired::Done { before, after })
+}
+
+/// The hour's rows, by key.
+async fn rows(connection: &mut SqliteConnection, account: &AccountId, hour: Hour) -> Result<Vec<(UsageKey, Usage)>, StoreError> {
+    let rows = "SELECT * FROM usage_hourly WHERE account = ?1 AND hour = ?2 ORDER BY channel, country, currency";
+    let rows: Vec<HourlyRow> =
+        sqlx::query_as(rows).bind(account.as_str()).bind(hour.index()).fetch_all(connection).await.map_err(failed)?;
+    rows.into_iter().map(|row| row.read(Some(account))).collect()
+}

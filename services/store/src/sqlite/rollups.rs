@@ -1,0 +1,53 @@
+//! Days recomputed from their hours. Nobody else writes meanwhile, so the account-days picked stay the same ones.
+
+use super::{
+    connect::{SqliteStore, failed},
+    leadership::fence,
+};
+use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
+use async_trait::async_trait;
+use loadline_domain::Timestamp;
+use sqlx::SqliteConnection;
+
+/// The account-days of a chunk: those that wait longest, `?1` of them.
+macro_rules! picked {
+    () => {
+        "(SELECT account, day FROM dirty_day ORDER BY since, account, day LIMIT ?1)"
+    };
+}
+
+#[async_trait]
+impl Rollups for SqliteStore {
+    async fn dirty(&self) -> Result<Dirty, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let dirty = sqlx::query_as("SELECT count(*), min(since) FROM dirty_day");
+        let (account_days, since): (i64, Option<i64>) = dirty.fetch_one(&mut *snapshot).await.map_err(failed)?;
+        Ok(Dirty { account_days: loaded(account_days)?, oldest_since: since.map(Timestamp::from_micros) })
+    }
+
+    async fn roll_up(&self, leadership: &Leadership, limit: u32) -> Result<RolledUp, StoreError> {
+        let leadership = leadership.clone();
+        self.writer.transaction(move |connection| Box::pin(roll_up(connection, leadership, limit))).await
+    }
+}
+
+async fn roll_up(connection: &mut SqliteConnection, leadership: Leadership, limit: u32) -> Result<RolledUp, StoreError> {
+    fence(&mut *connection, &leadership).await?;
+    let cleared = concat!("DELETE FROM usage_daily WHERE (account, day) IN ", picked!());
+    sqlx::query(cleared).bind(limit).execute(&mut *connection).await.map_err(failed)?;
+    let added = concat!(
+        "INSERT INTO usage_daily
+         SELECT picked.account, picked.day, channel, country, currency, sum(events), sum(messages), sum(segments),
+                sum(amount_micros), sum(delivered), sum(undelivered), sum(expired), sum(rejected), sum(failed), sum(not_final)
+         FROM ",
+        picked!(),
+        " AS picked CROSS JOIN usage_hourly AS hours
+         ON hours.account = picked.account AND hours.hour >= picked.day * 24 AND hours.hour < picked.day * 24 + 24
+         GROUP BY 1, 2, 3, 4, 5"
+    );
+    let rows = sqlx::query(added).bind(limit).execute(&mut *connection).await.map_err(failed)?.rows_affected();
+    let taken_off = concat!("DELETE FROM dirty_day WHERE (account, day) IN ", picked!());
+    let taken_off = sqlx::query(taken_off).bind(limit).execute(connection).await.map_err(failed)?;
+    let account_days = taken_off.rows_affected();
+    Ok(RolledUp { account_days, rows, more: account_days > 0 && account_days == u64::from(limit) })
+}

@@ -150,6 +150,71 @@ behaviours! {
         a_tampered_usage_row_is_noticed
         a_tampered_counter_is_noticed
     }
+    leadership {
+        a_free_role_is_led_and_others_wait
+        every_taking_of_a_role_raises_its_epoch
+        an_expired_role_is_taken_over_or_kept
+        a_role_given_up_is_free_at_once_and_its_epoch_still_rises
+        of_many_who_would_lead_at_once_one_does
+    }
+    rollups {
+        days_are_what_their_hours_add_up_to
+        a_question_by_days_has_the_same_answer_before_and_after_a_roll_up
+        what_changes_after_a_roll_up_is_told_by_its_hours
+        rolling_up_twice_changes_nothing
+        an_account_day_without_hours_is_left_without_days
+        those_that_wait_longest_are_rolled_up_first
+        an_old_leader_rolls_nothing_up
+        roll_ups_that_race_batches_and_each_other_leave_the_right_days
+        a_question_by_days_that_cuts_a_day_is_refused
+        delivery_by_days_is_delivery_by_hours
+        accounts_are_ranked_and_added_up_alike_by_hours_and_by_days
+    }
+    archive {
+        an_export_has_every_row_of_its_day_in_order
+        an_export_of_many_rows_is_whole
+        an_archived_day_leaves_the_store_and_stays_in_the_sum
+        answers_name_the_parts_of_the_days_they_touch
+        a_late_event_between_export_and_archive_moves_nothing
+        the_same_part_again_is_already_archived
+        what_comes_for_an_archived_day_is_its_next_part
+        days_with_hot_rows_are_archivable_oldest_first
+        an_old_leader_archives_nothing
+        sums_past_64_bits_are_archived_whole
+        a_batch_that_races_the_archive_is_hot_or_archived_and_never_both
+    }
+    purge {
+        tables_are_made_ahead_once
+        a_table_is_purgeable_when_no_record_to_come_can_need_it
+        a_purged_table_is_gone_and_counting_goes_on
+        an_old_leader_purges_nothing
+        a_purge_that_was_cut_short_is_listed_again_and_a_late_event_may_claim_the_table
+        no_batch_fails_while_tables_that_it_uses_are_purged
+    }
+    retention {
+        only_resolved_dead_letters_expire
+        finished_runs_expire_but_for_what_schedules_go_by
+        losses_expire_only_when_they_are_named
+        an_old_leader_deletes_nothing
+    }
+    jobs {
+        a_run_is_queued_claimed_watched_and_finished
+        the_same_key_is_the_same_run_and_other_parameters_are_refused
+        of_many_who_ask_with_one_key_at_once_one_queues_a_run
+        a_job_runs_once_at_a_time_and_of_many_claims_each_run_goes_to_one
+        a_queued_run_is_cancelled_at_once_and_a_running_one_is_told
+        an_old_leader_says_nothing_about_runs
+        runs_of_lost_leaders_are_interrupted_and_their_jobs_run_again
+        runs_are_listed_newest_first_by_pages
+        the_last_run_and_the_last_fire_of_each_job_are_known
+    }
+    audit {
+        a_repair_replaces_rows_marks_the_day_and_is_written_down
+        a_repair_of_what_has_changed_since_does_nothing
+        what_a_batch_adds_during_a_repair_is_kept
+        an_old_leader_repairs_nothing
+        rows_of_another_hour_or_twice_are_refused
+    }
     schema {
         migrating_again_keeps_everything
         a_newer_schema_is_refused_with_both_versions

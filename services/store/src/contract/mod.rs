@@ -5,27 +5,34 @@
 
 #![allow(clippy::unwrap_used)] // a test suite: panicking is how it speaks
 
+pub mod archive;
+pub mod audit;
 pub mod commit;
 pub mod completeness;
 pub mod conservation;
 pub mod dead_letters;
 mod events;
 pub mod identity;
+pub mod jobs;
+pub mod leadership;
 pub mod leases;
 mod owner;
 pub mod progress;
+pub mod purge;
 pub mod redrive;
+pub mod retention;
+pub mod rollups;
 pub mod schema;
 pub mod usage;
 
 pub use events::{Payload, billing, noon, receipt};
 pub use owner::Owner;
 
-use crate::Store;
+use crate::{Leadership, Store};
 use loadline_domain::question::{Grain, GroupBy, UsageFilter, UsageQuery};
 use loadline_domain::{AccountId, AccountScope, Hour, usage::Usage};
 use sqlx::Connection as _;
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 /// A store to try.
 pub struct Subject {
@@ -73,6 +80,11 @@ impl Subject {
             let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         }
+    }
+
+    /// Takes the lead of the background, from whoever has it.
+    async fn leader(&self) -> Leadership {
+        self.lead("background", "contract", Duration::from_secs(600)).await.unwrap().unwrap()
     }
 
     /// All usage of an account, whenever it was.

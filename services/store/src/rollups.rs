@@ -31,7 +31,8 @@ pub trait Rollups {
     async fn dirty(&self) -> Result<Dirty, StoreError>;
 
     /// Recomputes and replaces up to `limit` account-days, those that wait longest first, in one transaction. What becomes
-    /// dirty again meanwhile stays dirty; an account-day without hours is left without days. Any number may call it at once.
+    /// dirty again meanwhile stays dirty; an account-day without hours is left without days. One whose sums would leave 64
+    /// bits stays dirty and waits behind the others; the chunk is cut short by it. Any number may call it at once.
     ///
     /// # Errors
     /// [`StoreError::Stale`] when the leadership was taken over.

@@ -165,6 +165,7 @@ behaviours! {
         an_account_day_without_hours_is_left_without_days
         those_that_wait_longest_are_rolled_up_first
         an_old_leader_rolls_nothing_up
+        an_account_day_whose_sums_do_not_fit_holds_up_no_other
         roll_ups_that_race_batches_and_each_other_leave_the_right_days
         a_question_by_days_that_cuts_a_day_is_refused
         delivery_by_days_is_delivery_by_hours

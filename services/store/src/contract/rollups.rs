@@ -179,6 +179,27 @@ pub async fn an_old_leader_rolls_nothing_up(subject: &Subject) {
     assert_eq!(subject.peek("SELECT account FROM usage_daily").await, [""; 0]);
 }
 
+pub async fn an_account_day_whose_sums_do_not_fit_holds_up_no_other(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    for (id, hours) in [("a", 0), ("b", 1)] {
+        owner.count(&[billing(id, "acme", noon().minus(HOUR * hours))]).await;
+    }
+    for account in ["beta", "gamma", "zeta"] {
+        owner.count(&[billing(account, account, noon())]).await;
+    }
+    subject.tamper("UPDATE usage_hourly SET amount_micros = 9223372036854775807 WHERE account = 'acme'").await;
+    let leadership = subject.leader().await;
+    for _ in 0..4 {
+        subject.roll_up(&leadership, 100).await.unwrap();
+    }
+    let left = subject.peek("SELECT account FROM dirty_day").await;
+    let rolled = subject.peek("SELECT account FROM usage_daily ORDER BY account").await;
+    assert_eq!((left, rolled), (vec!["acme".to_owned()], vec!["beta".to_owned(), "gamma".to_owned(), "zeta".to_owned()]));
+    // It is mended, and rolled up like any other.
+    subject.tamper("UPDATE usage_hourly SET amount_micros = 1").await;
+    assert_eq!(subject.roll_up(&leadership, 100).await.unwrap().account_days, 1);
+}
+
 /// Batches of one account and many, over two days, until told to end; returns the events counted.
 fn busy(store: &Arc<dyn Store>, stream: &'static str, batches: u32) -> tokio::task::JoinHandle<u64> {
     let store = Arc::clone(store);

@@ -35,11 +35,12 @@ impl DedupTable for PostgresStore {
         let mut identities = identities.to_vec();
         identities.sort_unstable();
         identities.dedup();
-        self.read(Reach::Rows, |connection| Box::pin(look_up(connection, identities))).await
+        self.read(Reach::Rows, |connection| Box::pin(async { look_up(connection, identities).await.map_err(Fault::or_gone) }))
+            .await
     }
 
     async fn partitions(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        self.read(Reach::Rows, |connection| Box::pin(count(connection))).await
+        self.read(Reach::Rows, |connection| Box::pin(async { count(connection).await.map_err(Fault::or_gone) })).await
     }
 }
 

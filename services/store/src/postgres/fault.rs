@@ -44,6 +44,14 @@ impl Fault {
         if self.code() == Some("22003") { StoreError::Overflow(self.told().to_string()).into() } else { self }
     }
 
+    /// A dedup table that went while it was read: the next look does not come by it.
+    pub fn or_gone(self) -> Self {
+        if !self.is_missing_table() {
+            return self;
+        }
+        StoreError::Unavailable("a dedup table was purged meanwhile".to_owned()).into()
+    }
+
     /// A table that was there is gone: a dedup table was purged after it was seen.
     pub fn is_missing_table(&self) -> bool {
         self.code() == Some("42P01")

@@ -1,6 +1,6 @@
 //! Days recomputed from their hours: the server adds up, an account-day's rows in one place of the index.
 
-use super::{connect::PostgresStore, fault::Fault, leadership::fence, transact::End};
+use super::{connect::PostgresStore, fault::Fault, leadership::fence, leases::clock, transact::End};
 use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -17,13 +17,41 @@ impl Rollups for PostgresStore {
     }
 
     async fn roll_up(&self, leadership: &Leadership, limit: u32) -> Result<RolledUp, StoreError> {
+        let mut size = limit;
+        loop {
+            match self.chunk(leadership, size).await {
+                Err(StoreError::Overflow(_)) if size > 1 => size /= 2,
+                Err(StoreError::Overflow(why)) => {
+                    tracing::warn!(why, "an account-day whose sums do not fit stays dirty, and waits behind the others");
+                    return self.write(End::Commit, |connection| Box::pin(postpone(connection))).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl PostgresStore {
+    async fn chunk(&self, leadership: &Leadership, size: u32) -> Result<RolledUp, StoreError> {
         let leadership = Arc::new(leadership.clone());
         let rolling = self.write_at_length(End::Commit, move |connection| {
             let leadership = Arc::clone(&leadership);
-            Box::pin(async move { roll_up(connection, &leadership, limit).await })
+            Box::pin(async move { roll_up(connection, &leadership, size).await })
         });
         rolling.await
     }
+}
+
+/// Puts the account-day that waits longest behind all others, so that they are not held up by it.
+async fn postpone(connection: &mut PgConnection) -> Result<RolledUp, Fault> {
+    sqlx::query(concat!(
+        "UPDATE dirty_day SET since = ",
+        clock!(),
+        " WHERE (account, day) = (SELECT account, day FROM dirty_day ORDER BY since, account, day LIMIT 1)"
+    ))
+    .execute(connection)
+    .await?;
+    Ok(RolledUp::default())
 }
 
 /// Lets no roll-up and no archiving into daily rows that another one is about to write, until this transaction ends.
@@ -85,21 +113,25 @@ impl Picked {
         Ok(())
     }
 
-    /// OFFSET 0 keeps the server on the index, an account-day at a time: it might read the whole table for a few days of it.
+    /// An account-day at a time: its rows lie together in the index, and its few groups are hashed rather than sorted, which
+    /// takes a third of the time of grouping all account-days at once.
     async fn add_up(&self, connection: &mut PgConnection) -> Result<u64, Fault> {
+        sqlx::raw_sql("SET LOCAL enable_sort = off").execute(&mut *connection).await?;
         let added = sqlx::query(
             "INSERT INTO usage_daily
-             SELECT picked.account, picked.day, channel, country, currency,
-                    sum(events)::bigint, sum(messages)::bigint, sum(segments)::bigint, sum(amount_micros)::bigint,
-                    sum(delivered)::bigint, sum(undelivered)::bigint, sum(expired)::bigint, sum(rejected)::bigint,
-                    sum(failed)::bigint, sum(not_final)::bigint
+             SELECT picked.account, picked.day, sums.*
              FROM unnest($1::text[], $2::int[]) AS picked (account, day)
-             CROSS JOIN LATERAL (SELECT * FROM usage_hourly
-                                 WHERE account = picked.account AND hour >= picked.day * 24 AND hour < picked.day * 24 + 24
-                                 OFFSET 0) AS hours
-             GROUP BY picked.account, picked.day, channel, country, currency",
+             CROSS JOIN LATERAL
+             (SELECT channel, country, currency,
+                     sum(events)::bigint, sum(messages)::bigint, sum(segments)::bigint, sum(amount_micros)::bigint,
+                     sum(delivered)::bigint, sum(undelivered)::bigint, sum(expired)::bigint, sum(rejected)::bigint,
+                     sum(failed)::bigint, sum(not_final)::bigint
+              FROM usage_hourly
+              WHERE account = picked.account AND hour >= picked.day * 24 AND hour < picked.day * 24 + 24
+              GROUP BY channel, country, currency) AS sums",
         );
-        Ok(added.bind(&self.accounts).bind(&self.days).execute(connection).await?.rows_affected())
+        let added = added.bind(&self.accounts).bind(&self.days).execute(connection).await;
+        Ok(added.map_err(|error| Fault::from(error).or_overflow())?.rows_affected())
     }
 
     /// What was marked again since has another version, and stays. So does what a batch is marking just now: neither waits.

@@ -206,14 +206,16 @@ pub(super) fn failed(error: Error) -> StoreError {
     if passing { StoreError::Unavailable(error.to_string()) } else { StoreError::Broken(error.to_string()) }
 }
 
-/// The failure of a statement that only adds: a sum that leaves 64 bits becomes a float, which a STRICT column refuses.
+/// The failure of a statement that only adds. A sum that leaves 64 bits becomes a float, which a STRICT column refuses; the
+/// function `sum` refuses by itself, and has no code for it.
 pub(super) fn added(error: Error) -> StoreError {
-    match &error {
-        Error::Database(refused) if refused.code().as_deref() == Some(CONSTRAINT_DATATYPE) => {
-            StoreError::Overflow(error.to_string())
+    let overflow = match &error {
+        Error::Database(refused) => {
+            refused.code().as_deref() == Some(CONSTRAINT_DATATYPE) || refused.message() == "integer overflow"
         }
-        _ => failed(error),
-    }
+        _ => false,
+    };
+    if overflow { StoreError::Overflow(error.to_string()) } else { failed(error) }
 }
 
 /// Whether an SQLite result code tells of the machine (busy, no memory, I/O, disk full, cannot open), not of the statement.
@@ -258,6 +260,7 @@ impl Store for SqliteStore {
     fn caveats(&self) -> Vec<String> {
         vec![
             "SQLite: one file on one machine; a lost disk loses the store, and one process writes at a time".to_owned(),
+            "SQLite: while a day is taken into history, or a chunk of days rolled up, batches wait for the one writer".to_owned(),
             "SQLite: account scope rests on the query layer alone; there is no row-level security below it".to_owned(),
         ]
     }

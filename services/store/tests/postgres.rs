@@ -4,9 +4,12 @@
 mod lossy_proxy;
 mod postgres_server;
 
-use loadline_domain::{Batch, StreamName};
+use loadline_domain::{
+    Batch, StreamName,
+    archive::{Part, Totals},
+};
 use loadline_store::{
-    Options, Store, StoreError,
+    Archived, Options, Store, StoreError,
     contract::{Owner, Subject, billing, noon},
     open,
 };
@@ -280,6 +283,46 @@ async fn a_dedup_table_that_was_purged_after_it_was_seen_fails_no_batch() {
     let batch = batch(&owner, "b", 5);
     owner.try_commit(&batch).await.unwrap();
     assert_conserved(&subject.store, 6).await;
+}
+
+#[tokio::test]
+async fn a_leader_can_be_kept_but_not_replaced_while_one_of_its_writes_is_under_way() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let leadership = subject.lead("rollup", "old", Duration::from_millis(1)).await.unwrap().unwrap();
+    // As a fenced write does, before its other statements.
+    let mut writing = PgConnection::connect(&server.url()).await.unwrap();
+    let fence = "BEGIN; SELECT FROM leader WHERE role = 'rollup' FOR KEY SHARE";
+    sqlx::raw_sql(fence).execute(&mut writing).await.unwrap();
+    let kept = subject.keep_leading(&leadership, Duration::from_millis(1)).await.unwrap().unwrap();
+    assert_eq!(kept.epoch, leadership.epoch);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let refused = tokio::time::timeout(HANG, subject.lead("rollup", "new", Duration::from_secs(60))).await.expect("bounded");
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    sqlx::raw_sql("COMMIT").execute(&mut writing).await.unwrap();
+    let new = subject.lead("rollup", "new", Duration::from_secs(60)).await.unwrap().unwrap();
+    assert!(new.epoch > leadership.epoch);
+    let stale = subject.roll_up(&leadership, 10).await;
+    assert!(matches!(stale, Err(StoreError::Stale(_))), "{stale:?}");
+}
+
+#[tokio::test]
+async fn an_archiving_whose_reply_is_lost_is_found_done_by_the_next_try() {
+    let server = PostgresServer::start().await;
+    let (proxy, subject, _) = through_proxy(&server).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let part = Part { day: noon().day(), number: 0, token: "first".to_owned() };
+    let nothing = Totals::default();
+    let Archived::Moved { found } = subject.archive(&leadership, &part, &nothing).await.unwrap() else { panic!("it has rows") };
+    proxy.lose(Loss::Request);
+    let unknown = subject.archive(&leadership, &part, &found).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown(_))), "{unknown:?}");
+    proxy.lose(Loss::Reply);
+    let unknown = subject.archive(&leadership, &part, &found).await;
+    assert!(matches!(unknown, Err(StoreError::Unknown(_))), "{unknown:?}");
+    assert_eq!(subject.archive(&leadership, &part, &found).await.unwrap(), Archived::Already);
+    assert_eq!(subject.parts(part.day, part.day).await.unwrap().len(), 1);
+    assert_conserved(&subject.store, 10).await;
 }
 
 #[tokio::test]

@@ -88,7 +88,8 @@ async fn purgeable(connection: &mut PgConnection, rules: &Rules, through: Timest
     let tables = past(tables, rules, through)?;
     let names: Vec<_> = tables.iter().map(|partition| dedup_table(*partition)).collect();
     let sizes: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT name, coalesce(greatest(pg_stat_get_live_tuples(to_regclass(name)), 0), 0) FROM unnest($1::text[]) AS names (name)",
+        "SELECT name, greatest(pg_stat_get_live_tuples(class.oid), class.reltuples::bigint, 0)
+         FROM unnest($1::text[]) AS names (name) JOIN pg_class AS class ON class.oid = to_regclass(name)",
     )
     .bind(&names)
     .fetch_all(connection)

@@ -1,0 +1,149 @@
+//! Servers that are gone, refuse, or hold something else.
+
+mod servers;
+
+use loadline_domain::{
+    AccountId, AccountScope, Day, Hour,
+    archive::Part,
+    event::{Channel, Country, Currency},
+    usage::{Usage, UsageKey},
+};
+use loadline_history::{History, HistoryError, Options, Rows, open};
+use servers::Server;
+use std::{sync::Arc, time::Duration};
+
+fn at(url: &str) -> Arc<dyn History> {
+    open(url, Options { timeout: Duration::from_secs(5), ..Options::default() }).unwrap()
+}
+
+fn part() -> Part {
+    Part { day: Day::from_index(20_000), number: 0, token: uuid::Uuid::now_v7().to_string() }
+}
+
+/// A row, as of an hour and as of its day.
+fn rows(part: &Part) -> Vec<(UsageKey, Usage)> {
+    let key = UsageKey {
+        account: AccountId::new("acme").unwrap(),
+        hour: part.day.first_hour(),
+        channel: Channel::SMS,
+        country: Country::UNKNOWN,
+        currency: Currency::UNKNOWN,
+    };
+    vec![(key, Usage { events: 1, ..Usage::default() })]
+}
+
+/// Every call that asks the backend.
+async fn every_call(history: &dyn History, part: &Part) -> Vec<Result<(), HistoryError>> {
+    let query = loadline_domain::question::UsageQuery {
+        account: AccountId::new("acme").unwrap(),
+        from: part.day.first_hour(),
+        to: Hour::from_index(part.day.first_hour().index() + 30),
+        filter: Default::default(),
+        group_by: Default::default(),
+        grain: Default::default(),
+    };
+    let (scope, parts) = (AccountScope::All, std::slice::from_ref(part));
+    let other = self::part();
+    let finish = async { history.begin(&other).await?.finish().await.map(drop) };
+    vec![
+        history.usage(&scope, parts, &query).await.map(drop),
+        history.delivery(&scope, parts, &query).await.map(drop),
+        history.account_totals(&scope, parts, query.from, query.to, &query.filter).await.map(drop),
+        history.totals(part).await.map(drop),
+        history.probe().await,
+        history.prepare().await,
+        finish.await,
+    ]
+}
+
+async fn a_killed_server_can_be_retried(mut server: Server, url: String) {
+    let (history, part) = (at(&url), part());
+    history.prepare().await.unwrap();
+    let mut writer = history.begin(&part).await.unwrap();
+    writer.write(Rows::Hourly(rows(&part))).await.unwrap();
+    writer.write(Rows::Daily(rows(&part))).await.unwrap();
+    writer.finish().await.unwrap();
+    for answer in every_call(&*history, &part).await {
+        answer.unwrap();
+    }
+    server.kill();
+    for answer in every_call(&*history, &part).await {
+        assert!(matches!(answer, Err(HistoryError::Unavailable(_))), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_s3_can_be_retried() {
+    let server = Server::moto();
+    let url = server.bucket("killed");
+    a_killed_server_can_be_retried(server, url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_clickhouse_can_be_retried() {
+    let server = Server::clickhouse_18();
+    let url = server.clickhouse("killed");
+    a_killed_server_can_be_retried(server, url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_bucket_and_a_wrong_key_are_told_without_the_key() {
+    let server = Server::seaweedfs();
+    let url = server.bucket("right");
+    at(&url).prepare().await.unwrap();
+    for wrong in [url.replace("s3://history", "s3://absent-bucket"), url.replace(servers::SECRET, "hunter2")] {
+        let refused = at(&wrong).prepare().await.unwrap_err();
+        assert!(refused.is_retryable() && !refused.to_string().contains("hunter2"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_misconfigured_and_not_shown() {
+    let server = Server::clickhouse_18();
+    let with = |login: &str| server.clickhouse("guarded").replace("127.0.0.1", &format!("{login}@127.0.0.1"));
+    at(&with(&format!("{}:{}", servers::KEY, servers::SECRET))).prepare().await.unwrap();
+    let refused = at(&with(&format!("{}:hunter2", servers::KEY))).prepare().await.unwrap_err();
+    assert!(matches!(&refused, HistoryError::Misconfigured(text) if !text.contains("hunter2")), "{refused}");
+}
+
+async fn tables_of_another_shape_are_named(server: Server) {
+    let history = at(&server.clickhouse("shaped"));
+    history.prepare().await.unwrap();
+    server.statement("ALTER TABLE shaped.usage_daily DROP COLUMN segments");
+    server.statement("DROP TABLE shaped.latency_hourly");
+    server.statement("CREATE TABLE shaped.latency_hourly (count String) ENGINE = Memory");
+    let refused = history.prepare().await.unwrap_err();
+    let HistoryError::WrongSchema(what) = &refused else { panic!("{refused}") };
+    assert!(what.contains("usage_daily.segments (Int64) is absent"), "{what}");
+    assert!(what.contains("latency_hourly.count is String, not Int64"), "{what}");
+    // Gone altogether, it may come back.
+    server.statement("DROP DATABASE shaped");
+    let gone = history.totals(&part()).await.unwrap_err();
+    assert!(matches!(gone, HistoryError::Unavailable(_)), "{gone}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_another_shape_are_named_by_clickhouse_18() {
+    tables_of_another_shape_are_named(Server::clickhouse_18()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_of_another_shape_are_named_by_a_current_engine() {
+    tables_of_another_shape_are_named(Server::clickhouse_engine()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_accepts_and_is_silent_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let urls = [
+        format!("clickhouse://127.0.0.1:{port}/db"),
+        format!("s3://bucket?endpoint=http://127.0.0.1:{port}&region=a&access_key=b&secret_key=c"),
+    ];
+    for url in urls {
+        let history = open(&url, Options { timeout: Duration::from_secs(1), ..Options::default() }).unwrap();
+        for answer in [history.probe().await, history.prepare().await, history.totals(&part()).await.map(drop)] {
+            assert!(matches!(answer, Err(HistoryError::Unavailable(_))), "{answer:?}");
+        }
+    }
+}

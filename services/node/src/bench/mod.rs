@@ -2,6 +2,7 @@
 
 mod baseline;
 mod events;
+mod history;
 mod ingest;
 mod memory;
 mod questions;
@@ -20,17 +21,24 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// Applies events from a log to a store, and asks for usage, in scratch streams and a scratch store
     Ingest(ingest::IngestArgs),
+    /// Moves account-days to a history, and asks for a year of one account, then again with twice the rows
+    History(history::HistoryArgs),
 }
 
 /// Runs the bench.
 ///
 /// # Errors
-/// When a backend cannot be reached, or the store is not a scratch one.
+/// When a backend cannot be reached, the store is not a scratch one, or an answer is wrong.
 pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         BenchCommand::Ingest(args) => {
             let json = args.json;
             let report = ingest::run(args).await?;
+            Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
+        }
+        BenchCommand::History(args) => {
+            let json = args.json;
+            let report = history::run(args).await?;
             Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
         }
     }

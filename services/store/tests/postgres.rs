@@ -111,6 +111,8 @@ async fn a_server_killed_at_any_moment_of_a_commit_leaves_all_or_nothing() {
         server.kill();
         let outcome = tokio::time::timeout(HANG, committing).await.unwrap().unwrap();
         server.restart().await;
+        // A connection that answered just now is trusted for a moment: its first use would be Unavailable.
+        subject.reconnect().await;
         owner.refresh().await;
         match outcome {
             Ok(_) => {

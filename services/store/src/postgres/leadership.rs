@@ -13,17 +13,17 @@ use std::time::Duration;
 #[async_trait]
 impl Leaders for PostgresStore {
     async fn lead(&self, role: &str, holder: &str, ttl: Duration) -> Result<Option<Leadership>, StoreError> {
+        // The row first: of two that insert a new role at once, one might meet the other in either unique index.
+        let role_made =
+            sqlx::query("INSERT INTO leader (role, holder, epoch, expires_at) VALUES ($1, '', 0, 0) ON CONFLICT DO NOTHING");
+        let role_made = role_made.bind(role.to_owned());
+        self.run(|connection| Box::pin(async { Ok(role_made.execute(connection).await.map(drop)?) })).await?;
         let lead = sqlx::query_as(concat!(
-            "INSERT INTO leader (role, holder, epoch, expires_at) VALUES ($1, $2, 1, ",
+            "UPDATE leader SET holder = $2, epoch = epoch + 1, expires_at = ",
             clock!(),
-            " + $3)
-             ON CONFLICT (role) DO UPDATE
-             SET holder = excluded.holder, epoch = leader.epoch + 1, expires_at = ",
+            " + $3 WHERE role = $1 AND (holder = $2 OR expires_at <= ",
             clock!(),
-            " + $3
-             WHERE leader.holder = excluded.holder OR leader.expires_at <= ",
-            clock!(),
-            " RETURNING role, holder, epoch, expires_at"
+            ") RETURNING role, holder, epoch, expires_at"
         ));
         self.leadership(lead.bind(role.to_owned()).bind(holder.to_owned()).bind(micros(ttl))).await
     }

@@ -328,6 +328,32 @@ async fn an_archiving_whose_reply_is_lost_is_found_done_by_the_next_try() {
 }
 
 #[tokio::test]
+async fn a_row_that_comes_while_its_day_is_archived_stays_hot_and_dirty() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[billing("first", "acme", noon())]).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let part = Part { day: noon().day(), number: 0, token: "first".to_owned() };
+    let moved = subject.archive(&leadership, &part, &Totals::default()).await.unwrap();
+    let Archived::Moved { found } = moved else { panic!("{moved:?}") };
+    // The archiving has its snapshot and waits for a row, while a batch adds another one and marks the day again.
+    let mut holding = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM usage_hourly FOR UPDATE").execute(&mut holding).await.unwrap();
+    let (store, given) = (Arc::clone(&subject.store), part.clone());
+    let archiving = tokio::spawn(async move { store.archive(&leadership, &given, &found).await });
+    somebody_waits(&server).await;
+    let mut late = billing("late", "acme", noon());
+    late.country = "FR".to_owned();
+    owner.count(&[late]).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holding).await.unwrap();
+    assert_eq!(archiving.await.unwrap().unwrap(), Archived::Done);
+    assert_eq!(scalar(&server.url(), "SELECT count(*) FROM usage_hourly WHERE country = 'FR'").await, 1);
+    assert_eq!(subject.dirty().await.unwrap().account_days, 1);
+    assert_conserved(&subject.store, 2).await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_fails_calls_and_not_the_opening() {
     let mut server = PostgresServer::start().await;
     let url = server.url();

@@ -10,7 +10,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Most memory questions over files may use together; beyond it they spill.
     pub memory_bytes: usize,
-    /// Most memory for what is known of files: about 3 % of their size, and each is then read at once.
+    /// Most memory for checksums, footers and page indexes of files, some percent of the files' size; what is forgotten is
+    /// read again when it is asked for.
     pub cache_bytes: usize,
     /// Where questions over files spill; the system's folder for temporary files when absent.
     pub spill_folder: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! Files that are not what was written, folders that went away, writers that were killed: named errors, never a panic and
 //! never another number.
 
-mod servers;
+#![allow(clippy::unwrap_used)] // what tests share may stop at the first surprise
 
 use loadline_domain::{
     AccountId, AccountScope, Clock as _, Day, Hour, Timestamp,
@@ -92,7 +92,7 @@ async fn a_flipped_byte_anywhere_is_named_and_never_changes_an_answer() {
         let whole = fs::read(&path).unwrap();
         // The ends, where the format keeps its lengths and marks, and places between them.
         let len = whole.len();
-        let places = (0..12).map(|at| at * len / 12).chain([1, len - 1, len - 5, len - 8, len - 9]);
+        let places = (0..12).map(|at| at * len / 12).chain([1, 5, 8, 9].map(|before| len.saturating_sub(before)));
         for place in places {
             let mut bytes = whole.clone();
             bytes[place] ^= 0x41;

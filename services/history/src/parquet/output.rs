@@ -9,14 +9,14 @@ use super::{
 use crate::{HistoryError, piece::Table};
 use arrow::{
     array::{Array as _, AsArray as _, RecordBatch},
-    datatypes::Int32Type,
+    datatypes::{DataType, Int32Type},
 };
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use object_store::{ObjectStoreExt as _, buffered::BufWriter};
 use parquet::{
     arrow::{AsyncArrowWriter, async_writer::AsyncFileWriter},
-    basic::{Compression, ZstdLevel},
+    basic::{Compression, Encoding, ZstdLevel},
     errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
 };
@@ -44,8 +44,8 @@ impl Output {
         let (first, last, sums) = Default::default();
         let file = DataFile { id, table, bytes: 0, rows: 0, sums, from: i32::MAX, to: i32::MIN, first, last, tokens: vec![] };
         let upload = BufWriter::with_capacity(place.store.clone(), place.at(&file.name()), UPLOAD).with_max_concurrency(2);
-        let writer =
-            AsyncArrowWriter::try_new(Sink::new(upload), schema(table), Some(properties())).map_err(|error| broken(&error))?;
+        let writer = AsyncArrowWriter::try_new(Sink::new(upload), schema(table), Some(properties(table)))
+            .map_err(|error| broken(&error))?;
         Ok(Self { place: place.clone(), writer, file, tokens: BTreeSet::new() })
     }
 
@@ -109,7 +109,7 @@ fn broken_or_unavailable(error: &ParquetError, file: &DataFile) -> HistoryError 
     }
 }
 
-fn properties() -> WriterProperties {
+fn properties(table: Table) -> WriterProperties {
     let level = ZstdLevel::try_new(1).expect("level 1 exists");
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -120,6 +120,16 @@ fn properties() -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for key in ["account", "hour"] {
         properties = properties.set_column_statistics_enabled(key.into(), EnabledStatistics::Page);
+    }
+    // A dictionary of many values is read whole for one page of them: these columns have differences instead.
+    for column in schema(table).fields() {
+        let encoding = match column.data_type() {
+            DataType::Int32 | DataType::Int64 => Encoding::DELTA_BINARY_PACKED,
+            _ if column.name() == "account" => Encoding::DELTA_BYTE_ARRAY,
+            _ => continue,
+        };
+        let name = || column.name().as_str().into();
+        properties = properties.set_column_dictionary_enabled(name(), false).set_column_encoding(name(), encoding);
     }
     properties.build()
 }

@@ -106,7 +106,7 @@ impl Server {
         let child = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
         let mut server = Self { port, admin, bucket_made: Once::new(), child, folder };
         let began = Instant::now();
-        while !http(port, ready).is_some_and(|status| status == 200) {
+        while http(port, ready) != Some(200) {
             assert!(server.child.try_wait().unwrap().is_none(), "{what} ended:\n{}", server.output());
             assert!(began.elapsed() < START_LIMIT, "{what} does not answer:\n{}", server.output());
             std::thread::sleep(Duration::from_millis(50));

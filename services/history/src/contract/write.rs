@@ -123,17 +123,28 @@ pub async fn many_rows_are_written_whole(subject: &Subject) {
 }
 
 pub async fn many_writers_finish_at_once(subject: &Subject) {
-    let mut writing = Vec::new();
-    let parts: Vec<_> = (0..6).map(|index| part(Day::from_index(first_day().index() + index), 0)).collect();
-    for part in parts.clone() {
-        // Each with a history of its own, as if in other processes.
-        let other = Subject::again(subject.url.clone());
-        writing.push(tokio::spawn(async move { other.write(&part, &Content::of_day(part.day, 0)).await }));
-    }
+    let days = (0..6).map(|index| Day::from_index(first_day().index() + index));
+    let writing: Vec<_> = days
+        .map(|day| {
+            // Each with a history of its own, as if in other processes; late parts without rows, so that they often meet.
+            let other = Subject::again(subject.url.clone());
+            tokio::spawn(async move {
+                let parts: Vec<_> = (0..5).map(|number| part(day, number)).collect();
+                other.write(&parts[0], &Content::of_day(day, 0)).await;
+                for late in &parts[1..] {
+                    other.write(late, &Content::default()).await;
+                }
+                parts
+            })
+        })
+        .collect();
     let mut book = Book::default();
-    for (part, writing) in parts.iter().zip(writing) {
-        assert_eq!(writing.await.unwrap(), Content::of_day(part.day, 0).totals());
-        book.enter(part, Content::of_day(part.day, 0));
+    for writing in writing {
+        for part in writing.await.unwrap() {
+            let content = if part.number == 0 { Content::of_day(part.day, 0) } else { Content::default() };
+            assert_eq!(subject.totals(&part).await.unwrap(), content.totals());
+            book.enter(&part, content);
+        }
     }
     subject.assert_answers(&book).await;
 }

@@ -25,6 +25,11 @@ pub mod loadline {
             include!(concat!(env!("OUT_DIR"), "/loadline.query.v1.rs"));
         }
     }
+    pub mod rollup {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/loadline.rollup.v1.rs"));
+        }
+    }
     pub mod health {
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/loadline.health.v1.rs"));
@@ -41,7 +46,10 @@ pub mod grpc {
 }
 
 pub use grpc::health::v1 as grpc_health;
-pub use loadline::{common::v1 as common, event::v1 as event, health::v1 as health, ingest::v1 as ingest, query::v1 as query};
+pub use loadline::{
+    common::v1 as common, event::v1 as event, health::v1 as health, ingest::v1 as ingest, query::v1 as query,
+    rollup::v1 as rollup,
+};
 
 /// Encoded `google.protobuf.FileDescriptorSet` of all contracts.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

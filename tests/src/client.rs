@@ -8,6 +8,7 @@ use loadline_proto::{
         stream_service_client::StreamServiceClient,
     },
     query::usage_service_client::UsageServiceClient,
+    rollup::job_service_client::JobServiceClient,
 };
 use std::{net::SocketAddr, time::Duration};
 use tonic::transport::{Channel, Endpoint};
@@ -23,6 +24,8 @@ pub struct Clients {
     pub dead_letters: DeadLetterServiceClient<Channel>,
     /// What was.
     pub usage: UsageServiceClient<Channel>,
+    /// What is done in the background.
+    pub jobs: JobServiceClient<Channel>,
     /// How it fails.
     pub failure_modes: FailureModeServiceClient<Channel>,
 }
@@ -56,6 +59,7 @@ impl Clients {
             streams: StreamServiceClient::new(channel.clone()),
             dead_letters: DeadLetterServiceClient::new(channel.clone()),
             usage: UsageServiceClient::new(channel.clone()),
+            jobs: JobServiceClient::new(channel.clone()),
             failure_modes: FailureModeServiceClient::new(channel),
         }
     }

@@ -21,7 +21,9 @@ pub enum Program {
     Ingest,
     /// `loadline-query`.
     Query,
-    /// `loadline up --headless`: both, without simulated traffic.
+    /// `loadline-rollup`.
+    Rollup,
+    /// `loadline up --headless`: all of them, without simulated traffic.
     Node,
 }
 
@@ -30,6 +32,7 @@ impl Program {
         match self {
             Self::Ingest => "loadline-ingest",
             Self::Query => "loadline-query",
+            Self::Rollup => "loadline-rollup",
             Self::Node => "loadline",
         }
     }
@@ -37,7 +40,7 @@ impl Program {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Node => &["up", "--headless"],
-            Self::Ingest | Self::Query => &[],
+            Self::Ingest | Self::Query | Self::Rollup => &[],
         }
     }
 }
@@ -85,6 +88,7 @@ pub struct Service {
     process: Process,
     ingest: Ports,
     query: Ports,
+    rollup: Ports,
     folder: TempDir,
 }
 
@@ -118,10 +122,11 @@ impl Service {
     /// When the binary is not built or cannot be started.
     pub fn start_unready(settings: Settings) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loadline-service-").tempdir()?;
-        let (ingest, query) = (Ports::free()?, Ports::free()?);
-        fs::write(folder.path().join("loadline.toml"), configuration(&settings, ingest, query))?;
+        let (ingest, query, rollup) = (Ports::free()?, Ports::free()?, Ports::free()?);
+        let sections = [("ingest", ingest), ("query", query), ("rollup", rollup)];
+        fs::write(folder.path().join("loadline.toml"), configuration(&settings, &sections))?;
         let process = spawn(&settings, folder.path())?;
-        Ok(Self { settings, process, ingest, query, folder })
+        Ok(Self { settings, process, ingest, query, rollup, folder })
     }
 
     /// Waits until `/readyz` says so.
@@ -162,6 +167,19 @@ impl Service {
         Clients::lazy(self.query_address())
     }
 
+    /// Clients of rollup that survive its restarts.
+    ///
+    /// # Errors
+    /// Never for an address.
+    pub fn rollup(&self) -> Result<Clients> {
+        Clients::lazy(self.rollup_address())
+    }
+
+    /// gRPC of rollup.
+    pub fn rollup_address(&self) -> SocketAddr {
+        ports::local(self.rollup.grpc)
+    }
+
     /// gRPC of ingest.
     pub fn ingest_address(&self) -> SocketAddr {
         ports::local(self.ingest.grpc)
@@ -174,7 +192,11 @@ impl Service {
 
     /// Its `/metrics`, `/livez` and `/readyz`. A node has one port for all, that of ingest.
     pub fn admin_address(&self) -> SocketAddr {
-        let Ports { admin, .. } = if self.settings.program == Program::Query { self.query } else { self.ingest };
+        let Ports { admin, .. } = match self.settings.program {
+            Program::Query => self.query,
+            Program::Rollup => self.rollup,
+            Program::Ingest | Program::Node => self.ingest,
+        };
         ports::local(admin)
     }
 
@@ -249,12 +271,12 @@ fn spawn(settings: &Settings, folder: &Path) -> Result<Process> {
     Process::spawn(settings.program.binary(), command, &folder.join("output"))
 }
 
-fn configuration(settings: &Settings, ingest: Ports, query: Ports) -> String {
+fn configuration(settings: &Settings, sections: &[(&str, Ports)]) -> String {
     let Settings { log, store, further, .. } = settings;
-    let section = |name: &str, ports: Ports| {
+    let section = |(name, ports): &(&str, Ports)| {
         format!("[{name}]\nlisten = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n", ports.grpc, ports.admin)
     };
     // Only what a test publishes is to be counted.
-    let services = section("ingest", ingest) + &section("query", query) + "[simulate]\nenabled = false\n";
+    let services = sections.iter().map(section).collect::<String>() + "[simulate]\nenabled = false\n";
     format!("[log]\nurl = {log:?}\n[store]\nurl = {store:?}\n{services}{further}")
 }

@@ -21,7 +21,7 @@ use loadline_proto::{
     ingest::{ListStreamsRequest, PublishRequest, PublishResponse},
 };
 use prost::Message as _;
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 
 /// The streams of the default configuration.
@@ -47,6 +47,8 @@ pub struct World {
     pub ingest: Service,
     /// The query service.
     pub query: Service,
+    /// What a rollup service is started with; scenarios that need one start it, or several.
+    pub rollup: Settings,
     /// The log's server, unless embedded.
     pub nats: Option<NatsServer>,
     /// Between the services and NATS.
@@ -60,7 +62,7 @@ pub struct World {
     /// See `log`.
     pub store: String,
     // Last, so that whoever writes to it is gone before it is.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -94,13 +96,20 @@ impl World {
                 (nats.url(), database, NatsServer::url_at(to_nats.address()), store_seen)
             }
         };
+        let history = format!("file:{}", folder.path().join("history").display());
         let settings = |program| {
-            let settings = Settings::new(program, &log_seen, &store_seen);
+            let settings = Settings::new(program, &log_seen, &store_seen).set("history.url", &history);
             values.iter().fold(settings, |settings, (key, value)| settings.set(key, value))
         };
         let ingest = Service::start(settings(Program::Ingest)).await?;
         let query = Service::start(settings(Program::Query)).await?;
-        Ok(Self { ingest, query, nats, to_nats, postgres, to_postgres, log, store, _folder: folder })
+        let rollup = settings(Program::Rollup);
+        Ok(Self { ingest, query, rollup, nats, to_nats, postgres, to_postgres, log, store, folder })
+    }
+
+    /// Folder of the history.
+    pub fn history(&self) -> PathBuf {
+        self.folder.path().join("history")
     }
 
     /// Publishes straight to NATS, in order, as an upstream service would, and notes what was acknowledged.

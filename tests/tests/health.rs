@@ -19,6 +19,7 @@ use loadline_tests::{
     nats::NatsVersion,
     ports::{self, Ready},
     questions::{self, mode_until, stream_until, sums},
+    service::Service,
     upstream::append,
     world::{Backends, World},
 };
@@ -93,9 +94,11 @@ async fn next(frames: &mut tonic::Streaming<Frame>) -> Result<Frame> {
 #[tokio::test]
 async fn the_health_stream_starts_with_a_snapshot_and_never_falls_silent() -> Result<()> {
     let world = World::start(Backends::Embedded).await?;
+    let rollup = Service::start(world.rollup.clone()).await?;
     let detected = [
         (world.ingest.ingest()?, &["AN-01", "AN-02", "AN-03", "AN-08", "AN-09"][..]),
-        (world.query.query()?, &["AN-01", "AN-08"][..]),
+        (world.query.query()?, &["AN-01", "AN-06", "AN-08"][..]),
+        (rollup.rollup()?, &["AN-04", "AN-05", "AN-07"][..]),
     ];
     for (mut clients, own) in detected {
         let catalogue = clients.failure_modes.list_catalogue(ListCatalogueRequest {}).await?.into_inner().failure_modes;

@@ -74,7 +74,14 @@ async fn what_is_streamed_is_told_with_the_totals_that_were_sent(backends: Backe
     let mut query = world.query.query()?.usage;
     let (from, to) = (Some(proto_time(hour)), Some(proto_time(hour.plus(HOUR * 2))));
     let group_by = vec![Dimension::Channel.into(), Dimension::Country.into(), Dimension::Currency.into()];
-    let usage = GetUsageRequest { account: "acme".to_owned(), from, to, group_by: group_by.clone(), filter: None };
+    let usage = GetUsageRequest {
+        account: "acme".to_owned(),
+        from,
+        to,
+        group_by: group_by.clone(),
+        filter: None,
+        ..GetUsageRequest::default()
+    };
     let usage = query.get_usage(usage).await?.into_inner();
     let billed: BTreeMap<(String, String), (u64, u64, i64)> =
         usage.rows.iter().filter(|row| !row.currency.is_empty()).fold(BTreeMap::new(), |mut billed, row| {

@@ -16,10 +16,12 @@ pub mod contract;
 pub mod embedded;
 mod error;
 pub mod jetstream;
+mod late;
 mod open;
 mod seek;
 
 pub use error::LogError;
+pub use late::LateLog;
 pub use open::open;
 
 use async_trait::async_trait;

@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and the options they share.
 
-use crate::{bench, config, dead_letters, publish, streams, up, usage};
+use crate::{bench, config, dead_letters, jobs, publish, streams, up, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -41,6 +41,8 @@ pub enum Command {
     Streams(streams::StreamsArgs),
     /// Shows, redrives or discards what could not be counted
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Shows background jobs, runs and cancels them
+    Jobs(jobs::JobsArgs),
     /// Checks or shows the configuration
     Config(config::ConfigArgs),
     /// Measures this build on this machine

@@ -33,6 +33,24 @@ pub struct QueryAddress {
     pub query: String,
 }
 
+/// Where rollup listens.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RollupAddress {
+    /// Address of the rollup service
+    #[arg(long, env = "LOADLINE_ROLLUP", default_value = "127.0.0.1:7403", value_name = "HOST:PORT", global = true)]
+    pub rollup: String,
+}
+
+impl RollupAddress {
+    /// A lazy connection.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub fn connect(&self) -> anyhow::Result<Peer> {
+        Peer::new("rollup", &self.rollup)
+    }
+}
+
 impl IngestAddress {
     /// A lazy connection.
     ///

@@ -1,8 +1,8 @@
 //! `loadline`: the whole product in one process, and every command of an operator.
 //!
 //! ```text
-//! loadline [up]     ingest ─ query ─ simulated traffic ─ status      all in this process, each service on its own port
-//! loadline publish│usage│streams│dead-letters                        clients of a running one
+//! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ status   all in this process, each service on its own port
+//! loadline publish│usage│streams│dead-letters│jobs                     clients of a running one
 //! loadline config│bench│completions
 //! ```
 
@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connect;
 mod dead_letters;
+mod jobs;
 mod json;
 mod money;
 mod output;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Usage(args) => client(usage::run(args)),
         Command::Streams(args) => client(streams::run(args)),
         Command::DeadLetters(args) => client(dead_letters::run(args)),
+        Command::Jobs(args) => client(jobs::run(args)),
         Command::Bench(args) => client(bench::run(args)),
     }
 }

@@ -61,27 +61,39 @@ fn quiet_for_a_screen(settings: &Settings) -> loadline_runtime::telemetry::Setti
 async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
     let ingest = bind(settings.ingest.listen, "ingest.listen").await?;
     let query = bind(settings.query.listen, "query.listen").await?;
+    let rollup = bind(settings.rollup.listen, "rollup.listen").await?;
     let admin = bind(settings.ingest.admin, "ingest.admin").await?;
-    let (ingest_ready, query_ready) = (Readiness::new(&["event log"]), Readiness::new(&["store"]));
-    let addresses = [("ingest", ingest.local_addr()?), ("query", query.local_addr()?), ("admin", admin.local_addr()?)];
+    let (ingest_ready, query_ready, rollup_ready) =
+        (Readiness::new(&["event log"]), Readiness::new(&["store"]), Readiness::new(&["store"]));
+    let addresses = [
+        ("ingest", ingest.local_addr()?),
+        ("query", query.local_addr()?),
+        ("rollup", rollup.local_addr()?),
+        ("admin", admin.local_addr()?),
+    ];
     let (metrics, ready) = (telemetry.clone(), ingest_ready.clone());
     shutdown.spawn(admin::serve(admin, ready, move || metrics.metrics_text(), shutdown.clone()));
 
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
     let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
-    for caveat in [log.caveats().await.unwrap_or_default(), store.caveats()].concat() {
+    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default());
+    let history = history.context("opening history.url")?;
+    for caveat in [log.caveats().await.unwrap_or_default(), store.caveats(), history.caveats()].concat() {
         tracing::warn!("{caveat}");
     }
     let board = Board::new(&settings, &addresses);
     let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
     let ingesting =
         loadline_ingest::serve::serve(&settings, log.clone(), store.clone(), ingest, &telemetry, &ingest_ready, &shutdown);
-    let querying =
-        loadline_query::serve::serve(&settings, log.clone(), store.clone(), query, &telemetry, &query_ready, &shutdown);
+    let backends = loadline_query::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
+    let querying = loadline_query::serve::serve(&settings, backends, query, &telemetry, &query_ready, &shutdown);
+    let backends = loadline_rollup::serve::Backends { store: store.clone(), history, log: log.clone() };
+    let rolling = loadline_rollup::serve::serve(&settings, backends, rollup, &telemetry, &rollup_ready, &shutdown);
     let showing = board.run(log, store, shutdown.clone());
-    let (ingested, queried, _, _) = tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), traffic, showing);
-    ingested.and(queried)
+    let (ingested, queried, rolled, _, _) =
+        tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), ending(rolling, &shutdown), traffic, showing);
+    ingested.and(queried).and(rolled)
 }
 
 /// One service that ends early ends them all: half a product would look like a whole one.
@@ -119,7 +131,12 @@ pub async fn query_for_bench(log: Arc<dyn EventLog>, store: Arc<dyn Store>) -> a
     let ending = shutdown.clone();
     tokio::spawn(async move {
         let readiness = Readiness::new(&["store"]);
-        let served = loadline_query::serve::serve(&settings, log, store, listener, &telemetry, &readiness, &ending).await;
+        let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default());
+        let served = async {
+            let backends = loadline_query::serve::Backends { store, history: history?, log };
+            loadline_query::serve::serve(&settings, backends, listener, &telemetry, &readiness, &ending).await
+        };
+        let served = served.await;
         if let Err(error) = served {
             eprintln!("query ended: {error:#}");
         }

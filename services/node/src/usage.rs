@@ -18,7 +18,7 @@ use crate::{
 };
 use anyhow::bail;
 use loadline_domain::{Clock as _, event::Channel, time::SystemClock};
-use loadline_proto::query::{Dimension, GetUsageRequest, UsageFilter, usage_service_client::UsageServiceClient};
+use loadline_proto::query::{Dimension, GetUsageRequest, Granularity, UsageFilter, usage_service_client::UsageServiceClient};
 use std::process::ExitCode;
 use tonic::transport;
 
@@ -43,6 +43,12 @@ pub struct UsageArgs {
     /// Up to here; its hour is included
     #[arg(long, default_value = "now", value_name = "TIME")]
     pub to: When,
+    /// A line for each
+    #[arg(long, value_enum, default_value_t = Per::Hour, conflicts_with_all = ["delivery", "top", "explain"])]
+    pub per: Per,
+    /// Zone in which days, weeks and months begin, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC", conflicts_with_all = ["delivery", "top", "explain"])]
+    pub zone: String,
     /// Keep apart by
     #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION")]
     pub by: Vec<By>,
@@ -89,6 +95,40 @@ pub enum By {
     Country,
     /// Of the amount
     Currency,
+}
+
+/// How finely lines are told apart in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Per {
+    /// Of UTC
+    Hour,
+    /// From midnight
+    Day,
+    /// From Monday
+    Week,
+    /// From the first
+    Month,
+}
+
+impl Per {
+    fn granularity(self) -> Granularity {
+        match self {
+            Self::Hour => Granularity::Hour,
+            Self::Day => Granularity::Day,
+            Self::Week => Granularity::Week,
+            Self::Month => Granularity::Month,
+        }
+    }
+
+    /// Heading of the column of times, which are shown in UTC.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Hour => "HOUR (UTC)",
+            Self::Day => "DAY FROM (UTC)",
+            Self::Week => "WEEK FROM (UTC)",
+            Self::Month => "MONTH FROM (UTC)",
+        }
+    }
 }
 
 /// What accounts are ranked by.
@@ -139,6 +179,8 @@ impl UsageArgs {
             to: Some(to_proto(self.to.at(now))),
             group_by: self.by.iter().map(|by| i32::from(by.dimension())).collect(),
             filter: self.filter(),
+            granularity: self.per.granularity().into(),
+            time_zone: self.zone.clone(),
         }
     }
 

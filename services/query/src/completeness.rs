@@ -3,16 +3,18 @@
 use crate::{
     Query, convert,
     heads::{Head, Sight, Sights},
+    history::pieces,
     request::Range,
 };
 use loadline_domain::{
     Hour, StreamName, Timestamp,
     completeness::{self, PeriodState, Reading},
     progress::Progress,
+    question::Grain,
 };
 use loadline_proto::{
     common::StreamProgress,
-    query::{Completeness, Part, StreamAsOf, part::Origin},
+    query::{Completeness, StreamAsOf},
 };
 use loadline_store::AsOf;
 use std::{collections::BTreeSet, time::Duration};
@@ -22,7 +24,14 @@ pub type Periods = Vec<(Hour, Hour, PeriodState)>;
 
 impl Query {
     /// State of the range's hours and the evidence for it. `as_of` comes from the snapshot that gave the rows.
-    pub(crate) async fn completeness(&self, range: Range, as_of: &AsOf) -> (Periods, Completeness) {
+    /// `missing` says why archived parts are not among them.
+    pub(crate) async fn completeness(
+        &self,
+        range: Range,
+        grain: Grain,
+        as_of: &AsOf,
+        missing: Option<&str>,
+    ) -> (Periods, Completeness) {
         let sights = self.heads.look(&as_of.progress).await;
         let now = self.parts.clock.now();
         let streams = assess(self.heads.streams(), &as_of.progress, &sights, now);
@@ -33,11 +42,7 @@ impl Query {
             streams: streams.into_iter().map(Assessed::into_wire).collect(),
             dead_letters: as_of.dead_letters,
             lost: as_of.lost,
-            parts: vec![Part {
-                from: Some(convert::timestamp(range.from.start())),
-                to: Some(convert::timestamp(range.to.start())),
-                origin: Origin::Hourly.into(),
-            }],
+            parts: pieces(range, grain, as_of, missing),
         };
         (periods, evidence)
     }

@@ -1,7 +1,13 @@
 //! What became of the messages submitted in a range.
 
-use crate::{Query, convert, request::Range, status::QueryError, usage::add};
-use loadline_domain::question::{LatencyRow, UsageQuery};
+use crate::{
+    Query, convert,
+    history::{Archived, archived},
+    request::Range,
+    status::QueryError,
+    usage::add,
+};
+use loadline_domain::question::{Grain, LatencyRow, UsageQuery};
 use loadline_domain::{
     AccountScope,
     event::{Channel, Country},
@@ -24,15 +30,20 @@ struct Cohort {
 impl Query {
     /// Answers a question whose account is in scope.
     pub(crate) async fn delivery(&self, scope: &AccountScope, question: &UsageQuery) -> Result<GetDeliveryResponse, QueryError> {
-        let (usage, latency, as_of) = self.parts.store.delivery(scope, question).await?;
-        let usage = usage.iter().map(|row| ((row.channel, row.country), row.usage));
+        let (hot, hot_latency, as_of) = self.parts.store.delivery(scope, question).await?;
+        let parts = &as_of.sources.parts;
+        let Archived { rows: (old, old_latency), missing } =
+            archived(parts, self.parts.history.delivery(scope, parts, question)).await;
+        let latency = [hot_latency, old_latency].concat();
+        let usage = hot.iter().chain(&old).map(|row| ((row.channel, row.country), row.usage));
         let cohorts = cohorts(usage, &latency)?;
         let mut total = Cohort::default();
         for cohort in cohorts.values() {
             total.add(cohort.usage)?;
             total.add_latency(cohort.latency.iter().map(|(bucket, count)| (*bucket, *count)));
         }
-        let (periods, completeness) = self.completeness(Range { from: question.from, to: question.to }, &as_of).await;
+        let (periods, completeness) =
+            self.completeness(Range { from: question.from, to: question.to }, Grain::Hour, &as_of, missing.as_deref()).await;
         Ok(GetDeliveryResponse {
             account: question.account.to_string(),
             rows: cohorts.iter().map(|(group, cohort)| cohort.row(*group)).collect(),

@@ -1,6 +1,6 @@
-//! The failure modes this service sees: the store down (AN-01), and accounts with more receipts than messages (AN-08).
+//! The failure modes this service sees: the store down (AN-01), slow answers (AN-06), and accounts with more receipts than messages (AN-08).
 
-use crate::Query;
+use crate::{Query, pace::Paced};
 use loadline_domain::{Hour, Timestamp};
 use loadline_health::{Monitor, MonitorError, Reading, Severity};
 use loadline_store::StoreError;
@@ -8,15 +8,22 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// The modes, for [`Monitor::new`].
-pub const DETECTS: &[&str] = &[STORE_DOWN, DOUBLE_COUNT];
+pub const DETECTS: &[&str] = &[STORE_DOWN, SLOW, DOUBLE_COUNT];
 
 const STORE_DOWN: &str = "AN-01";
+const SLOW: &str = "AN-06";
 const DOUBLE_COUNT: &str = "AN-08";
 
 /// How often the store is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
 const PROBE_TIME: Duration = Duration::from_millis(1_500);
+/// How often the pace is looked at.
+const PACE_EVERY: Duration = Duration::from_secs(2);
+/// The 95th percentile of answers may take so long.
+const PACE_LIMIT: Duration = Duration::from_millis(250);
+/// Fewer answers than this in a minute say nothing of a percentile.
+const PACE_ANSWERS: usize = 20;
 /// How often hours are looked through for too many receipts: it reads a day of usage.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// So many hours.
@@ -29,12 +36,14 @@ impl Query {
     /// At once, when the monitor was not made for [`DETECTS`].
     pub async fn detect(&self, monitor: &Monitor) -> Result<(), MonitorError> {
         monitor.expect_every(DOUBLE_COUNT, COUNT_EVERY)?;
+        monitor.expect_every(SLOW, PACE_EVERY)?;
         // A failing round is a probe, a read and the pause before the next.
         monitor.expect_every(STORE_DOWN, PROBE_EVERY + PROBE_TIME * 2)?;
         tokio::select! {
             () = self.parts.shutdown.cancelled() => {}
             () = self.watch_store(monitor) => {}
             () = self.watch_counts(monitor) => {}
+            () = self.watch_pace(monitor) => {}
         }
         Ok(())
     }
@@ -57,6 +66,15 @@ impl Query {
                 }
             };
             monitor.observe(STORE_DOWN, reading);
+        }
+    }
+
+    async fn watch_pace(&self, monitor: &Monitor) {
+        let mut ticks = interval(PACE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            monitor.observe(SLOW, slow(self.pace.now()));
         }
     }
 
@@ -85,6 +103,13 @@ fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
     if reads { reading } else { reading.raised(Severity::P1) }
 }
 
+/// In milliseconds.
+fn slow(paced: Paced) -> Reading {
+    let detail = format!("{} answers in the last minute", paced.answers);
+    let bad = paced.answers >= PACE_ANSWERS && paced.p95 > PACE_LIMIT;
+    Reading { bad, ..Reading::good(paced.p95.as_secs_f64() * 1e3, detail) }
+}
+
 fn surplus(accounts: u64) -> Reading {
     match accounts {
         0 => Reading::good(0.0, "no account has more final receipts than messages in the last day"),
@@ -111,6 +136,14 @@ mod tests {
         assert_eq!((degraded.bad, degraded.value, degraded.severity), (true, 3.0, None));
         let blind = down(Duration::ZERO, false, &error);
         assert_eq!((blind.bad, blind.severity), (true, Some(Severity::P1)));
+    }
+
+    #[test]
+    fn a_few_slow_answers_are_no_slow_service() {
+        let paced = |answers, millis| slow(Paced { answers, p95: Duration::from_millis(millis) }).bad;
+        assert!(!paced(5, 9_000));
+        assert!(!paced(500, 250));
+        assert!(paced(500, 251));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::{
     Query, convert,
+    history::merged,
     recount::{Recount, RowKey, Rows},
     scan::Scan,
     status::QueryError,
@@ -67,7 +68,11 @@ impl Query {
             group_by: GroupBy { channel: true, country: true, currency: true },
             grain: Grain::Hour,
         };
-        let (rows, as_of) = self.parts.store.usage(scope, &question).await?;
+        let (hot, as_of) = self.parts.store.usage(scope, &question).await?;
+        let rows = match as_of.sources.parts.as_slice() {
+            [] => hot,
+            parts => merged(hot, self.parts.history.usage(scope, parts, &question).await?)?,
+        };
         let keyed = |row: UsageRow| Some(((row.channel?, row.country?, row.currency?), row.usage));
         Ok((rows.into_iter().filter_map(keyed).collect(), as_of))
     }

@@ -1,6 +1,13 @@
 //! The service: checks a request, resolves whose it is, hands it on.
 
-use crate::{Query, request, scope, status::QueryError};
+use crate::{
+    Query,
+    calendar::Calendar,
+    request::{self, MAX_DAYS, MAX_DAYS_BY_HOURS, MAX_DAYS_OF_HOURS},
+    scope,
+    status::QueryError,
+    usage::Asked,
+};
 use futures::{Stream, StreamExt as _};
 use loadline_domain::question::{Grain, UsageQuery};
 use loadline_domain::{AccountScope, Timestamp};
@@ -18,13 +25,13 @@ impl UsageService for Query {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
         let scope = scope_of(&request)?;
         let question = usage_question(&scope, request.into_inner(), self.now())?;
-        Ok(Response::new(self.usage(&scope, &question).await?))
+        Ok(Response::new(self.pace.of(self.usage(&scope, &question)).await?))
     }
 
     async fn get_delivery(&self, request: Request<GetDeliveryRequest>) -> Result<Response<GetDeliveryResponse>, Status> {
         let scope = scope_of(&request)?;
         let question = delivery_question(&scope, request.into_inner(), self.now())?;
-        Ok(Response::new(self.delivery(&scope, &question).await?))
+        Ok(Response::new(self.pace.of(self.delivery(&scope, &question)).await?))
     }
 
     async fn list_top_accounts(
@@ -35,11 +42,11 @@ impl UsageService for Query {
         scope::operators_only(&scope).map_err(QueryError::from)?;
         let request = request.into_inner();
         let invalid = |error| Status::from(QueryError::Invalid(error));
-        let range = request::range(request.from, request.to, self.now()).map_err(invalid)?;
+        let range = request::range(request.from, request.to, MAX_DAYS, self.now()).map_err(invalid)?;
         let filter = request::filter(request.filter).map_err(invalid)?;
         let rank_by = request::rank_by(request.order_by, &filter).map_err(invalid)?;
         let limit = request::limit(request.limit).map_err(invalid)?;
-        Ok(Response::new(self.top_accounts(&scope, range, &filter, rank_by, limit).await?))
+        Ok(Response::new(self.pace.of(self.top_accounts(&scope, range, &filter, rank_by, limit)).await?))
     }
 
     type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<GetUsageResponse, Status>> + Send>>;
@@ -70,17 +77,24 @@ fn scope_of<T>(request: &Request<T>) -> Result<AccountScope, QueryError> {
     Ok(scope::of(Identity::of(request))?)
 }
 
-fn usage_question(scope: &AccountScope, request: GetUsageRequest, now: Timestamp) -> Result<UsageQuery, QueryError> {
+fn usage_question(scope: &AccountScope, request: GetUsageRequest, now: Timestamp) -> Result<Asked, QueryError> {
     let account = scope::account(scope, &request.account)?;
-    let range = request::range(request.from, request.to, now)?;
-    let group_by = request::group_by(&request.group_by)?;
-    let filter = request::filter(request.filter)?;
-    Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by, grain: Grain::Hour })
+    let calendar = Calendar::parse(request.granularity, &request.time_zone)?;
+    let max_days = match calendar.grain() {
+        Grain::Day => MAX_DAYS,
+        Grain::Hour if calendar.is_hourly() => MAX_DAYS_BY_HOURS,
+        Grain::Hour => MAX_DAYS_OF_HOURS,
+    };
+    let range = request::range(request.from, request.to, max_days, now)?;
+    let (from, to) = (calendar.floor(range.from)?, calendar.ceil(range.to)?);
+    let (group_by, filter) = (request::group_by(&request.group_by)?, request::filter(request.filter)?);
+    let query = UsageQuery { account, from, to, filter, group_by, grain: calendar.grain() };
+    Ok(Asked { query, calendar })
 }
 
 fn delivery_question(scope: &AccountScope, request: GetDeliveryRequest, now: Timestamp) -> Result<UsageQuery, QueryError> {
     let account = scope::account(scope, &request.account)?;
-    let range = request::range(request.from, request.to, now)?;
+    let range = request::range(request.from, request.to, MAX_DAYS_OF_HOURS, now)?;
     let group_by = request::delivery_group_by(&request.group_by)?;
     let filter = request::delivery_filter(request.filter)?;
     Ok(UsageQuery { account, from: range.from, to: range.to, filter, group_by, grain: Grain::Hour })

@@ -11,15 +11,17 @@
 //! - [`scope`]: whose data a caller may see
 //! - [`request`]: what may be asked
 //! - [`usage`], [`delivery`], [`top`], [`watch`]: the answers
+//! - [`history`]: what archived days add; [`calendar`]: days, weeks and months of a time zone
 //! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
 //! - [`explain`], [`scan`], [`recount`]: one account-hour counted again from the log
-//! - [`detect`]: the failure modes this service watches
+//! - [`detect`]: the failure modes this service watches; [`pace`]: how long answers took
 //! - [`serve`]: the service on its ports
 //! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
 //!
 //! It only reads. The nasty invariant: **rows and stream positions of an answer come from one snapshot**; what the log says is
 //! asked afterwards and can only make an answer look less complete, never more. And amounts are never added over currencies.
 
+pub mod calendar;
 pub mod completeness;
 pub mod convert;
 pub mod delivery;
@@ -27,7 +29,8 @@ pub mod detect;
 pub mod explain;
 pub mod grpc;
 pub mod heads;
-mod late_log;
+mod history;
+pub mod pace;
 pub mod recount;
 pub mod request;
 mod scan;
@@ -44,12 +47,14 @@ pub use settings::Settings;
 use heads::Heads;
 use loadline_domain::{Clock, Rules, StreamName, Timestamp};
 use loadline_event_log::EventLog;
+use loadline_history::History;
 use loadline_proto::query::usage_service_server::UsageServiceServer;
 use loadline_runtime::{
     Shutdown,
     access::{Access, AccessTable},
 };
 use loadline_store::Store;
+use pace::Pace;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tonic::service::RoutesBuilder;
@@ -75,6 +80,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where it came from.
     pub log: Arc<dyn EventLog>,
+    /// Where old days are.
+    pub history: Arc<dyn History>,
     /// Streams that must be counted for an answer to be complete.
     pub streams: Vec<StreamName>,
     /// The rules that ingest counts by.
@@ -92,6 +99,7 @@ pub struct Parts {
 pub struct Query {
     parts: Arc<Parts>,
     heads: Arc<Heads>,
+    pace: Arc<Pace>,
     /// Explanations read much: only so many at once.
     explaining: Arc<Semaphore>,
 }
@@ -102,7 +110,7 @@ impl Query {
         let settings = &parts.settings;
         let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
-        Self { parts: Arc::new(parts), heads: Arc::new(heads), explaining }
+        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace: Arc::default(), explaining }
     }
 
     /// The gRPC service.

@@ -8,8 +8,12 @@ use loadline_domain::{
 use loadline_proto::query::{Dimension, UsageFilter as WireFilter, list_top_accounts_request::OrderBy};
 use std::time::Duration;
 
-/// Longest range of one question, in hours.
-pub const MAX_HOURS: i32 = 62 * 24;
+/// Longest range of one question by hours, in days.
+pub const MAX_DAYS_BY_HOURS: i32 = 100;
+/// The same where hours are read, but not answered.
+pub const MAX_DAYS_OF_HOURS: i32 = 400;
+/// The same where days are read.
+pub const MAX_DAYS: i32 = 3_660;
 /// How far ahead of the clock a range may begin: more is a mistake of units.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Most accounts of one ranking.
@@ -47,11 +51,16 @@ pub struct Range {
     pub to: Hour,
 }
 
-/// A range: `from` is rounded down to its hour, `to` up.
+/// A range of at most `max_days`: `from` is rounded down to its hour, `to` up.
 ///
 /// # Errors
 /// When either is absent or absurd, the range is empty, upside down or too long, or it begins in the future.
-pub fn range(from: Option<prost_types::Timestamp>, to: Option<prost_types::Timestamp>, now: Timestamp) -> Result<Range, Invalid> {
+pub fn range(
+    from: Option<prost_types::Timestamp>,
+    to: Option<prost_types::Timestamp>,
+    max_days: i32,
+    now: Timestamp,
+) -> Result<Range, Invalid> {
     let start = instant("from", from)?;
     let end = instant("to", to)?;
     if end <= start {
@@ -62,8 +71,9 @@ pub fn range(from: Option<prost_types::Timestamp>, to: Option<prost_types::Times
     }
     let range = Range { from: start.hour(), to: round_up(end) };
     let hours = range.to.index() - range.from.index();
-    if hours > MAX_HOURS {
-        let detail = format!("is {hours} h after from; at most {MAX_HOURS} h (62 days) are answered at once, ask in pieces");
+    if hours > max_days * 24 {
+        let detail =
+            format!("is {} days after from; at most {max_days} are answered at once like this, ask in pieces", hours / 24);
         return Err(invalid("to", detail));
     }
     Ok(range)
@@ -233,32 +243,32 @@ mod tests {
 
     #[test]
     fn a_range_is_widened_to_whole_hours() {
-        let range = range(at("2026-11-21T10:59:59Z"), at("2026-11-21T11:00:00.000001Z"), now()).unwrap();
+        let range = range(at("2026-11-21T10:59:59Z"), at("2026-11-21T11:00:00.000001Z"), 62, now()).unwrap();
         assert_eq!(range.from.start(), "2026-11-21T10:00:00Z".parse().unwrap());
         assert_eq!(range.to.start(), "2026-11-21T12:00:00Z".parse().unwrap());
-        let exact = super::range(at("2026-11-21T10:00:00Z"), at("2026-11-21T11:00:00Z"), now()).unwrap();
+        let exact = super::range(at("2026-11-21T10:00:00Z"), at("2026-11-21T11:00:00Z"), 62, now()).unwrap();
         assert_eq!(exact.to.index() - exact.from.index(), 1);
     }
 
     #[test]
     fn a_range_that_cannot_be_answered_names_its_field() {
         let ten = at("2026-11-21T10:00:00Z");
-        assert_eq!(field(range(None, ten, now())), "from");
-        assert_eq!(field(range(ten, None, now())), "to");
-        assert_eq!(field(range(ten, ten, now())), "to");
-        assert_eq!(field(range(ten, at("2026-11-21T09:00:00Z"), now())), "to");
-        assert_eq!(field(range(at("1999-12-31T23:59:59Z"), ten, now())), "from");
-        assert_eq!(field(range(at("2026-11-22T12:00:01Z"), at("2026-11-23T12:00:00Z"), now())), "from");
+        assert_eq!(field(range(None, ten, 62, now())), "from");
+        assert_eq!(field(range(ten, None, 62, now())), "to");
+        assert_eq!(field(range(ten, ten, 62, now())), "to");
+        assert_eq!(field(range(ten, at("2026-11-21T09:00:00Z"), 62, now())), "to");
+        assert_eq!(field(range(at("1999-12-31T23:59:59Z"), ten, 62, now())), "from");
+        assert_eq!(field(range(at("2026-11-22T12:00:01Z"), at("2026-11-23T12:00:00Z"), 62, now())), "from");
         let in_milliseconds = Some(prost_types::Timestamp { seconds: 1_795_262_400_000, nanos: 0 });
-        assert_eq!(field(range(ten, in_milliseconds, now())), "to");
+        assert_eq!(field(range(ten, in_milliseconds, 62, now())), "to");
         let broken = Some(prost_types::Timestamp { seconds: 1_795_262_400, nanos: -1 });
-        assert_eq!(field(range(broken, ten, now())), "from");
+        assert_eq!(field(range(broken, ten, 62, now())), "from");
     }
 
     #[test]
     fn sixty_two_days_are_answered_and_an_hour_more_is_not() {
-        assert!(range(at("2026-09-01T00:00:00Z"), at("2026-11-02T00:00:00Z"), now()).is_ok());
-        assert_eq!(field(range(at("2026-09-01T00:00:00Z"), at("2026-11-02T00:00:01Z"), now())), "to");
+        assert!(range(at("2026-09-01T00:00:00Z"), at("2026-11-02T00:00:00Z"), 62, now()).is_ok());
+        assert_eq!(field(range(at("2026-09-01T00:00:00Z"), at("2026-11-02T00:00:01Z"), 62, now())), "to");
     }
 
     #[test]

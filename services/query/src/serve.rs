@@ -1,9 +1,10 @@
 //! The service on its ports: alone in a process, or beside others.
 
-use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, late_log::LateLog};
+use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS};
 use loadline_domain::time::SystemClock;
-use loadline_event_log::EventLog;
+use loadline_event_log::{EventLog, LateLog};
 use loadline_health::{Monitor, Port};
+use loadline_history::History;
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
@@ -35,8 +36,17 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
-    let log = LateLog::open(settings.log.url.reveal(), &shutdown).await?;
-    serve(&settings, Arc::new(log), store, listener, &telemetry, &readiness, &shutdown).await
+    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default())?;
+    let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
+    let backends = Backends { store, history, log: Arc::new(log) };
+    serve(&settings, backends, listener, &telemetry, &readiness, &shutdown).await
+}
+
+/// What it answers from.
+pub struct Backends {
+    pub store: Arc<dyn Store>,
+    pub history: Arc<dyn History>,
+    pub log: Arc<dyn EventLog>,
 }
 
 /// Query on a listener, until shutdown has drained it.
@@ -45,17 +55,18 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
 /// A store that a newer build has migrated.
 pub async fn serve(
     settings: &Settings,
-    log: Arc<dyn EventLog>,
-    store: Arc<dyn Store>,
+    backends: Backends,
     listener: TcpListener,
     telemetry: &Telemetry,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let Backends { store, history, log } = backends;
     let query = Query::new(Parts {
         store: store.clone(),
         log,
+        history,
         streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
         rules: settings.rules.rules(),
         clock: Arc::new(SystemClock),

@@ -2,6 +2,7 @@
 
 use crate::{request::Invalid, scope::ScopeError};
 use loadline_event_log::LogError;
+use loadline_history::HistoryError;
 use loadline_runtime::errors;
 use loadline_store::StoreError;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub enum QueryError {
     /// The event log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// History.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A sum that does not fit the contract's 64 bits.
     #[error("the sum over this range does not fit 64 bits; ask for a shorter range")]
     Overflow,
@@ -44,6 +48,13 @@ impl From<QueryError> for Status {
             QueryError::Scope(error) => scope(&error, message),
             QueryError::Store(error) => store(&error, message),
             QueryError::Log(error) => log(&error, message),
+            QueryError::History(error) if error.is_retryable() => {
+                errors::unavailable("HISTORY_UNAVAILABLE", message, RETRY_AFTER)
+            }
+            QueryError::History(_) => {
+                tracing::error!(error = %message, "history answered in a way that no retry mends");
+                errors::internal("HISTORY_BROKEN", "history cannot answer this; its operator finds the cause in the log of query")
+            }
             QueryError::Overflow => errors::rich(Code::OutOfRange, "SUM_OVERFLOW", message, [("bits", "64")]),
             QueryError::Busy => errors::exhausted("EXPLANATIONS_BUSY", message, RETRY_AFTER),
             QueryError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),

@@ -1,21 +1,44 @@
 //! Hourly usage of one account.
 
-use crate::{Query, completeness::Periods, convert, request::Range, status::QueryError};
-use loadline_domain::question::{UsageQuery, UsageRow};
-use loadline_domain::{AccountScope, Hour, completeness::PeriodState, event::Currency, usage::Usage};
+use crate::{
+    Query,
+    calendar::Calendar,
+    completeness::Periods,
+    convert,
+    history::{added_up, merged},
+    request::Range,
+    status::QueryError,
+};
+use loadline_domain::{
+    AccountScope, Hour,
+    completeness::PeriodState,
+    event::Currency,
+    question::{Grain, UsageQuery, UsageRow},
+    usage::Usage,
+};
 use loadline_proto::query::{GetUsageResponse, UsageTotals};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What is asked of one account: rows as they are read, and the periods they are told in.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub query: UsageQuery,
+    pub calendar: Calendar,
+}
 
 impl Query {
     /// Answers a question whose account is in scope. Rows are split by currency, asked for or not: amounts of several
     /// currencies have no sum.
-    pub(crate) async fn usage(&self, scope: &AccountScope, question: &UsageQuery) -> Result<GetUsageResponse, QueryError> {
-        let mut question = question.clone();
+    pub(crate) async fn usage(&self, scope: &AccountScope, asked: &Asked) -> Result<GetUsageResponse, QueryError> {
+        let mut question = asked.query.clone();
         question.group_by.currency = true;
-        let (rows, as_of) = self.parts.store.usage(scope, &question).await?;
+        let (hot, as_of) = self.parts.store.usage(scope, &question).await?;
+        let archived = self.archived_usage(scope, &question, &as_of).await;
+        let rows = merged(hot, archived.rows)?;
         let range = Range { from: question.from, to: question.to };
-        let (periods, completeness) = self.completeness(range, &as_of).await;
-        let periods = doubt(periods, &overdelivered(&rows));
+        let (periods, completeness) = self.completeness(range, question.grain, &as_of, archived.missing.as_deref()).await;
+        let periods = doubt(periods, &overdelivered(&rows, question.grain));
+        let rows = told_by(&asked.calendar, rows)?;
         Ok(GetUsageResponse {
             account: question.account.to_string(),
             totals: totals(&rows)?,
@@ -24,6 +47,17 @@ impl Query {
             completeness: Some(completeness),
         })
     }
+}
+
+/// Rows of hours or days as rows of the calendar's periods.
+fn told_by(calendar: &Calendar, mut rows: Vec<UsageRow>) -> Result<Vec<UsageRow>, QueryError> {
+    if calendar.is_hourly() {
+        return Ok(rows);
+    }
+    for row in &mut rows {
+        row.hour = row.hour.map(|hour| calendar.start(hour)).transpose()?;
+    }
+    added_up(rows)
 }
 
 /// One sum per currency, receipts under none.
@@ -48,15 +82,17 @@ pub(crate) fn add(sum: Usage, more: Usage) -> Result<Usage, QueryError> {
     Ok(Usage::from_columns(columns))
 }
 
-/// Hours in which more messages ended than were charged for: a sign of double counting.
-fn overdelivered(rows: &[UsageRow]) -> BTreeSet<Hour> {
+/// Hours of periods in which more messages ended than were charged for: a sign of double counting.
+fn overdelivered(rows: &[UsageRow], grain: Grain) -> BTreeSet<Hour> {
     let mut surplus: BTreeMap<Hour, i64> = BTreeMap::new();
     for row in rows {
         if let Some(hour) = row.hour {
             *surplus.entry(hour).or_default() += row.usage.final_receipts() - row.usage.messages;
         }
     }
-    surplus.into_iter().filter(|(_, surplus)| *surplus > 0).map(|(hour, _)| hour).collect()
+    let hours = if grain == Grain::Day { 24 } else { 1 };
+    let doubtful = surplus.into_iter().filter(|(_, surplus)| *surplus > 0).map(|(hour, _)| hour.index());
+    doubtful.flat_map(|first| (first..first + hours).map(Hour::from_index)).collect()
 }
 
 /// What is doubtful is not final.
@@ -106,7 +142,7 @@ mod tests {
         let receipts = Usage { events: 2, delivered: 2, ..Usage::default() };
         let rows = [row(1, "EUR", amount(7)), row(2, "EUR", amount(7)), row(2, "", receipts)];
         let hour = Hour::from_index;
-        let periods = doubt(vec![(hour(0), hour(4), PeriodState::Final)], &overdelivered(&rows));
+        let periods = doubt(vec![(hour(0), hour(4), PeriodState::Final)], &overdelivered(&rows, Grain::Hour));
         let expected = [(0, 2, PeriodState::Final), (2, 3, PeriodState::Provisional), (3, 4, PeriodState::Final)]
             .map(|(a, b, s)| (hour(a), hour(b), s));
         assert_eq!(periods, expected);

@@ -3,9 +3,8 @@
 //! Looking is cheap: only when a stream's counters moved is the question asked again. Some changes leave the counters alone
 //! (an hour becomes final, a dead letter is discarded), so it is also asked again after [`REVIEW`].
 
-use crate::{Query, status::QueryError};
+use crate::{Query, status::QueryError, usage::Asked};
 use futures::{Stream, stream};
-use loadline_domain::question::UsageQuery;
 use loadline_domain::{AccountScope, Incarnation, StreamName, progress::Progress};
 use loadline_proto::query::GetUsageResponse;
 use std::time::Duration;
@@ -21,7 +20,7 @@ type Counters = Vec<(StreamName, Incarnation, [u64; 5])>;
 struct Watch {
     query: Query,
     scope: AccountScope,
-    question: UsageQuery,
+    question: Asked,
     ticks: Interval,
     counters: Counters,
     asked_at: Option<Instant>,
@@ -35,7 +34,7 @@ impl Query {
     pub(crate) fn watch(
         &self,
         scope: AccountScope,
-        question: UsageQuery,
+        question: Asked,
         min_interval: Duration,
     ) -> impl Stream<Item = Result<GetUsageResponse, Status>> + Send + use<> {
         let mut ticks = interval(min_interval);

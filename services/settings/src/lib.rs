@@ -13,9 +13,11 @@
 //! The nasty invariant: a horizon may grow at any time, but must not shrink below what dedup partitions were purged by, and
 //! must be the same in every process that applies or explains a stream.
 
+mod rollup;
 mod sections;
 mod streams;
 
+pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings};
 pub use sections::{IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
 pub use streams::{Carries, StreamSettings};
 
@@ -42,6 +44,10 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// The query service.
     pub query: QuerySettings,
+    /// Days that left the store.
+    pub history: HistorySettings,
+    /// The rollup service.
+    pub rollup: RollupSettings,
     /// Limits of every gRPC port.
     pub grpc: grpc::Settings,
     /// Logs, traces, metrics.
@@ -59,6 +65,8 @@ impl Default for Settings {
             rules: RulesSettings::default(),
             ingest: IngestSettings::default(),
             query: QuerySettings::default(),
+            history: HistorySettings::default(),
+            rollup: RollupSettings::default(),
             grpc: grpc::Settings::default(),
             telemetry: telemetry::Settings::default(),
             simulate: SimulateSettings::default(),
@@ -84,6 +92,8 @@ impl Check for Settings {
         self.rules.check(&key(at, "rules"), problems);
         self.ingest.check(&key(at, "ingest"), problems);
         self.query.check(&key(at, "query"), problems);
+        self.history.check(&key(at, "history"), problems);
+        self.rollup.check(&key(at, "rollup"), problems);
         self.grpc.check(&key(at, "grpc"), problems);
         self.telemetry.check(&key(at, "telemetry"), problems);
         self.simulate.check(&key(at, "simulate"), problems);

@@ -152,9 +152,19 @@ impl RulesSettings {
 impl IngestSettings {
     /// The configured name, or one that no other process has now.
     pub fn holder(&self) -> String {
-        let host =
-            || std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("host".to_owned(), |name| name.trim().to_owned());
-        self.holder.clone().unwrap_or_else(|| format!("{}-{}", host(), std::process::id()))
+        self.holder.clone().unwrap_or_else(process_name)
+    }
+}
+
+/// Host name and process id.
+pub(crate) fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or("host".to_owned(), |name| name.trim().to_owned());
+    format!("{host}-{}", std::process::id())
+}
+
+pub(crate) fn check_lease_ttl(ttl: HumanDuration, at: &str, problems: &mut Problems) {
+    if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&*ttl) {
+        problems.refuse(key(at, "lease_ttl"), ttl, "from 1s to 5m");
     }
 }
 
@@ -193,10 +203,7 @@ impl Check for RulesSettings {
 
 impl Check for IngestSettings {
     fn check(&self, at: &str, problems: &mut Problems) {
-        let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(300));
-        if !(shortest..=longest).contains(&*self.lease_ttl) {
-            problems.refuse(key(at, "lease_ttl"), self.lease_ttl, "from 1s to 5m");
-        }
+        check_lease_ttl(self.lease_ttl, at, problems);
         if !(1..=20_000).contains(&self.batch_records) {
             problems.refuse(key(at, "batch_records"), self.batch_records, "from 1 to 20000");
         }

@@ -23,7 +23,10 @@ pub fn text(periods: &[Period], completeness: Option<&Completeness>, account: &s
         let _ = writeln!(text, "{:<12}  {}", "as of", as_of(stream, output));
     }
     for part in completeness.parts.iter().filter(|part| part.origin() != Origin::Hourly) {
-        let _ = writeln!(text, "{:<12}  {}", "read from", origin(part));
+        let _ = match part.missing.as_str() {
+            "" => writeln!(text, "{:<12}  {}", "read from", origin(part)),
+            why => writeln!(text, "{}  {}: {}", output.paint(Tone::Bad, "missing     "), origin(part), clean(why)),
+        };
     }
     text.push_str(&dead_letters(completeness.dead_letters, account, output));
     if completeness.lost > 0 {

@@ -35,7 +35,7 @@ fn nothing(periods: &[Period]) -> &'static str {
 fn table(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String {
     let mut columns = Vec::new();
     if !args.total {
-        columns.push(Column::Left("HOUR (UTC)"));
+        columns.push(Column::Left(args.per.title()));
     }
     columns.extend(args.by.iter().map(|by| Column::Left(title(*by))));
     columns.extend(["MESSAGES", "SEGMENTS", "AMOUNT", "DELIVERED", "NOT DELIVERED"].map(Column::Right));

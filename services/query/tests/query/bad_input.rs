@@ -43,7 +43,7 @@ fn bad_questions() -> Vec<(&'static str, GetUsageRequest)> {
         ("to", GetUsageRequest { to: None, ..good() }),
         ("to", GetUsageRequest { from: at(0), to: at(-1), ..good() }),
         ("to", GetUsageRequest { from: at(0), to: at(0), ..good() }),
-        ("to", GetUsageRequest { from: at(-62 * 24 - 1), to: at(0), ..good() }),
+        ("to", GetUsageRequest { from: at(-400 * 24 - 1), to: at(0), ..good() }),
         ("from", GetUsageRequest { from: at(25), to: at(26), ..good() }),
         ("from", GetUsageRequest { from: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }), ..good() }),
         ("to", GetUsageRequest { to: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), ..good() }),
@@ -86,7 +86,7 @@ async fn a_bad_watched_question_names_its_field_by_path() {
 async fn a_bad_delivery_question_names_its_field() {
     let world = World::new().await;
     let served = world.serve().await;
-    for (field, GetUsageRequest { account, from, to, group_by, filter }) in bad_questions() {
+    for (field, GetUsageRequest { account, from, to, group_by, filter, .. }) in bad_questions() {
         let status =
             served.operator().get_delivery(GetDeliveryRequest { account, from, to, group_by, filter }).await.unwrap_err();
         assert_eq!(fields(&status), [field]);

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use loadline_domain::{Batch, Clock, Rules, StreamName, Timestamp, progress::Progress};
 use loadline_event_log::{Entry, EventLog, NewRecord, ReadLimit, Retention, StreamSpec, embedded::Embedded};
+use loadline_history::History;
 use loadline_proto::{event as wire, query::usage_service_client::UsageServiceClient};
 use loadline_query::{ACCESS, LONG_LIVED, Parts, Query, Settings};
 use loadline_runtime::{
@@ -88,6 +89,7 @@ pub struct World {
     pub clock: Arc<StillClock>,
     pub log: Arc<Embedded>,
     pub store: Arc<dyn Store>,
+    pub history: Arc<dyn History>,
     pub rules: Rules,
     folder: TempDir,
 }
@@ -112,7 +114,10 @@ impl World {
         let log = Arc::new(Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap());
         let store = loadline_store::open(&store_url(&folder), Options::default()).await.unwrap();
         store.migrate().await.unwrap();
-        let world = Self { clock, log, store, rules: Rules::default(), folder };
+        let history = format!("file:{}", folder.path().join("history").display());
+        let history = loadline_history::open(&history, loadline_history::Options::default()).unwrap();
+        history.prepare().await.unwrap();
+        let world = Self { clock, log, store, history, rules: Rules::default(), folder };
         for name in [billing(), receipts()] {
             world.ensure(name).await;
         }
@@ -197,6 +202,7 @@ impl World {
         Parts {
             store: self.store.clone(),
             log: self.log.clone(),
+            history: self.history.clone(),
             streams: vec![billing(), receipts()],
             rules: self.rules,
             clock: self.clock.clone(),

@@ -1,10 +1,10 @@
-//! A log that is opened when it can be: a query service that starts while the log is down answers all the same, without lag.
+//! A log that is opened when it can be, for services that have something to do without it.
 
+use crate::{Bounds, Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec};
 use async_trait::async_trait;
 use loadline_domain::{Incarnation, Sequence, StreamName, Timestamp};
-use loadline_event_log::{Bounds, Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec};
-use loadline_runtime::Shutdown;
 use std::{
+    future::Future,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -16,17 +16,23 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct LateLog(Arc<OnceLock<Arc<dyn EventLog>>>);
 
 impl LateLog {
-    /// Opens the log at `url`, or goes on trying until shutdown.
+    /// Opens the log at `url`, or goes on trying in the background until `end`.
     ///
     /// # Errors
     /// A log that no retry mends.
-    pub async fn open(url: &str, shutdown: &Shutdown) -> Result<Self, LogError> {
+    pub async fn open(url: &str, end: impl Future<Output = ()> + Send + 'static) -> Result<Self, LogError> {
         let late = Self(Arc::default());
-        match loadline_event_log::open(url).await {
+        match crate::open(url).await {
             Ok(log) => drop(late.0.set(log)),
             Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, "event log unavailable at start; answers lack their lag until it is there");
-                shutdown.spawn(keep_trying(url.to_owned(), late.0.clone(), shutdown.clone()));
+                tracing::warn!(%error, "event log unavailable at start; going on without it until it is there");
+                let trying = keep_trying(url.to_owned(), late.0.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = trying => {}
+                        () = end => {}
+                    }
+                });
             }
             Err(error) => return Err(error),
         }
@@ -38,13 +44,10 @@ impl LateLog {
     }
 }
 
-async fn keep_trying(url: String, slot: Arc<OnceLock<Arc<dyn EventLog>>>, shutdown: Shutdown) {
+async fn keep_trying(url: String, slot: Arc<OnceLock<Arc<dyn EventLog>>>) {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(RETRY_AFTER) => {}
-            () = shutdown.cancelled() => return,
-        }
-        match loadline_event_log::open(&url).await {
+        tokio::time::sleep(RETRY_AFTER).await;
+        match crate::open(&url).await {
             Ok(log) => {
                 tracing::info!("event log is open");
                 drop(slot.set(log));
@@ -52,7 +55,7 @@ async fn keep_trying(url: String, slot: Arc<OnceLock<Arc<dyn EventLog>>>, shutdo
             }
             Err(error) if error.is_retryable() => tracing::debug!(%error, "event log still unavailable"),
             Err(error) => {
-                tracing::error!(%error, "event log cannot be used; answers lack their lag and nothing is explained");
+                tracing::error!(%error, "event log cannot be used");
                 return;
             }
         }
@@ -111,18 +114,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_that_is_down_at_start_is_unavailable_and_not_an_error_of_the_start() {
-        let shutdown = Shutdown::new();
-        let log = LateLog::open("nats://127.0.0.1:1", &shutdown).await.unwrap();
+        let log = LateLog::open("nats://127.0.0.1:1", async {}).await.unwrap();
         assert!(matches!(log.probe().await, Err(LogError::Unavailable(_))));
-        shutdown.begin();
-        assert!(matches!(LateLog::open("kafka://host", &shutdown).await, Err(LogError::Misconfigured(_))));
+        assert!(matches!(LateLog::open("kafka://host", async {}).await, Err(LogError::Misconfigured(_))));
     }
 
     #[tokio::test]
     async fn a_log_that_can_be_opened_is_there_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("log.db").display());
-        let log = LateLog::open(&url, &Shutdown::new()).await.unwrap();
+        let log = LateLog::open(&url, async {}).await.unwrap();
         assert!(log.probe().await.is_ok());
     }
 }

@@ -1,0 +1,265 @@
+//! `loadline jobs`: when background jobs run and how they went; running, watching and cancelling them.
+
+use crate::{
+    connect::{Peer, RollupAddress},
+    json,
+    output::{BAD_NEWS, Column, Output, Tone, clean, count},
+    when::second,
+};
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use loadline_proto::rollup::{
+    CancelRunRequest, Job, ListJobsRequest, ListJobsResponse, ListRunsRequest, ListRunsResponse, Run, RunJobRequest,
+    WatchRunRequest, job_service_client::JobServiceClient, run::State,
+};
+use std::{process::ExitCode, time::Duration};
+use tonic::{Code, transport::Channel};
+
+/// Most runs of one page.
+const PAGE: u32 = 1_000;
+/// Before a watch that broke is begun again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Show background jobs, their schedules and their last runs
+///
+/// Exit codes: 0 done, 1 the run failed, was cancelled or interrupted, 2 not done.
+#[derive(Debug, Clone, clap::Args)]
+pub struct JobsArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    address: RollupAddress,
+}
+
+/// Without one: every job.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    /// Run a job now, and wait for its end
+    Run {
+        /// Name of the job, such as archive
+        job: String,
+        /// The same key is the same run, however often it is sent
+        #[arg(long, default_value = "")]
+        key: String,
+        /// What the job is told, a JSON object; `loadline jobs` names what each takes
+        #[arg(long, value_name = "JSON", default_value = "")]
+        parameters: String,
+        /// Do not wait: print the run and leave
+        #[arg(long)]
+        detach: bool,
+    },
+    /// List runs, the newest first
+    Runs {
+        /// Of one job only
+        #[arg(long, default_value = "")]
+        job: String,
+        /// At most so many
+        #[arg(long, default_value_t = 20, value_parser = crate::streams::at_least_one)]
+        limit: usize,
+    },
+    /// Follow a run to its end
+    Watch {
+        /// Id of the run
+        id: String,
+    },
+    /// Ask a run to end
+    Cancel {
+        /// Id of the run
+        id: String,
+    },
+}
+
+type Client = JobServiceClient<Channel>;
+
+/// Runs the command.
+///
+/// # Errors
+/// When rollup does not answer, or refuses.
+pub async fn run(args: JobsArgs) -> anyhow::Result<ExitCode> {
+    let output = Output::stdout(args.json);
+    let peer = args.address.connect()?;
+    let mut client = Client::new(peer.channel.clone());
+    match args.command {
+        None => list(&output, &peer, client).await,
+        Some(Command::Runs { job, limit }) => runs(&output, &peer, client, job, limit).await,
+        Some(Command::Watch { id }) => follow(&output, &peer, client, id).await,
+        Some(Command::Run { job, key, parameters, detach }) => {
+            let request = RunJobRequest { job, idempotency_key: key, parameters };
+            let run = peer.call(client.run(peer.request(request))).await?.run.context("rollup answered without a run")?;
+            if detach { show(&output, &run) } else { follow(&output, &peer, client, run.id).await }
+        }
+        Some(Command::Cancel { id }) => {
+            let answer = peer.call(client.cancel(peer.request(CancelRunRequest { id }))).await?;
+            show(&output, &answer.run.context("rollup answered without a run")?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn list(output: &Output, peer: &Peer, mut client: Client) -> anyhow::Result<ExitCode> {
+    let answer = peer.call(client.list(peer.request(ListJobsRequest {}))).await?;
+    if output.json {
+        output.json(&json::of("loadline.rollup.v1.ListJobsResponse", &answer)?)?;
+    } else {
+        output.print(&jobs_text(&answer, output))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn jobs_text(answer: &ListJobsResponse, output: &Output) -> String {
+    let columns = ["JOB", "SCHEDULE", "NEXT", "STATE", "LAST RUN", "RESULT"].map(Column::Left);
+    let mut text = output.table(&columns, answer.jobs.iter().map(|job| job_cells(job, output)));
+    let leader = if answer.leader.is_empty() {
+        output.paint(Tone::Bad, "no process runs jobs now")
+    } else {
+        format!("run by {}", clean(&answer.leader))
+    };
+    text.push_str(&format!("schedules in {}; {leader}\n", clean(&answer.time_zone)));
+    for job in &answer.jobs {
+        text.push_str(&format!("{}: {}\n", clean(&job.name), clean(&job.description)));
+    }
+    text
+}
+
+fn job_cells(job: &Job, output: &Output) -> Vec<String> {
+    let schedule = if job.schedule.is_empty() { "on request".to_owned() } else { clean(&job.schedule) };
+    let current = job.current.as_ref().map_or_else(|| "idle".to_owned(), |run| state_text(run, output));
+    let last = job.last.as_ref();
+    let result = last.map(|run| outcome(run, output)).unwrap_or_default();
+    let ended = second(last.and_then(|run| run.finished_at.as_ref()));
+    vec![clean(&job.name), schedule, second(job.next_at.as_ref()), current, ended, result]
+}
+
+async fn runs(output: &Output, peer: &Peer, mut client: Client, job: String, limit: usize) -> anyhow::Result<ExitCode> {
+    let mut all = ListRunsResponse::default();
+    loop {
+        let page_size = u32::try_from(limit - all.runs.len()).unwrap_or(PAGE).clamp(1, PAGE);
+        let page_token = std::mem::take(&mut all.next_page_token);
+        let request = ListRunsRequest { job: job.clone(), page_size, page_token, ..ListRunsRequest::default() };
+        let page = peer.call(client.list_runs(peer.request(request))).await?;
+        all.runs.extend(page.runs);
+        all.next_page_token = page.next_page_token;
+        if all.next_page_token.is_empty() || all.runs.len() >= limit {
+            break;
+        }
+    }
+    if output.json {
+        output.json(&json::of("loadline.rollup.v1.ListRunsResponse", &all)?)?;
+    } else {
+        let columns = ["RUN", "JOB", "STATE", "QUEUED", "ENDED", "BY", "RESULT"].map(Column::Left);
+        output.print(&output.table(&columns, all.runs.iter().map(|run| run_cells(run, output))))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_cells(run: &Run, output: &Output) -> Vec<String> {
+    let (queued, ended) = (second(run.queued_at.as_ref()), second(run.finished_at.as_ref()));
+    vec![clean(&run.id), clean(&run.job), state_text(run, output), queued, ended, clean(&run.requested_by), outcome(run, output)]
+}
+
+/// Watches a run to its end, over any number of broken connections, with a bar on a terminal.
+async fn follow(output: &Output, peer: &Peer, mut client: Client, id: String) -> anyhow::Result<ExitCode> {
+    let bar = bar(output);
+    let mut last = None;
+    loop {
+        // Not through `Peer::call`: it may take hours.
+        let watched = client.watch(WatchRunRequest { id: id.clone() }).await;
+        let broken = match watched {
+            Err(status) => status,
+            Ok(answer) => {
+                let mut changes = answer.into_inner();
+                loop {
+                    match changes.message().await {
+                        Ok(Some(change)) => {
+                            last = change.run;
+                            last.iter().for_each(|run| draw(&bar, run));
+                        }
+                        Ok(None) => {
+                            bar.finish_and_clear();
+                            return show(output, &last.context("rollup ended the watch without a run")?);
+                        }
+                        Err(status) => break status,
+                    }
+                }
+            }
+        };
+        // A run goes on without us; what was never seen at all is told at once.
+        if last.is_none() || !matches!(broken.code(), Code::Unavailable | Code::Unknown) {
+            bar.finish_and_clear();
+            return Err(peer.explain(&broken));
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+fn bar(output: &Output) -> ProgressBar {
+    if output.json {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+}
+
+fn draw(bar: &ProgressBar, run: &Run) {
+    bar.set_prefix(clean(&run.job));
+    bar.set_length(run.total.max(run.done));
+    bar.set_position(run.done);
+    bar.set_message(clean(&run.note));
+}
+
+/// The run, and whether its end is good news.
+fn show(output: &Output, run: &Run) -> anyhow::Result<ExitCode> {
+    if output.json {
+        output.json(&json::of("loadline.rollup.v1.Run", run)?)?;
+    } else {
+        output.print(&format!("{} {} {}: {}", clean(&run.job), clean(&run.id), state_text(run, output), outcome(run, output)))?;
+    }
+    let bad = matches!(run.state(), State::Failed | State::Cancelled | State::Interrupted);
+    Ok(if bad { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
+}
+
+fn state_text(run: &Run, output: &Output) -> String {
+    match run.state() {
+        State::Unspecified => "unknown".to_owned(),
+        State::Queued => "queued".to_owned(),
+        State::Running if run.total > 0 => format!("running {}/{}", count(run.done), count(run.total)),
+        State::Running => "running".to_owned(),
+        State::Succeeded => output.paint(Tone::Good, "succeeded"),
+        State::Failed => output.paint(Tone::Bad, "failed"),
+        State::Cancelled => output.paint(Tone::Warn, "cancelled"),
+        State::Interrupted => output.paint(Tone::Warn, "interrupted"),
+    }
+}
+
+/// What came out of it, in a line.
+fn outcome(run: &Run, output: &Output) -> String {
+    match run.state() {
+        State::Failed => output.paint(Tone::Bad, &clean(&run.error)),
+        State::Succeeded => result_text(&run.result),
+        _ => clean(&run.note),
+    }
+}
+
+/// A JSON object as words.
+fn result_text(result: &str) -> String {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(result).unwrap_or_default();
+    let word = |(name, value): (&String, &serde_json::Value)| {
+        format!("{} {}", clean(&name.replace('_', " ")), clean(value.to_string().trim_matches('"')))
+    };
+    fields.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_reads_as_words() {
+        assert_eq!(result_text(r#"{"account_days":12,"before":"2026-08-23"}"#), "account days 12, before 2026-08-23");
+        assert_eq!(result_text(""), "");
+    }
+}

@@ -1,0 +1,78 @@
+//! How long answers took within the last minute.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What is looked back on.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// Answers remembered; beyond it the window is shorter.
+const MOST: usize = 100_000;
+
+/// Times of answers, the oldest first.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<VecDeque<(Instant, Duration)>>);
+
+/// What the window says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paced {
+    /// Answers in it.
+    pub answers: usize,
+    /// 95th percentile of their times; zero without answers.
+    pub p95: Duration,
+}
+
+impl Pace {
+    /// Waits for an answer, and remembers how long it took; errors too: a caller waited for them as well.
+    pub async fn of<T>(&self, answer: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let answer = answer.await;
+        self.took(started, started.elapsed());
+        answer
+    }
+
+    fn took(&self, at: Instant, time: Duration) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if times.len() == MOST {
+            times.pop_front();
+        }
+        times.push_back((at, time));
+    }
+
+    /// The window that ends now.
+    pub fn now(&self) -> Paced {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while times.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
+            times.pop_front();
+        }
+        let mut sorted: Vec<_> = times.iter().map(|(_, time)| *time).collect();
+        drop(times);
+        let at = sorted.len().saturating_sub(1) * 95 / 100;
+        let p95 = if sorted.is_empty() { Duration::ZERO } else { *sorted.select_nth_unstable(at).1 };
+        Paced { answers: sorted.len(), p95 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_95th_percentile_leaves_out_the_slowest_twentieth() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.now(), Paced { answers: 0, p95: Duration::ZERO });
+        (1..=100).for_each(|millis| pace.took(now, Duration::from_millis(millis)));
+        assert_eq!(pace.now(), Paced { answers: 100, p95: Duration::from_millis(95) });
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_no_longer_counts() {
+        let pace = Pace::default();
+        let Some(before) = Instant::now().checked_sub(WINDOW + Duration::from_secs(1)) else { return };
+        pace.took(before, Duration::from_secs(9));
+        pace.took(Instant::now(), Duration::from_millis(1));
+        assert_eq!(pace.now(), Paced { answers: 1, p95: Duration::from_millis(1) });
+    }
+}

@@ -1,0 +1,25 @@
+//! `loadline-rollup`: the rollup service alone, on the backends of the configuration.
+
+use clap::Parser;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Rolls days up, moves old ones to history, and keeps the store tidy.
+#[derive(Parser)]
+#[command(name = "loadline-rollup", version)]
+struct Arguments {
+    /// Configuration file, the same for all services
+    #[arg(long, env = "LOADLINE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let file = Arguments::parse().config;
+    let settings = match loadline_runtime::run::configuration::<loadline_settings::Settings>(file.as_deref(), vec![]) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
+    loadline_runtime::run("loadline-rollup", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
+        loadline_rollup::serve::alone(settings, telemetry, shutdown)
+    })
+}

@@ -1,0 +1,183 @@
+//! Old days move to history, each in steps that can be repeated.
+//!
+//! ```text
+//! export ─▶ write a part under a new token ─▶ count it again ─▶ list it and delete exactly its rows, in one transaction
+//! ```
+//!
+//! A kill at any point leaves the day where it was, and at worst an attempt in history that nobody lists and a sweep removes.
+
+use crate::job::{Job, JobError, Running};
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use loadline_domain::{
+    Clock, Day, Timestamp,
+    archive::{Part, Totals},
+    usage::{Usage, UsageKey},
+};
+use loadline_history::{History, PartWriter, Rows};
+use loadline_store::{Archivable, Archived, Exported, Store};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use uuid::Uuid;
+
+pub const NAME: &str = "archive";
+
+/// Tries of a day that late events keep changing; then it is left to the next run.
+const TRIES: u32 = 5;
+/// Attempts younger than this may still be under way in a process that was cut off.
+const SWEEP_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+pub struct ArchiveDays {
+    pub store: Arc<dyn Store>,
+    pub history: Arc<dyn History>,
+    pub clock: Arc<dyn Clock>,
+    /// Days that stay in the store, today not counted.
+    pub keep_days: u32,
+}
+
+#[async_trait]
+impl Job for ArchiveDays {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "Moves days older than rollup.hot_days to history. Parameter `keep_days` (number) keeps another number of days this once."
+    }
+
+    fn check(&self, parameters: &Value) -> Result<(), String> {
+        keep_days(parameters).map(drop)
+    }
+
+    async fn run(&self, run: &Running) -> Result<Value, JobError> {
+        let keep = keep_days(&run.parameters()).map_err(JobError::Refused)?.unwrap_or(self.keep_days);
+        let before = first_hot_day(self.clock.now(), keep);
+        self.history.prepare().await?;
+        let days = self.store.archivable(before).await?;
+        let total = days.len() as u64;
+        let (mut archived, mut events) = (0, 0);
+        for (done, day) in days.into_iter().enumerate() {
+            run.step(done as u64, Some(total), day.day.to_string()).await?;
+            if let Some(totals) = self.archive(run, day).await? {
+                archived += 1;
+                events += totals.hourly[0];
+            }
+        }
+        run.step(total, Some(total), "tidying history").await?;
+        let (merged, swept) = self.tidy().await?;
+        run.step(total, Some(total), "done").await?;
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        Ok(
+            json!({ "before": before.to_string(), "days": archived, "left": total - archived, "events": events, "merged": merged, "swept": swept }),
+        )
+    }
+}
+
+/// The first day that is not archived when so many whole days stay.
+pub fn first_hot_day(now: Timestamp, keep_days: u32) -> Day {
+    Day::from_index(now.day().index().saturating_sub_unsigned(keep_days))
+}
+
+fn keep_days(parameters: &Value) -> Result<Option<u32>, String> {
+    let wrong = || "takes `keep_days` only, from 1 to 36500".to_owned();
+    let object = parameters.as_object().ok_or_else(wrong)?;
+    if object.keys().any(|key| key != "keep_days") {
+        return Err(wrong());
+    }
+    let days = object.get("keep_days").map(|days| days.as_u64().filter(|days| (1..=36_500).contains(days)).ok_or_else(wrong));
+    Ok(days.transpose()?.map(|days| days as u32))
+}
+
+impl ArchiveDays {
+    /// What was moved; `None` when the day changed under every try.
+    async fn archive(&self, run: &Running, day: Archivable) -> Result<Option<Totals>, JobError> {
+        for _ in 0..TRIES {
+            let part = Part { day: day.day, number: day.number, token: Uuid::now_v7().to_string() };
+            let sent = self.write(&part).await?;
+            let found = self.history.totals(&part).await?;
+            if found != sent {
+                let detail = format!("history does not hold what it was given for {}: sent {sent:?}, found {found:?}", day.day);
+                return Err(JobError::Refused(detail));
+            }
+            match self.store.archive(&run.leadership, &part, &sent).await? {
+                Archived::Done | Archived::Already => return Ok(Some(sent)),
+                Archived::Moved { .. } => {
+                    tracing::info!(day = %day.day, "the day changed while it was archived; writing it again")
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn write(&self, part: &Part) -> Result<Totals, JobError> {
+        let mut writer = self.history.begin(part).await?;
+        let mut export = self.store.export_day(part.day).await?;
+        let mut daily = Daily::default();
+        while let Some(rows) = export.try_next().await? {
+            match rows {
+                Exported::Hourly(rows) => {
+                    daily.add(&mut *writer, &rows).await?;
+                    writer.write(Rows::Hourly(rows)).await?;
+                }
+                Exported::Latency(rows) => writer.write(Rows::Latency(rows)).await?,
+            }
+        }
+        daily.finish(&mut *writer).await?;
+        Ok(writer.finish().await?)
+    }
+
+    async fn tidy(&self) -> Result<(u64, u64), JobError> {
+        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
+        let parts: Vec<_> = listed.into_iter().map(|listed| listed.part).collect();
+        let merged = self.history.compact(&parts).await?;
+        let swept = self.history.sweep(&parts, self.clock.now().minus(SWEEP_AFTER)).await?;
+        Ok((merged, swept))
+    }
+}
+
+/// Rows of the day, added up from its hours, one account at a time: hours come by account.
+#[derive(Default)]
+struct Daily {
+    rows: BTreeMap<UsageKey, Usage>,
+}
+
+impl Daily {
+    async fn add(&mut self, writer: &mut dyn PartWriter, hours: &[(UsageKey, Usage)]) -> Result<(), JobError> {
+        for (key, usage) in hours {
+            if self.rows.first_key_value().is_some_and(|(first, _)| first.account != key.account) {
+                self.finish(writer).await?;
+            }
+            let day = UsageKey { hour: key.hour.day().first_hour(), ..key.clone() };
+            let sum = self.rows.entry(day).or_default();
+            let overflow = || JobError::Refused(format!("the day of {} does not fit 64 bits", key.account));
+            *sum = sum.checked_add(*usage).ok_or_else(overflow)?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {
+        let rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
+        Ok(if rows.is_empty() { () } else { writer.write(Rows::Daily(rows)).await? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_days_stay_hot_beside_today() {
+        let now = "2026-11-21T23:59:59Z".parse().unwrap();
+        assert_eq!(first_hot_day(now, 90).to_string(), "2026-08-23");
+        assert_eq!(first_hot_day(now, 1).to_string(), "2026-11-20");
+    }
+
+    #[test]
+    fn parameters_it_does_not_know_are_refused() {
+        assert_eq!(keep_days(&json!({})), Ok(None));
+        assert_eq!(keep_days(&json!({ "keep_days": 30 })), Ok(Some(30)));
+        for wrong in [json!({ "keep_days": 0 }), json!({ "keep_days": "30" }), json!({ "keep": 30 }), json!([]), json!(null)] {
+            assert!(keep_days(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

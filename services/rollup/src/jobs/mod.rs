@@ -1,0 +1,39 @@
+//! The jobs, one a file.
+
+mod archive;
+mod daily_rollup;
+mod purge_dedup;
+mod retention;
+
+pub use archive::{NAME as ARCHIVE, first_hot_day};
+pub use daily_rollup::NAME as DAILY_ROLLUP;
+pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
+pub use retention::NAME as RETENTION;
+
+use crate::{Parts, job::Job};
+use std::sync::Arc;
+
+/// All jobs.
+pub fn all(parts: &Parts) -> Vec<Arc<dyn Job>> {
+    vec![
+        Arc::new(daily_rollup::DailyRollup { store: parts.store.clone() }),
+        Arc::new(archive::ArchiveDays {
+            store: parts.store.clone(),
+            history: parts.history.clone(),
+            clock: parts.clock.clone(),
+            keep_days: parts.settings.hot_days,
+        }),
+        Arc::new(purge_dedup::PurgeDedup {
+            store: parts.store.clone(),
+            log: parts.log.clone(),
+            clock: parts.clock.clone(),
+            streams: parts.streams.clone(),
+            rules: parts.rules,
+        }),
+        Arc::new(retention::Retain {
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            settings: parts.settings.retention.clone(),
+        }),
+    ]
+}

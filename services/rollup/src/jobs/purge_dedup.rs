@@ -1,0 +1,97 @@
+//! Dedup tables are made ahead of their day, and dropped when no record still to come can need them.
+
+use crate::job::{Job, JobError, Running, no_parameters};
+use async_trait::async_trait;
+use loadline_domain::{
+    Clock, Day, Rules, StreamName, Timestamp,
+    completeness::{self, Reading},
+    progress::Progress,
+};
+use loadline_event_log::{EventLog, LogError};
+use loadline_store::{Purgeable, Store};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub const NAME: &str = "purge_dedup";
+
+/// Days made ahead, beside today's: enough for a weekend without this job.
+const AHEAD: i32 = 3;
+
+pub struct PurgeDedup {
+    pub store: Arc<dyn Store>,
+    pub log: Arc<dyn EventLog>,
+    pub clock: Arc<dyn Clock>,
+    pub streams: Vec<StreamName>,
+    pub rules: Rules,
+}
+
+#[async_trait]
+impl Job for PurgeDedup {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "Makes the dedup tables of the next days, and drops those past their horizon."
+    }
+
+    fn check(&self, parameters: &Value) -> Result<(), String> {
+        no_parameters(parameters)
+    }
+
+    async fn run(&self, run: &Running) -> Result<Value, JobError> {
+        let today = self.clock.now().day();
+        let made = self.store.prepare_partitions(today, Day::from_index(today.index() + AHEAD)).await?;
+        let past = past_horizon(&*self.store, &*self.log, &self.streams, &self.rules, self.clock.now()).await?;
+        let total = past.len() as u64;
+        let (mut dropped, mut rows) = (0, 0);
+        for (done, table) in past.into_iter().enumerate() {
+            run.step(done as u64, Some(total), format!("dropping {}", table.name)).await?;
+            if self.store.purge(&run.leadership, table.partition).await? {
+                dropped += 1;
+                rows += table.rows;
+            }
+        }
+        run.step(total, Some(total), "done").await?;
+        Ok(json!({ "made": made, "dropped": dropped, "rows": rows }))
+    }
+}
+
+/// Tables that no record still to come can need, given how far every stream is counted.
+///
+/// # Errors
+/// Without the log nobody knows what is still to come.
+pub async fn past_horizon(
+    store: &dyn Store,
+    log: &dyn EventLog,
+    streams: &[StreamName],
+    rules: &Rules,
+    now: Timestamp,
+) -> Result<Vec<Purgeable>, JobError> {
+    let progress = store.all_progress().await?;
+    let mut readings = Vec::new();
+    for stream in streams {
+        let progress = progress.iter().find(|progress| progress.stream == *stream);
+        readings.push(Reading {
+            applied_at: progress.and_then(|progress| progress.applied_at),
+            caught_up: caught_up(log, stream, progress).await?,
+        });
+    }
+    // A stream that is no longer configured may come back, with what it held then.
+    let gone = progress.iter().filter(|progress| !streams.contains(&progress.stream));
+    for progress in gone {
+        let there = caught_up(log, &progress.stream, Some(progress)).await?;
+        readings.push(Reading { applied_at: progress.applied_at, caught_up: there });
+    }
+    let through = completeness::counted_through(readings, now).fully;
+    Ok(store.purgeable(rules, through).await?)
+}
+
+async fn caught_up(log: &dyn EventLog, stream: &StreamName, progress: Option<&Progress>) -> Result<bool, LogError> {
+    match log.bounds(stream).await {
+        Ok(bounds) => Ok(progress
+            .map_or(bounds.last == 0, |progress| progress.incarnation == bounds.incarnation && progress.applied >= bounds.last)),
+        Err(LogError::StreamNotFound(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}

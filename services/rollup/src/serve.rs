@@ -1,0 +1,165 @@
+//! The service on its ports: alone in a process, or beside others.
+
+use crate::{
+    ACCESS, Parts,
+    detect::{DETECTS, Detectors},
+    grpc::{Jobs, LONG_LIVED},
+    jobs,
+    leader::{Leader, Scheduled},
+    schedule::Schedule,
+};
+use loadline_domain::time::SystemClock;
+use loadline_event_log::{EventLog, LateLog};
+use loadline_health::{Monitor, Port};
+use loadline_history::History;
+use loadline_runtime::{
+    Shutdown,
+    admin::{self, Readiness},
+    run::bind,
+    telemetry::Telemetry,
+};
+use loadline_settings::{JobSettings, RollupSettings, Settings};
+use loadline_store::{Options, Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tonic::service::RoutesBuilder;
+
+const SERVICES: &[&str] = &["loadline.rollup.v1.JobService", "loadline.health.v1.FailureModeService"];
+/// How often readiness follows the store.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Component of readiness: without the store there is no queue.
+const STORE: &str = "store";
+
+/// Rollup alone, with its own backends and admin port. It starts while any backend is down.
+///
+/// # Errors
+/// A port that is taken, a backend that can never be used.
+pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listener = bind(settings.rollup.listen, "rollup.listen").await?;
+    let admin = bind(settings.rollup.admin, "rollup.admin").await?;
+    let readiness = Readiness::new(&[STORE]);
+    let metrics = telemetry.clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
+    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
+    let store = loadline_store::open(settings.store.url.reveal(), options).await?;
+    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default())?;
+    store.caveats().iter().chain(&history.caveats()).for_each(|caveat| tracing::warn!("{caveat}"));
+    let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
+    serve(&settings, Backends { store, history, log: Arc::new(log) }, listener, &telemetry, &readiness, &shutdown).await
+}
+
+/// What it works on.
+pub struct Backends {
+    pub store: Arc<dyn Store>,
+    pub history: Arc<dyn History>,
+    pub log: Arc<dyn EventLog>,
+}
+
+/// Rollup on a listener, until shutdown has drained it.
+///
+/// # Errors
+/// A store that a newer build has migrated.
+pub async fn serve(
+    settings: &Settings,
+    backends: Backends,
+    listener: TcpListener,
+    telemetry: &Telemetry,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let parts = Parts {
+        store: backends.store,
+        history: backends.history,
+        log: backends.log,
+        streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
+        rules: settings.rules.rules(),
+        clock: Arc::new(SystemClock),
+        settings: settings.rollup.clone(),
+    };
+    let scheduled = scheduled(&parts)?;
+    let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let mut routes = RoutesBuilder::default();
+    let service = Jobs {
+        jobs: Arc::new(scheduled.clone()),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        time_zone: settings.rollup.time_zone.clone(),
+        shutdown: shutdown.clone(),
+    };
+    service.routes(&mut routes);
+    let port = Port {
+        settings: settings.grpc.clone(),
+        access: ACCESS,
+        long_lived: LONG_LIVED,
+        services: SERVICES,
+        monitor: monitor.clone(),
+        readiness: readiness.clone(),
+        telemetry: telemetry.clone(),
+    };
+    let leader = Leader {
+        jobs: scheduled.clone(),
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        holder: settings.rollup.holder(),
+        ttl: *settings.rollup.lease_ttl,
+    };
+    let working = async {
+        migrated(&*parts.store, readiness, shutdown).await?;
+        let detectors = Detectors { parts: parts.clone(), scheduled, monitor };
+        let following = follow_store(&*parts.store, readiness, shutdown);
+        tokio::join!(leader.run(shutdown.token()), detectors.run(shutdown.token()), following);
+        anyhow::Ok(())
+    };
+    tracing::info!(address = %listener.local_addr()?, "rollup serves");
+    let serving = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
+    tokio::try_join!(serving, working).map(drop)
+}
+
+/// Waits until the tables are there: whoever comes first makes them.
+async fn migrated(store: &dyn Store, readiness: &Readiness, shutdown: &Shutdown) -> Result<(), StoreError> {
+    while !shutdown.is_begun() {
+        match store.migrate().await {
+            Ok(()) => break,
+            Err(error) if error.is_retryable() => readiness.set(STORE, false, error.to_string()),
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Ready means that the queue can be read.
+async fn follow_store(store: &dyn Store, readiness: &Readiness, shutdown: &Shutdown) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    while !shutdown.is_begun() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        match store.leaders().await {
+            Ok(_) => readiness.set(STORE, true, ""),
+            Err(error) => readiness.set(STORE, false, error.to_string()),
+        }
+    }
+}
+
+/// Every job with its schedule.
+fn scheduled(parts: &Parts) -> anyhow::Result<Vec<Scheduled>> {
+    let with_schedule = |job: Arc<dyn crate::job::Job>| {
+        let schedule = Schedule::of(settings_of(&parts.settings, job.name()), &parts.settings.time_zone)?;
+        Ok(Scheduled { job, schedule })
+    };
+    jobs::all(parts).into_iter().map(with_schedule).collect()
+}
+
+fn settings_of<'a>(settings: &'a RollupSettings, job: &str) -> &'a JobSettings {
+    match job {
+        jobs::ARCHIVE => &settings.jobs.archive,
+        jobs::PURGE_DEDUP => &settings.jobs.purge_dedup,
+        jobs::RETENTION => &settings.jobs.retention,
+        _ => &settings.jobs.daily_rollup,
+    }
+}

@@ -1,0 +1,197 @@
+//! `[history]` and `[rollup]`: the long memory, and the jobs that feed it.
+
+use crate::sections::{check_lease_ttl, loopback, process_name};
+use loadline_runtime::config::{Check, HumanDuration, Problems, SecretUrl, key};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, str::FromStr as _, time::Duration};
+
+/// `[history]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HistorySettings {
+    /// `file:data/history` (Parquet on disk), `s3://bucket/prefix` (Parquet in a bucket), or `clickhouse://user:password@host:8123/database`.
+    pub url: SecretUrl,
+}
+
+/// `[rollup]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RollupSettings {
+    /// Address of its gRPC port.
+    pub listen: SocketAddr,
+    /// Address of its `/metrics`, `/livez` and `/readyz`. `loadline up` uses that of ingest for all.
+    pub admin: SocketAddr,
+    /// Name of this process in leases; host name and process id when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// How long after the death of the process that runs jobs another takes over.
+    pub lease_ttl: HumanDuration,
+    /// IANA name of the zone that schedules are read in. Usage is kept by UTC days whatever it is.
+    pub time_zone: String,
+    /// Days that stay in the store beside today; older ones move to history.
+    pub hot_days: u32,
+    /// What is deleted, and when.
+    pub retention: RetentionSettings,
+    /// When each job runs.
+    pub jobs: JobsSettings,
+}
+
+/// `[rollup.retention]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetentionSettings {
+    /// Age of dead letters that were counted, found duplicate or discarded. Open ones are kept.
+    pub resolved_dead_letters: HumanDuration,
+    /// Age of finished runs of jobs.
+    pub finished_runs: HumanDuration,
+    /// Age of entries of the loss ledger; kept for ever when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub losses: Option<HumanDuration>,
+}
+
+/// `[rollup.jobs]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobsSettings {
+    /// Days recomputed from their hours.
+    pub daily_rollup: JobSettings,
+    /// Old days moved to history.
+    pub archive: JobSettings,
+    /// Dedup tables made ahead and dropped.
+    pub purge_dedup: JobSettings,
+    /// Old dead letters and runs deleted.
+    pub retention: JobSettings,
+}
+
+/// `[rollup.jobs.NAME]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobSettings {
+    /// Cron expression: minute, hour, day of month, month, day of week. Empty: runs on request only.
+    pub schedule: String,
+    /// Each run starts up to so much later, by chance.
+    pub jitter: HumanDuration,
+    /// What to do about times that passed while nothing ran.
+    pub missed: Missed,
+}
+
+/// What to do about times of a schedule that passed while nothing ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// Run once for all of them.
+    #[default]
+    RunOnce,
+    /// Wait for the next time.
+    Skip,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { url: SecretUrl::new("file:data/history") }
+    }
+}
+
+impl Default for RollupSettings {
+    fn default() -> Self {
+        Self {
+            listen: loopback(7403),
+            admin: loopback(7413),
+            holder: None,
+            lease_ttl: HumanDuration::secs(10),
+            time_zone: "UTC".to_owned(),
+            hot_days: 90,
+            retention: RetentionSettings::default(),
+            jobs: JobsSettings::default(),
+        }
+    }
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        let days = |days: u64| HumanDuration::secs(days * 24 * 3600);
+        Self { resolved_dead_letters: days(90), finished_runs: days(30), losses: None }
+    }
+}
+
+impl Default for JobsSettings {
+    fn default() -> Self {
+        let job = |schedule: &str, jitter| JobSettings {
+            schedule: schedule.to_owned(),
+            jitter: HumanDuration::secs(jitter),
+            missed: Missed::RunOnce,
+        };
+        Self {
+            daily_rollup: job("*/2 * * * *", 5),
+            archive: job("20 2 * * *", 300),
+            purge_dedup: job("10 * * * *", 60),
+            retention: job("40 3 * * *", 300),
+        }
+    }
+}
+
+impl RollupSettings {
+    /// The configured name, or one that no other process has now.
+    pub fn holder(&self) -> String {
+        self.holder.clone().unwrap_or_else(process_name)
+    }
+}
+
+impl Check for HistorySettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if !["file", "s3", "clickhouse"].contains(&self.url.scheme()) {
+            problems.refuse(
+                key(at, "url"),
+                &self.url,
+                "file:FOLDER, s3://BUCKET/PREFIX or clickhouse://USER:PASSWORD@HOST:8123/DATABASE",
+            );
+        }
+    }
+}
+
+impl Check for RollupSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        check_lease_ttl(self.lease_ttl, at, problems);
+        if jiff::tz::TimeZone::get(&self.time_zone).is_err() {
+            problems.refuse(key(at, "time_zone"), &self.time_zone, "an IANA name, such as UTC or Europe/Berlin");
+        }
+        if !(1..=36_500).contains(&self.hot_days) {
+            problems.refuse(key(at, "hot_days"), self.hot_days, "from 1 to 36500");
+        }
+        self.retention.check(&key(at, "retention"), problems);
+        let JobsSettings { daily_rollup, archive, purge_dedup, retention } = &self.jobs;
+        let jobs = [("daily_rollup", daily_rollup), ("archive", archive), ("purge_dedup", purge_dedup), ("retention", retention)];
+        for (name, job) in jobs {
+            job.check(&key(&key(at, "jobs"), name), problems);
+        }
+    }
+}
+
+impl Check for RetentionSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let day = Duration::from_secs(24 * 3600);
+        let ages = [
+            ("resolved_dead_letters", Some(self.resolved_dead_letters)),
+            ("finished_runs", Some(self.finished_runs)),
+            ("losses", self.losses),
+        ];
+        for (name, age) in ages.into_iter().filter_map(|(name, age)| Some((name, age?))) {
+            if *age < day {
+                problems.refuse(key(at, name), age, "at least 1d");
+            }
+        }
+    }
+}
+
+impl Check for JobSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let fields = self.schedule.split_whitespace().count();
+        if !self.schedule.is_empty() && (fields != 5 || croner::Cron::from_str(&self.schedule).is_err()) {
+            let allowed = "minute, hour, day of month, month and day of week, such as `20 2 * * *`; or nothing";
+            problems.refuse(key(at, "schedule"), &self.schedule, allowed);
+        }
+        if *self.jitter > Duration::from_secs(3600) {
+            problems.refuse(key(at, "jitter"), self.jitter, "at most 1h");
+        }
+    }
+}

@@ -92,7 +92,7 @@ mod tests {
     fn sums(rows: &[(&str, &str, i64, i64)]) -> AccountTotals {
         let row = |(account, currency, messages, amount_micros): &(&str, &str, i64, i64)| {
             let usage = Usage { messages: *messages, amount_micros: *amount_micros, ..Usage::default() };
-            ((AccountId::new(*account).unwrap(), Currency::parse(currency).unwrap()), usage)
+            ((AccountId::new(account).unwrap(), Currency::parse(currency).unwrap()), usage)
         };
         rows.iter().map(row).collect()
     }

@@ -1,5 +1,7 @@
 //! Jobs and their leader over an embedded store and history.
 
+#![allow(clippy::unwrap_used)]
+
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Clock, Day, Hour, Rules, StreamName, Timestamp,

@@ -157,7 +157,10 @@ impl Daily {
 
     async fn finish(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {
         let rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
-        Ok(if rows.is_empty() { () } else { writer.write(Rows::Daily(rows)).await? })
+        if !rows.is_empty() {
+            writer.write(Rows::Daily(rows)).await?;
+        }
+        Ok(())
     }
 }
 

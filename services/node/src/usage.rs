@@ -17,6 +17,7 @@ use crate::{
     when::{When, to_proto},
 };
 use anyhow::bail;
+use jiff::{Span, Timestamp, ToSpan as _, Zoned, tz::TimeZone};
 use loadline_domain::{Clock as _, event::Channel, time::SystemClock};
 use loadline_proto::query::{Dimension, GetUsageRequest, Granularity, UsageFilter, usage_service_client::UsageServiceClient};
 use std::process::ExitCode;
@@ -120,13 +121,12 @@ impl Per {
         }
     }
 
-    /// Heading of the column of times, which are shown in UTC.
-    fn title(self) -> &'static str {
+    fn span(self) -> Span {
         match self {
-            Self::Hour => "HOUR (UTC)",
-            Self::Day => "DAY FROM (UTC)",
-            Self::Week => "WEEK FROM (UTC)",
-            Self::Month => "MONTH FROM (UTC)",
+            Self::Hour => 1.hour(),
+            Self::Day => 1.day(),
+            Self::Week => 1.week(),
+            Self::Month => 1.month(),
         }
     }
 }
@@ -170,6 +170,33 @@ async fn usage(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Clien
 }
 
 impl UsageArgs {
+    /// When a line's time begins, in the zone; query refused a zone that is none.
+    fn zoned(&self, start: i64) -> Zoned {
+        let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
+        Timestamp::from_second(start).unwrap_or_default().to_zoned(zone)
+    }
+
+    /// Heading of the column of times.
+    fn heading(&self) -> &'static str {
+        match self.per {
+            Per::Hour if self.zone == "UTC" => "HOUR (UTC)",
+            Per::Hour => "HOUR",
+            Per::Day => "DAY",
+            Per::Week => "WEEK FROM",
+            Per::Month => "MONTH FROM",
+        }
+    }
+
+    /// When it ends, in seconds.
+    fn end(&self, start: i64) -> i64 {
+        self.zoned(start).checked_add(self.per.span()).map_or(i64::MAX, |end| end.timestamp().as_second())
+    }
+
+    /// When it begins, for people.
+    fn shown(&self, start: i64) -> String {
+        self.zoned(start).strftime(if self.per == Per::Hour { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d" }).to_string()
+    }
+
     /// What is asked, as of now.
     fn question(&self) -> GetUsageRequest {
         let now = SystemClock.now();

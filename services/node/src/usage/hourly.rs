@@ -19,7 +19,8 @@ pub fn text(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> Str
     };
     let body = if answer.rows.is_empty() { nothing(&answer.periods).to_owned() } else { table(answer, args, output) };
     let rests_on = completeness::text(&answer.periods, answer.completeness.as_ref(), &answer.account, output);
-    format!("{}{range}\n\n{body}\n{rests_on}", clean(&answer.account))
+    let zone = if args.zone == "UTC" { String::new() } else { format!("; times of the table are of {}", clean(&args.zone)) };
+    format!("{}{range}{zone}\n\n{body}\n{rests_on}", clean(&answer.account))
 }
 
 /// Zero is not the same as unknown.
@@ -35,7 +36,7 @@ fn nothing(periods: &[Period]) -> &'static str {
 fn table(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String {
     let mut columns = Vec::new();
     if !args.total {
-        columns.push(Column::Left(args.per.title()));
+        columns.push(Column::Left(args.heading()));
     }
     columns.extend(args.by.iter().map(|by| Column::Left(title(*by))));
     columns.extend(["MESSAGES", "SEGMENTS", "AMOUNT", "DELIVERED", "NOT DELIVERED"].map(Column::Right));
@@ -43,7 +44,7 @@ fn table(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> String
         columns.push(Column::Left("STATE"));
     }
     let mut rows: Vec<Vec<String>> =
-        grouped(&answer.rows, args).into_iter().map(|(key, sums)| cells(key, &sums, &answer.periods)).collect();
+        grouped(&answer.rows, args).into_iter().map(|(key, sums)| cells(key, &sums, &answer.periods, args)).collect();
     if !args.total || !args.by.is_empty() {
         let blank = usize::from(!args.total) + args.by.len() - 1;
         let mut total = vec!["total".to_owned()];
@@ -73,19 +74,20 @@ fn grouped(rows: &[UsageRow], args: &UsageArgs) -> BTreeMap<Key, Sums> {
     groups
 }
 
-fn cells((hour, dimensions): Key, sums: &Sums, periods: &[Period]) -> Vec<String> {
-    let start = hour.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
-    let state = hour.map(|seconds| state_at(seconds, periods));
-    let start = start.map(|start| minute(Some(&start)));
+fn cells((start, dimensions): Key, sums: &Sums, periods: &[Period], args: &UsageArgs) -> Vec<String> {
+    let state = start.map(|start| state_of(start, args.end(start), periods));
+    let start = start.map(|start| args.shown(start));
     start.into_iter().chain(dimensions).chain(sums.cells()).chain(state.map(str::to_owned)).collect()
 }
 
-fn state_at(seconds: i64, periods: &[Period]) -> &'static str {
-    let inside = |period: &&Period| {
-        period.from.as_ref().is_some_and(|from| from.seconds <= seconds)
-            && period.to.as_ref().is_some_and(|to| seconds < to.seconds)
+/// The weakest state within `start..end`, in seconds: a month is final when its last hour is.
+fn state_of(start: i64, end: i64, periods: &[Period]) -> &'static str {
+    let meets = |period: &&Period| {
+        period.from.as_ref().is_some_and(|from| from.seconds < end) && period.to.as_ref().is_some_and(|to| start < to.seconds)
     };
-    periods.iter().find(inside).map_or("", |period| completeness::state(period.state()).0)
+    // The contract numbers states from the weakest on.
+    let weakest = periods.iter().filter(meets).map(Period::state).min_by_key(|state| *state as i32);
+    weakest.map_or("", |state| completeness::state(state).0)
 }
 
 fn title(by: By) -> &'static str {

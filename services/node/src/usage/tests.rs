@@ -87,6 +87,14 @@ fn an_hour_is_one_line_and_its_currencies_are_not_added() {
 }
 
 #[test]
+fn a_day_is_no_surer_than_its_least_sure_hour() {
+    let text = hourly::text(&answer(), &args("acme --per day"), &PLAIN);
+    assert!(text.contains("DAY ") && lines_with(&text, "2026-11-21  ").iter().all(|line| line.contains("pending")), "{text}");
+    let berlin = hourly::text(&answer(), &args("acme --zone Europe/Berlin"), &PLAIN);
+    assert!(berlin.contains("of Europe/Berlin") && lines_with(&berlin, "2026-11-21 11:00  ")[0].contains("final"), "{berlin}");
+}
+
+#[test]
 fn groups_are_kept_apart_and_totals_leave_the_hours_out() {
     let text = hourly::text(&answer(), &args("acme --by channel,currency --total"), &PLAIN);
     assert!(text.contains("CHANNEL   CURRENCY") && !text.contains("HOUR (UTC)"), "{text}");

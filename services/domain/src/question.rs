@@ -96,3 +96,17 @@ pub enum RankBy {
 
 /// Accounts in rank order, each with its sums per currency, by currency; receipts are under the unknown one.
 pub type TopAccounts = Vec<(AccountId, Vec<(Currency, Usage)>)>;
+
+/// Rows of one hour and one set of dimensions added up, in the order of both; `None` when a sum does not fit 64 bits.
+pub fn added_up(mut rows: Vec<UsageRow>) -> Option<Vec<UsageRow>> {
+    let key = |row: &UsageRow| (row.hour, row.channel, row.country, row.currency);
+    rows.sort_by_key(key);
+    let mut sums: Vec<UsageRow> = Vec::with_capacity(rows.len());
+    for row in rows {
+        match sums.last_mut() {
+            Some(sum) if key(sum) == key(&row) => sum.usage = sum.usage.checked_add(row.usage)?,
+            _ => sums.push(row),
+        }
+    }
+    Some(sums)
+}

@@ -3,11 +3,11 @@
 //! The store lists the archived parts in the snapshot that gave the hot rows, so both together are all there is, whatever
 //! moves meanwhile. Without an answer of history the hot part is answered all the same, and the rest is named as missing.
 
-use crate::{Query, convert, request::Range, status::QueryError, usage::add};
+use crate::{Query, convert, request::Range, status::QueryError};
 use loadline_domain::{
     AccountScope, Day,
     archive::Part,
-    question::{Grain, UsageQuery, UsageRow},
+    question::{Grain, UsageQuery, UsageRow, added_up},
 };
 use loadline_history::HistoryError;
 use loadline_proto::query::{Part as WirePart, part::Origin};
@@ -68,24 +68,7 @@ pub(crate) fn merged(mut hot: Vec<UsageRow>, archived: Vec<UsageRow>) -> Result<
         return Ok(hot);
     }
     hot.extend(archived);
-    added_up(hot)
-}
-
-/// Rows of one key added up, in the order of the key.
-///
-/// # Errors
-/// As [`merged`].
-pub(crate) fn added_up(mut rows: Vec<UsageRow>) -> Result<Vec<UsageRow>, QueryError> {
-    let key = |row: &UsageRow| (row.hour, row.channel, row.country, row.currency);
-    rows.sort_by_key(key);
-    let mut sums: Vec<UsageRow> = Vec::with_capacity(rows.len());
-    for row in rows {
-        match sums.last_mut() {
-            Some(sum) if key(sum) == key(&row) => sum.usage = add(sum.usage, row.usage)?,
-            _ => sums.push(row),
-        }
-    }
-    Ok(sums)
+    added_up(hot).ok_or(QueryError::Overflow)
 }
 
 /// Where the pieces of an answer are from.

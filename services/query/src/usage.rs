@@ -1,19 +1,11 @@
 //! Hourly usage of one account.
 
-use crate::{
-    Query,
-    calendar::Calendar,
-    completeness::Periods,
-    convert,
-    history::{added_up, merged},
-    request::Range,
-    status::QueryError,
-};
+use crate::{Query, calendar::Calendar, completeness::Periods, convert, history::merged, request::Range, status::QueryError};
 use loadline_domain::{
     AccountScope, Hour,
     completeness::PeriodState,
     event::Currency,
-    question::{Grain, UsageQuery, UsageRow},
+    question::{Grain, UsageQuery, UsageRow, added_up},
     usage::Usage,
 };
 use loadline_proto::query::{GetUsageResponse, UsageTotals};
@@ -57,7 +49,7 @@ fn told_by(calendar: &Calendar, mut rows: Vec<UsageRow>) -> Result<Vec<UsageRow>
     for row in &mut rows {
         row.hour = row.hour.map(|hour| calendar.start(hour)).transpose()?;
     }
-    added_up(rows)
+    added_up(rows).ok_or(QueryError::Overflow)
 }
 
 /// One sum per currency, receipts under none.
@@ -75,11 +67,7 @@ fn totals(rows: &[UsageRow]) -> Result<Vec<UsageTotals>, QueryError> {
 /// # Errors
 /// [`QueryError::Overflow`] rather than a wrong number.
 pub(crate) fn add(sum: Usage, more: Usage) -> Result<Usage, QueryError> {
-    let (mut columns, more) = (sum.columns(), more.columns());
-    for (column, more) in columns.iter_mut().zip(more) {
-        *column = column.checked_add(more).ok_or(QueryError::Overflow)?;
-    }
-    Ok(Usage::from_columns(columns))
+    sum.checked_add(more).ok_or(QueryError::Overflow)
 }
 
 /// Hours of periods in which more messages ended than were charged for: a sign of double counting.

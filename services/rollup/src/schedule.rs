@@ -52,23 +52,10 @@ impl Schedule {
     /// The time that is due at `now` when `last` was the latest that was queued, or, before the first, when the job became
     /// known. Of several missed ones only the latest is made up for, or none, as the policy says: jobs do all there is to do.
     pub fn due(&self, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let mut due = self.next_after(last).filter(|first| *first <= now)?;
-        let first = due;
-        // From the end: a schedule of every minute that stood for a month has many.
-        let mut step = Duration::from_secs(60);
-        loop {
-            let from = now.minus(step).max(first);
-            match self.next_after(from).filter(|next| *next <= now) {
-                Some(next) => {
-                    due = next;
-                    break;
-                }
-                None if from == first => break,
-                None => step *= 2,
-            }
-        }
-        while let Some(next) = self.next_after(due).filter(|next| *next <= now) {
-            due = next;
+        let latest = self.cron.find_previous_occurrence(&self.zoned(now)?, true).ok()?;
+        let due = Timestamp::from_micros(latest.timestamp().as_microsecond());
+        if due <= last {
+            return None;
         }
         let late = now.since(due) > GRACE + self.jitter;
         (!late || self.missed == Missed::RunOnce).then_some(due)
@@ -131,6 +118,22 @@ mod tests {
         let autumn = daily.next_after(at("2026-10-24T12:00:00Z")).unwrap();
         let next = daily.next_after(autumn).unwrap();
         assert_eq!(autumn.day().index() + 1, next.day().index(), "{autumn} then {next}: not twice in the night of two 02:30");
+    }
+
+    #[test]
+    fn a_daily_time_is_due_once_a_day_over_the_changes_of_clocks() {
+        let daily = schedule("30 2 * * *", "Europe/Berlin", Missed::RunOnce);
+        for (from, to) in [("2026-03-26T12:00:00Z", "2026-04-01T12:00:00Z"), ("2026-10-22T12:00:00Z", "2026-10-28T12:00:00Z")] {
+            let (mut now, mut last, mut dues) = (at(from), at(from), Vec::new());
+            while now < at(to) {
+                now = now.plus(Duration::from_secs(60));
+                if let Some(due) = daily.due(last, now) {
+                    dues.push(due.to_string());
+                    last = due;
+                }
+            }
+            assert_eq!(dues.len(), 6, "{dues:?}");
+        }
     }
 
     #[test]

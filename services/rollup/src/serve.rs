@@ -4,6 +4,7 @@ use crate::{
     ACCESS, Parts,
     detect::{DETECTS, Detectors},
     grpc::{Jobs, LONG_LIVED},
+    job::Job,
     jobs,
     leader::{Leader, Scheduled},
     schedule::Schedule,
@@ -18,7 +19,7 @@ use loadline_runtime::{
     run::bind,
     telemetry::Telemetry,
 };
-use loadline_settings::{JobSettings, RollupSettings, Settings};
+use loadline_settings::Settings;
 use loadline_store::{Options, Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -148,18 +149,11 @@ async fn follow_store(store: &dyn Store, readiness: &Readiness, shutdown: &Shutd
 
 /// Every job with its schedule.
 fn scheduled(parts: &Parts) -> anyhow::Result<Vec<Scheduled>> {
-    let with_schedule = |job: Arc<dyn crate::job::Job>| {
-        let schedule = Schedule::of(settings_of(&parts.settings, job.name()), &parts.settings.time_zone)?;
+    let settings = parts.settings.jobs.each();
+    let with_schedule = |job: Arc<dyn Job>| {
+        let settings = settings.iter().find(|(name, _)| *name == job.name()).map(|(_, settings)| *settings);
+        let schedule = settings.map(|settings| Schedule::of(settings, &parts.settings.time_zone)).transpose()?.flatten();
         Ok(Scheduled { job, schedule })
     };
     jobs::all(parts).into_iter().map(with_schedule).collect()
-}
-
-fn settings_of<'a>(settings: &'a RollupSettings, job: &str) -> &'a JobSettings {
-    match job {
-        jobs::ARCHIVE => &settings.jobs.archive,
-        jobs::PURGE_DEDUP => &settings.jobs.purge_dedup,
-        jobs::RETENTION => &settings.jobs.retention,
-        _ => &settings.jobs.daily_rollup,
-    }
 }

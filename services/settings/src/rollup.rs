@@ -130,6 +130,14 @@ impl Default for JobsSettings {
     }
 }
 
+impl JobsSettings {
+    /// Every job by its name.
+    pub fn each(&self) -> [(&'static str, &JobSettings); 4] {
+        let Self { daily_rollup, archive, purge_dedup, retention } = self;
+        [("daily_rollup", daily_rollup), ("archive", archive), ("purge_dedup", purge_dedup), ("retention", retention)]
+    }
+}
+
 impl RollupSettings {
     /// The configured name, or one that no other process has now.
     pub fn holder(&self) -> String {
@@ -159,9 +167,7 @@ impl Check for RollupSettings {
             problems.refuse(key(at, "hot_days"), self.hot_days, "from 1 to 36500");
         }
         self.retention.check(&key(at, "retention"), problems);
-        let JobsSettings { daily_rollup, archive, purge_dedup, retention } = &self.jobs;
-        let jobs = [("daily_rollup", daily_rollup), ("archive", archive), ("purge_dedup", purge_dedup), ("retention", retention)];
-        for (name, job) in jobs {
+        for (name, job) in self.jobs.each() {
             job.check(&key(&key(at, "jobs"), name), problems);
         }
     }

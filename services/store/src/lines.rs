@@ -9,7 +9,7 @@ use crate::{
 };
 use loadline_domain::{
     Hour,
-    question::{GroupBy, UsageRow},
+    question::{GroupBy, UsageRow, added_up},
     usage::Usage,
 };
 
@@ -24,21 +24,8 @@ pub(crate) use columns;
 
 /// Lines, in any order, added up by hour, if so asked, and by the dimensions kept; in that order.
 pub(crate) fn grouped(lines: &str, by: GroupBy, hourly: bool) -> Result<Vec<UsageRow>, StoreError> {
-    let mut rows = lines.lines().map(|line| row(line, by, hourly)).collect::<Result<Vec<_>, _>>()?;
-    let key = |row: &UsageRow| (row.hour, row.channel, row.country, row.currency);
-    rows.sort_by_key(key);
-    let mut sums: Vec<UsageRow> = Vec::with_capacity(rows.len());
-    for row in rows {
-        match sums.last_mut() {
-            Some(sum) if key(sum) == key(&row) => sum.usage = add(&sum.usage, row.usage)?,
-            _ => sums.push(row),
-        }
-    }
-    Ok(sums)
-}
-
-fn add(sum: &Usage, usage: Usage) -> Result<Usage, StoreError> {
-    sum.checked_add(usage).ok_or_else(|| StoreError::Broken("a sum of hours does not fit 64 bits".to_owned()))
+    let rows = lines.lines().map(|line| row(line, by, hourly)).collect::<Result<Vec<_>, _>>()?;
+    added_up(rows).ok_or_else(|| StoreError::Broken("a sum of hours does not fit 64 bits".to_owned()))
 }
 
 fn row(line: &str, by: GroupBy, hourly: bool) -> Result<UsageRow, StoreError> {

@@ -70,21 +70,20 @@ pub(crate) fn add(sum: Usage, more: Usage) -> Result<Usage, QueryError> {
     sum.checked_add(more).ok_or(QueryError::Overflow)
 }
 
-/// Hours of periods in which more messages ended than were charged for: a sign of double counting.
+/// Hours of periods in which more messages ended than were charged for: a sign of double counting. Rows come by hour.
 fn overdelivered(rows: &[UsageRow], grain: Grain) -> BTreeSet<Hour> {
-    let mut surplus: BTreeMap<Hour, i64> = BTreeMap::new();
-    for row in rows {
-        if let Some(hour) = row.hour {
-            *surplus.entry(hour).or_default() += row.usage.final_receipts() - row.usage.messages;
-        }
-    }
     let hours = if grain == Grain::Day { 24 } else { 1 };
-    let doubtful = surplus.into_iter().filter(|(_, surplus)| *surplus > 0).map(|(hour, _)| hour.index());
+    let surplus = |rows: &[UsageRow]| rows.iter().map(|row| row.usage.final_receipts() - row.usage.messages).sum::<i64>();
+    let periods = rows.chunk_by(|one, next| one.hour == next.hour).filter(|rows| surplus(rows) > 0);
+    let doubtful = periods.filter_map(|rows| rows[0].hour).map(Hour::index);
     doubtful.flat_map(|first| (first..first + hours).map(Hour::from_index)).collect()
 }
 
 /// What is doubtful is not final.
 fn doubt(periods: Periods, doubtful: &BTreeSet<Hour>) -> Periods {
+    if doubtful.is_empty() {
+        return periods;
+    }
     let mut cut: Periods = Vec::with_capacity(periods.len());
     for (from, to, state) in periods {
         for hour in (from.index()..to.index()).map(Hour::from_index) {

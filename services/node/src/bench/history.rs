@@ -1,5 +1,6 @@
 //! A year of one account out of a history of many, asked at a fixed rate, then again with twice the rows.
 
+use super::open_loop::{self, Waits};
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use loadline_domain::{
@@ -134,8 +135,7 @@ impl Bench {
         let accounts = self.accounts * (number + 1);
         let exported_rows = u64::from(self.accounts) * DAYS as u64 * 2;
         eprintln!("asking at {}/s …", self.args.rate);
-        let (first, waits, failed) = self.ask(number + 1).await?;
-        let at = |q: f64| waits[((waits.len() - 1) as f64 * q).ceil() as usize].as_secs_f64() * 1_000.0;
+        let (first, waits) = self.ask(number + 1).await?;
         Ok(Phase {
             account_days: u64::from(accounts) * DAYS as u64,
             accounts,
@@ -144,43 +144,27 @@ impl Bench {
             merged_pieces,
             merge_seconds,
             rate_per_second: self.args.rate,
-            asked: waits.len() + failed,
-            failed,
+            asked: waits.asked,
+            failed: waits.failed,
             first_ms: first.as_secs_f64() * 1_000.0,
-            p50_ms: at(0.50),
-            p99_ms: at(0.99),
+            p50_ms: waits.ms(0.50),
+            p99_ms: waits.ms(0.99),
         })
     }
 
-    /// Asks for a year of an account at random, each at its time whatever became of those before; answers are checked.
-    async fn ask(&self, phases: u32) -> anyhow::Result<(Duration, Vec<Duration>, usize)> {
-        let mut random = SmallRng::seed_from_u64(7);
+    /// Asks for a year of accounts at random; answers are checked.
+    async fn ask(&self, phases: u32) -> anyhow::Result<(Duration, Waits)> {
         let started = Instant::now();
         year_of(&*self.history, &self.parts, 0, 0).await?;
         let first = started.elapsed();
-        let interval = Duration::from_secs(1) / self.args.rate.max(1);
-        let (started, parts) = (Instant::now(), Arc::new(self.parts.clone()));
-        let mut asking = Vec::new();
-        for index in 0..self.args.questions.max(1) {
-            let due = started + interval * index;
-            tokio::time::sleep_until(due.into()).await;
-            let (history, parts) = (self.history.clone(), parts.clone());
+        let parts = Arc::new(self.parts.clone());
+        let waits = open_loop::ask(self.args.rate, self.args.questions, |index| {
+            let mut random = SmallRng::seed_from_u64(u64::from(index));
             let (account, phase) = (random.random_range(0..self.accounts), random.random_range(0..phases));
-            asking.push(tokio::spawn(async move { year_of(&*history, &parts, account, phase).await.map(|()| due.elapsed()) }));
-        }
-        let (mut waits, mut failed) = (Vec::new(), 0);
-        for asked in asking {
-            match asked.await? {
-                Ok(wait) => waits.push(wait),
-                Err(error) => {
-                    eprintln!("{error}");
-                    failed += 1;
-                }
-            }
-        }
-        waits.sort();
-        ensure!(!waits.is_empty(), "no question was answered");
-        Ok((first, waits, failed))
+            let (history, parts) = (self.history.clone(), parts.clone());
+            async move { year_of(&*history, &parts, account, phase).await }
+        });
+        Ok((first, waits.await?))
     }
 }
 

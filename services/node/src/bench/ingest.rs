@@ -95,7 +95,7 @@ pub async fn run(args: IngestArgs) -> anyhow::Result<Report> {
 }
 
 /// A bench writes usage of accounts that do not exist.
-async fn refuse_production(store: &dyn Store) -> anyhow::Result<()> {
+pub async fn refuse_production(store: &dyn Store) -> anyhow::Result<()> {
     let foreign = store.all_progress().await?.into_iter().find(|progress| !progress.stream.as_str().starts_with("BENCH-"));
     match foreign {
         Some(progress) => bail!("the store counts the stream {}; give the bench a database of its own", progress.stream),

@@ -5,8 +5,10 @@ mod events;
 mod history;
 mod ingest;
 mod memory;
+mod open_loop;
 mod questions;
 mod report;
+mod rollup;
 
 use crate::output::Output;
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ enum BenchCommand {
     Ingest(ingest::IngestArgs),
     /// Moves account-days to a history, and asks for a year of one account, then again with twice the rows
     History(history::HistoryArgs),
+    /// Rolls up, purges and archives generated usage, each beside plain SQL on the same rows, and asks for 90 days of hours
+    Rollup(rollup::RollupArgs),
 }
 
 /// Runs the bench.
@@ -39,6 +43,11 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         BenchCommand::History(args) => {
             let json = args.json;
             let report = history::run(args).await?;
+            Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
+        }
+        BenchCommand::Rollup(args) => {
+            let json = args.json;
+            let report = rollup::run(args).await?;
             Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
         }
     }

@@ -3,12 +3,13 @@
 use super::{
     events::{Events, Ids},
     ingest::Bench,
+    open_loop,
     report::Questions,
 };
 use anyhow::ensure;
 use loadline_domain::{Clock as _, Rules, time::SystemClock};
 use loadline_proto::query::{GetUsageRequest, usage_service_client::UsageServiceClient};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Events of the account: enough for every hour to have some.
@@ -35,26 +36,20 @@ pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
     let rows = client.clone().get_usage(question.clone()).await?.into_inner().rows.len();
     ensure!(rows >= 700, "only {rows} rows in a month of hours");
     let count = (LASTS.as_secs_f64() * f64::from(rate)) as u32;
-    let started = Instant::now();
-    let mut asking = Vec::with_capacity(count as usize);
-    for index in 0..count {
-        let due = started + LASTS / count * index;
-        tokio::time::sleep_until(due.into()).await;
+    let asking = open_loop::ask(rate, count, |_| {
         let (mut client, question) = (client.clone(), question.clone());
-        asking.push(tokio::spawn(async move { client.get_usage(question).await.map(|_| due.elapsed()) }));
-    }
-    let (mut waits, mut failed) = (Vec::new(), 0);
-    for asked in asking {
-        match asked.await? {
-            Ok(wait) => waits.push(wait),
-            Err(_) => failed += 1,
-        }
-    }
+        async move { client.get_usage(question).await.map(drop).map_err(Into::into) }
+    });
+    let waits = asking.await?;
     shutdown.begin();
-    waits.sort();
-    ensure!(!waits.is_empty(), "no question was answered");
-    let at = |q: f64| waits[((waits.len() - 1) as f64 * q) as usize].as_secs_f64() * 1_000.0;
-    Ok(Questions { rate_per_second: rate, asked: count as usize, failed, rows, p50_ms: at(0.50), p99_ms: at(0.99) })
+    Ok(Questions {
+        rate_per_second: rate,
+        asked: waits.asked,
+        failed: waits.failed,
+        rows,
+        p50_ms: waits.ms(0.50),
+        p99_ms: waits.ms(0.99),
+    })
 }
 
 async fn fill(bench: &Bench) -> anyhow::Result<()> {

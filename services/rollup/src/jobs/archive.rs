@@ -93,7 +93,7 @@ impl ArchiveDays {
     async fn archive(&self, run: &Running, day: Archivable) -> Result<Option<Totals>, JobError> {
         for _ in 0..TRIES {
             let part = Part { day: day.day, number: day.number, token: Uuid::now_v7().to_string() };
-            let sent = self.write(&part).await?;
+            let sent = export(&*self.store, &*self.history, &part).await?;
             let found = self.history.totals(&part).await?;
             if found != sent {
                 let detail = format!("history does not hold what it was given for {}: sent {sent:?}, found {found:?}", day.day);
@@ -109,23 +109,6 @@ impl ArchiveDays {
         Ok(None)
     }
 
-    async fn write(&self, part: &Part) -> Result<Totals, JobError> {
-        let mut writer = self.history.begin(part).await?;
-        let mut export = self.store.export_day(part.day).await?;
-        let mut daily = Daily::default();
-        while let Some(rows) = export.try_next().await? {
-            match rows {
-                Exported::Hourly(rows) => {
-                    daily.add(&mut *writer, &rows).await?;
-                    writer.write(Rows::Hourly(rows)).await?;
-                }
-                Exported::Latency(rows) => writer.write(Rows::Latency(rows)).await?,
-            }
-        }
-        daily.finish(&mut *writer).await?;
-        Ok(writer.finish().await?)
-    }
-
     async fn tidy(&self) -> Result<(u64, u64), JobError> {
         let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
         let parts: Vec<_> = listed.into_iter().map(|listed| listed.part).collect();
@@ -133,6 +116,27 @@ impl ArchiveDays {
         let swept = self.history.sweep(&parts, self.clock.now().minus(SWEEP_AFTER)).await?;
         Ok((merged, swept))
     }
+}
+
+/// Writes a day's hot rows into history as a part that nobody lists yet; returns what was sent.
+///
+/// # Errors
+/// Of the store, of history, and a day whose sums leave 64 bits.
+pub async fn export(store: &dyn Store, history: &dyn History, part: &Part) -> Result<Totals, JobError> {
+    let mut writer = history.begin(part).await?;
+    let mut exported = store.export_day(part.day).await?;
+    let mut daily = Daily::default();
+    while let Some(rows) = exported.try_next().await? {
+        match rows {
+            Exported::Hourly(rows) => {
+                daily.add(&mut *writer, &rows).await?;
+                writer.write(Rows::Hourly(rows)).await?;
+            }
+            Exported::Latency(rows) => writer.write(Rows::Latency(rows)).await?,
+        }
+    }
+    daily.finish(&mut *writer).await?;
+    Ok(writer.finish().await?)
 }
 
 /// Rows of the day, added up from its hours, one account at a time: hours come by account.

@@ -5,7 +5,7 @@ mod daily_rollup;
 mod purge_dedup;
 mod retention;
 
-pub use archive::{NAME as ARCHIVE, first_hot_day};
+pub use archive::{NAME as ARCHIVE, export, first_hot_day};
 pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;

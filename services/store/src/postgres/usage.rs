@@ -162,9 +162,9 @@ macro_rules! lines {
                      AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))",
                 $days
             ),
-            ", (SELECT coalesce(string_agg(concat_ws(' ', ",
-            lines::columns!(),
-            "), chr(10)), '') FROM ",
+            ", (SELECT coalesce(string_agg(",
+            lines::line!(),
+            ", chr(10)), '') FROM ",
             $rows,
             " WHERE account = $3 AND hour >= $6 AND hour < $7 ",
             $filter,

@@ -147,9 +147,9 @@ macro_rules! lines {
     ($days:expr, $rows:expr, $filter:expr) => {
         concat!(
             as_of!($days),
-            ", (SELECT coalesce(string_agg(concat_ws(' ', ",
-            lines::columns!(),
-            "), char(10)), '') FROM ",
+            ", (SELECT coalesce(string_agg(",
+            lines::line!(),
+            ", char(10)), '') FROM ",
             $rows,
             " WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ",
             $filter,

@@ -1,0 +1,88 @@
+//! Questions at a fixed rate, each due at its time whatever became of those before: waiting counts.
+
+use anyhow::ensure;
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// How long answers took.
+pub struct Waits {
+    pub asked: usize,
+    pub failed: usize,
+    /// Of those answered, from when each was due; shortest first, never empty.
+    sorted: Vec<Duration>,
+}
+
+impl Waits {
+    /// Milliseconds within which the share `q` of the answers came.
+    pub fn ms(&self, q: f64) -> f64 {
+        quantile(&self.sorted, q).as_secs_f64() * 1_000.0
+    }
+}
+
+/// The least value that the share `q` of the sorted values does not exceed.
+pub fn quantile(sorted: &[Duration], q: f64) -> Duration {
+    let rank = (sorted.len() as f64 * q).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+/// Asks `count` questions, `rate` a second.
+///
+/// # Errors
+/// When none was answered.
+pub async fn ask<F>(rate: u32, count: u32, question: impl Fn(u32) -> F) -> anyhow::Result<Waits>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let interval = Duration::from_secs(1) / rate.max(1);
+    let started = Instant::now();
+    let mut asking = Vec::with_capacity(count as usize);
+    for index in 0..count.max(1) {
+        let due = started + interval * index;
+        tokio::time::sleep_until(due.into()).await;
+        let asked = question(index);
+        asking.push(tokio::spawn(async move { asked.await.map(|()| due.elapsed()) }));
+    }
+    let asked = asking.len();
+    let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
+    for answer in asking {
+        match answer.await? {
+            Ok(wait) => sorted.push(wait),
+            Err(error) => {
+                failed += 1;
+                if failed == 1 {
+                    eprintln!("a question failed: {error:#}");
+                }
+            }
+        }
+    }
+    ensure!(!sorted.is_empty(), "no question was answered");
+    sorted.sort_unstable();
+    Ok(Waits { asked, failed, sorted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        let values: Vec<_> = (1..=100).map(Duration::from_millis).collect();
+        let ms = |q| quantile(&values, q).as_millis();
+        assert_eq!((ms(0.0), ms(0.5), ms(0.95), ms(0.99), ms(1.0)), (1, 50, 95, 99, 100));
+        assert_eq!(quantile(&values[..1], 0.99), values[0]);
+        assert_eq!(quantile(&[], 0.5), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn questions_that_fail_are_counted_apart() {
+        let asking = ask(1_000, 10, |index| async move {
+            ensure!(index % 2 == 0, "odd");
+            Ok(())
+        });
+        let waits = asking.await.unwrap();
+        assert_eq!((waits.asked, waits.failed, waits.sorted.len()), (10, 5, 5));
+        assert!(ask(1_000, 3, |_| async { anyhow::bail!("down") }).await.is_err());
+    }
+}

@@ -4,7 +4,7 @@
 //!            request ─▶ who asks ─▶ one snapshot of the store ─▶ rows, sums ─────────────┐
 //!  caller ──▶ request    scope       usage · delivery · top                              ├─▶ answer
 //!                                       └─ positions ─▶ completeness ◀─ heads ◀─ log ────┘
-//!            ExplainUsage:  stored rows ⇄ recount ◀─ scan ◀─ log, up to the snapshot's positions
+//!            ExplainUsage:  stored rows ⇄ recount ◀─ log, up to the snapshot's positions
 //! ```
 //!
 //! - [`grpc`]: the service; [`access`] says who may call what
@@ -13,7 +13,7 @@
 //! - [`usage`], [`delivery`], [`top`], [`watch`]: the answers
 //! - [`history`]: what archived days add; [`calendar`]: days, weeks and months of a time zone
 //! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
-//! - [`explain`], [`scan`], [`recount`]: one account-hour counted again from the log
+//! - [`explain`]: one account-hour counted again from the log, by `loadline_recount`
 //! - [`detect`]: the failure modes this service watches; [`pace`]: how long answers took
 //! - [`serve`]: the service on its ports
 //! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
@@ -31,9 +31,7 @@ pub mod grpc;
 pub mod heads;
 mod history;
 pub mod pace;
-pub mod recount;
 pub mod request;
-mod scan;
 pub mod scope;
 pub mod serve;
 pub mod settings;

@@ -3,6 +3,7 @@
 use crate::{request::Invalid, scope::ScopeError};
 use loadline_event_log::LogError;
 use loadline_history::HistoryError;
+use loadline_recount::RecountError;
 use loadline_runtime::errors;
 use loadline_store::StoreError;
 use std::time::Duration;
@@ -32,12 +33,25 @@ pub enum QueryError {
     /// A sum that does not fit the contract's 64 bits.
     #[error("the sum over this range does not fit 64 bits; ask for a shorter range")]
     Overflow,
+    /// An hour with more events than may be held.
+    #[error("the hour has more events than one explanation may hold; an operator may verify it instead")]
+    TooMuch,
     /// As many explanations as are allowed are being worked on.
     #[error("too many explanations at once: each reads the log; ask again in a moment")]
     Busy,
     /// This process is about to end.
     #[error("this server is shutting down; ask another one, or this one again when it is back")]
     ShuttingDown,
+}
+
+impl From<RecountError> for QueryError {
+    fn from(error: RecountError) -> Self {
+        match error {
+            RecountError::Store(error) => Self::Store(error),
+            RecountError::Log(error) => Self::Log(error),
+            RecountError::TooMany { .. } => Self::TooMuch,
+        }
+    }
 }
 
 impl From<QueryError> for Status {
@@ -56,6 +70,7 @@ impl From<QueryError> for Status {
                 errors::internal("HISTORY_BROKEN", "history cannot answer this; its operator finds the cause in the log of query")
             }
             QueryError::Overflow => errors::rich(Code::OutOfRange, "SUM_OVERFLOW", message, [("bits", "64")]),
+            QueryError::TooMuch => errors::failed_precondition("HOUR_TOO_LARGE", "hour", message),
             QueryError::Busy => errors::exhausted("EXPLANATIONS_BUSY", message, RETRY_AFTER),
             QueryError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),
         }

@@ -1,6 +1,6 @@
 //! Corrections by hand or by a verification, each with an entry that says who did what, and why.
 
-use crate::{Leadership, StoreError};
+use crate::{AsOf, Leadership, StoreError};
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, Hour, Settled, Timestamp,
@@ -63,9 +63,22 @@ pub struct AuditEntry {
     pub after: String,
 }
 
-/// Corrections, and the record of them. Entries are never changed or deleted.
+/// Hours as the store holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Hot hourly rows, by key.
+    pub rows: Vec<(UsageKey, Usage)>,
+    /// What they rest on, from the same snapshot; letters and losses as for an answer about all accounts.
+    pub as_of: AsOf,
+}
+
+/// Corrections, what they are found by, and the record of them. Entries are never changed or deleted.
 #[async_trait]
 pub trait Audit {
+    /// Every hot row from an hour to an hour, of one account or of all, with the positions of the streams: what a recount is
+    /// compared with. Rows of whatever origin, marked or not. `None` when there are more than `most`.
+    async fn held(&self, account: Option<&AccountId>, from: Hour, to: Hour, most: u32) -> Result<Option<Held>, StoreError>;
+
     /// Replaces an account-hour's usage rows by recounted ones, marks the day dirty and writes an entry, in one transaction.
     /// What a batch adds meanwhile is kept. Latency counts are left alone.
     ///

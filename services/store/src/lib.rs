@@ -33,7 +33,7 @@ pub mod sqlite;
 mod work_rows;
 
 pub use archive::{Archivable, Archive, Archived, ArchivedPart, Export, Exported};
-pub use audit::{Audit, AuditEntry, Repair, Repaired};
+pub use audit::{Audit, AuditEntry, Held, Repair, Repaired};
 pub use error::StoreError;
 pub use jobs::{Enqueued, JobRun, Jobs, NewRun, Outcome, RunFilter, RunProgress, RunState, Trigger};
 pub use leadership::{Leaders, Leadership};

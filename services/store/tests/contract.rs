@@ -215,6 +215,9 @@ behaviours! {
         what_a_batch_adds_during_a_repair_is_kept
         an_old_leader_repairs_nothing
         rows_of_another_hour_or_twice_are_refused
+        what_is_held_is_every_row_of_the_hours_marked_or_not
+        what_is_held_comes_with_the_positions_it_rests_on
+        more_rows_than_asked_for_are_none
     }
     schema {
         migrating_again_keeps_everything

@@ -1,9 +1,9 @@
 //! Corrections of usage, and the record of them.
 
 use super::{Owner, Subject, billing, noon};
-use crate::{Repair, Repaired, StoreError};
+use crate::{Audit, Repair, Repaired, StoreError};
 use loadline_domain::{
-    AccountId,
+    AccountId, Hour,
     event::{Channel, Code},
     usage::{Usage, UsageKey},
 };
@@ -133,4 +133,61 @@ pub async fn rows_of_another_hour_or_twice_are_refused(subject: &Subject) {
         }
     }
     assert_eq!(subject.total("acme").await, sums(5));
+}
+
+/// Keys of what is held of an account, or of all, from noon on for some hours.
+async fn held(subject: &Subject, account: Option<&str>, hours: i32) -> Vec<(String, i32)> {
+    let (from, account) = (noon().hour(), account.map(|account| AccountId::new(account).unwrap()));
+    let to = Hour::from_index(from.index() + hours);
+    let held = Audit::held(&*subject.store, account.as_ref(), from, to, 100).await.unwrap().unwrap();
+    let named =
+        |(key, _): &(UsageKey, Usage)| (format!("{} {}", key.account, key.country.as_str()), key.hour.index() - from.index());
+    held.rows.iter().map(named).collect()
+}
+
+pub async fn what_is_held_is_every_row_of_the_hours_marked_or_not(subject: &Subject) {
+    damaged(subject).await;
+    let leadership = subject.leader().await;
+    while subject.roll_up(&leadership, 100).await.unwrap().more {}
+    // Of an account that no batch ever wrote, in the hour after.
+    subject
+        .tamper(
+            "INSERT INTO usage_hourly SELECT 'zeta', hour + 1, channel, country, currency, 1, 1, 2, 75000, 0, 0, 0, 0, 0, 0
+             FROM usage_hourly WHERE account = 'beta'",
+        )
+        .await;
+    let named = |rows: &[(&str, i32)]| rows.iter().map(|(row, hour)| ((*row).to_owned(), *hour)).collect::<Vec<_>>();
+    assert_eq!(held(subject, None, 1).await, named(&[("acme DE", 0), ("acme FR", 0), ("beta DE", 0)]));
+    assert_eq!(held(subject, None, 2).await, named(&[("acme DE", 0), ("acme FR", 0), ("beta DE", 0), ("zeta DE", 1)]));
+    assert_eq!(held(subject, Some("acme"), 2).await, named(&[("acme DE", 0), ("acme FR", 0)]));
+    assert_eq!(held(subject, Some("zeta"), 1).await, []);
+    assert_eq!(held(subject, None, 0).await, []);
+}
+
+pub async fn what_is_held_comes_with_the_positions_it_rests_on(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let store = Arc::clone(&subject.store);
+    let writing = tokio::spawn(async move {
+        for i in 0..40 {
+            owner.count(&[billing(&format!("{i}"), "acme", noon()), billing(&format!("{i}"), "beta", noon())]).await;
+        }
+    });
+    let mut positions = Vec::new();
+    while positions.last() != Some(&80) {
+        let held = Audit::held(&*store, None, noon().hour(), noon().hour().next(), 100).await.unwrap().unwrap();
+        let events: i64 = held.rows.iter().map(|(_, usage)| usage.events).sum();
+        let applied = held.as_of.progress[0].applied;
+        assert_eq!(applied as i64, events, "rows and position are of one snapshot");
+        positions.push(applied);
+    }
+    writing.await.unwrap();
+}
+
+pub async fn more_rows_than_asked_for_are_none(subject: &Subject) {
+    damaged(subject).await;
+    let (from, to, acme) = (noon().hour(), noon().hour().next(), AccountId::new("acme").unwrap());
+    for (account, rows) in [(None, 3), (Some(&acme), 2)] {
+        assert!(Audit::held(&*subject.store, account, from, to, rows).await.unwrap().is_some());
+        assert_eq!(Audit::held(&*subject.store, account, from, to, rows - 1).await.unwrap(), None);
+    }
 }

@@ -263,7 +263,13 @@ async fn latency_of(connection: &mut PgConnection, query: &UsageQuery) -> Result
 }
 
 /// What an answer about `from..to` of all accounts rests on.
-async fn as_of_all(connection: &mut PgConnection, from: Hour, to: Hour, grain: Grain, rules: &Rules) -> Result<AsOf, Fault> {
+pub(super) async fn as_of_all(
+    connection: &mut PgConnection,
+    from: Hour,
+    to: Hour,
+    grain: Grain,
+    rules: &Rules,
+) -> Result<AsOf, Fault> {
     let asked = sqlx::query_as(if grain == Grain::Day { AS_OF_ALL_BY_DAYS } else { AS_OF_ALL })
         .bind(from.start().micros())
         .bind(to.start().micros())

@@ -229,7 +229,7 @@ async fn latency_of(connection: &mut SqliteConnection, query: &UsageQuery) -> Re
 }
 
 /// What an answer about `from..to` of all accounts rests on.
-async fn as_of_all(
+pub(super) async fn as_of_all(
     connection: &mut SqliteConnection,
     from: Hour,
     to: Hour,

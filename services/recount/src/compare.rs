@@ -1,0 +1,49 @@
+//! Stored rows against recounted ones, an account-hour at a time.
+
+use crate::{
+    count::{AccountHour, Rows},
+    recounted::{Recounted, rows_of},
+};
+use std::collections::BTreeSet;
+
+/// What comparing an account-hour shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The store agrees with the log.
+    Equal,
+    /// It does not, beyond doubt.
+    Different,
+    /// Nobody can tell, for these reasons.
+    Unknown(Vec<String>),
+}
+
+/// An account-hour on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Which.
+    pub place: AccountHour,
+    /// Its rows in the store.
+    pub stored: Rows,
+    /// Its rows by the log.
+    pub recounted: Rows,
+    /// What that shows.
+    pub verdict: Verdict,
+}
+
+/// Every account-hour that either side has rows of, in order. `stored` are all rows of the span that was recounted, from the
+/// snapshot whose positions it was recounted up to.
+pub fn compare<'a>(stored: &'a Rows, recounted: &'a Recounted) -> impl Iterator<Item = Compared> + use<'a> {
+    let keys = stored.keys().chain(recounted.rows.keys());
+    let places: BTreeSet<AccountHour> = keys.map(|key| (key.account.clone(), key.hour)).collect();
+    places.into_iter().map(move |place| {
+        let of = |rows: &Rows| -> Rows { rows_of(rows, &place.0, place.1).map(|(key, usage)| (key.clone(), *usage)).collect() };
+        let (held, told) = (of(stored), of(&recounted.rows));
+        let doubts = recounted.doubts(&place.0, place.1, &held);
+        let verdict = match doubts.is_empty() {
+            false => Verdict::Unknown(doubts),
+            true if held == told => Verdict::Equal,
+            true => Verdict::Different,
+        };
+        Compared { place, stored: held, recounted: told, verdict }
+    })
+}

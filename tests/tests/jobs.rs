@@ -28,7 +28,7 @@ async fn jobs_are_listed_run_once_a_key_watched_and_found_again() -> Result<()> 
     let mut clients = rollup.rollup()?;
     let listed = clients.jobs.list(ListJobsRequest {}).await?.into_inner();
     let names: Vec<_> = listed.jobs.iter().map(|job| job.name.as_str()).collect();
-    assert_eq!(names, ["daily_rollup", "archive", "purge_dedup", "retention"]);
+    assert_eq!(names, ["daily_rollup", "archive", "purge_dedup", "retention", "verify"]);
     assert!(listed.jobs.iter().all(|job| job.schedule.is_empty() == job.next_at.is_none() && !job.description.is_empty()));
     let first = run(&mut clients, "retention", "once", "").await?;
     let again = run(&mut clients, "retention", "once", "{}").await?;
@@ -60,6 +60,7 @@ async fn what_cannot_be_run_is_refused_with_what_to_send_instead() -> Result<()>
         ("archive", "", "{\"keep_days\": 0}", "from 1 to 36500"),
         ("archive", "", "keep_days=3", "no JSON object"),
         ("retention", "", "{\"all\": true}", "takes none"),
+        ("verify", "", "{\"from\": \"2026-11-21T10:00:00Z\"}", "without `to`"),
         ("retention", &*"k".repeat(129), "", "128 bytes"),
     ] {
         let refused = run(&mut clients, job, key, parameters).await.unwrap_err();

@@ -12,6 +12,7 @@ use loadline_proto::rollup::{
     CancelRunRequest, Job, ListJobsRequest, ListJobsResponse, ListRunsRequest, ListRunsResponse, Run, RunJobRequest,
     WatchRunRequest, job_service_client::JobServiceClient, run::State,
 };
+use serde_json::{Map, Value};
 use std::{process::ExitCode, time::Duration};
 use tonic::{Code, transport::Channel};
 
@@ -22,7 +23,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Show background jobs, their schedules and their last runs
 ///
-/// Exit codes: 0 done, 1 the run failed, was cancelled or interrupted, 2 not done.
+/// Exit codes: 0 done, 1 the run failed, was cancelled or interrupted, or found something, 2 not done.
 #[derive(Debug, Clone, clap::Args)]
 pub struct JobsArgs {
     #[command(subcommand)]
@@ -219,7 +220,7 @@ fn show(output: &Output, run: &Run) -> anyhow::Result<ExitCode> {
         output.print(&format!("{} {} {}: {}", clean(&run.job), clean(&run.id), state_text(run, output), outcome(run, output)))?;
     }
     let bad = matches!(run.state(), State::Failed | State::Cancelled | State::Interrupted);
-    Ok(if bad { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
+    Ok(if bad || findings(run) > 0 { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
 }
 
 fn state_text(run: &Run, output: &Output) -> String {
@@ -228,11 +229,19 @@ fn state_text(run: &Run, output: &Output) -> String {
         State::Queued => "queued".to_owned(),
         State::Running if run.total > 0 => format!("running {}/{}", count(run.done), count(run.total)),
         State::Running => "running".to_owned(),
+        State::Succeeded if findings(run) > 0 => {
+            output.paint(Tone::Bad, &format!("succeeded with {} findings", count(findings(run))))
+        }
         State::Succeeded => output.paint(Tone::Good, "succeeded"),
         State::Failed => output.paint(Tone::Bad, "failed"),
         State::Cancelled => output.paint(Tone::Warn, "cancelled"),
         State::Interrupted => output.paint(Tone::Warn, "interrupted"),
     }
+}
+
+/// What a run that succeeded found wrong.
+fn findings(run: &Run) -> u64 {
+    fields(&run.result).get("findings").and_then(Value::as_u64).unwrap_or(0)
 }
 
 /// What came out of it, in a line.
@@ -244,13 +253,21 @@ fn outcome(run: &Run, output: &Output) -> String {
     }
 }
 
-/// A JSON object as words.
+/// A JSON object as words; lists by their length, since `--json` has them whole.
 fn result_text(result: &str) -> String {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(result).unwrap_or_default();
-    let word = |(name, value): (&String, &serde_json::Value)| {
-        format!("{} {}", clean(&name.replace('_', " ")), clean(value.to_string().trim_matches('"')))
+    let word = |(name, value): (&String, &Value)| {
+        let name = clean(&name.replace('_', " "));
+        match value {
+            Value::Null => None,
+            Value::Array(listed) => Some(format!("{name} {} listed", count(listed.len() as u64))),
+            value => Some(format!("{name} {}", clean(value.to_string().trim_matches('"')))),
+        }
     };
-    fields.iter().map(word).collect::<Vec<_>>().join(", ")
+    fields(result).iter().filter_map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn fields(result: &str) -> Map<String, Value> {
+    serde_json::from_str(result).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -260,6 +277,16 @@ mod tests {
     #[test]
     fn a_result_reads_as_words() {
         assert_eq!(result_text(r#"{"account_days":12,"before":"2026-08-23"}"#), "account days 12, before 2026-08-23");
+        assert_eq!(result_text(r#"{"account":null,"differences":[{"a":1},{"a":2}]}"#), "differences 2 listed");
         assert_eq!(result_text(""), "");
+    }
+
+    #[test]
+    fn a_run_that_found_something_is_no_good_news() {
+        let output = Output::stdout(true);
+        let run = |result: &str| Run { state: State::Succeeded.into(), result: result.to_owned(), ..Run::default() };
+        assert_eq!(state_text(&run(r#"{"findings":3}"#), &output), "succeeded with 3 findings");
+        assert_eq!(state_text(&run(r#"{"findings":0}"#), &output), "succeeded");
+        assert_eq!(findings(&run("")), 0);
     }
 }

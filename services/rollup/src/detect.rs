@@ -1,25 +1,27 @@
 //! The failure modes seen from rollup: roll-up failed or late (AN-04), dedup tables not purged (AN-05), archive failed or
-//! behind (AN-07).
+//! behind (AN-07), and usage that a verification found to differ from the log (AN-08).
 
 use crate::{
     Parts,
     job::JobError,
-    jobs::{ARCHIVE, DAILY_ROLLUP, PURGE_DEDUP, first_hot_day, past_horizon},
+    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, VERIFY, first_hot_day, open_findings, past_horizon},
     leader::Scheduled,
 };
 use loadline_domain::Day;
 use loadline_health::{Monitor, Reading, Severity};
-use loadline_store::{JobRun, RunState, StoreError};
+use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Modes this service detects.
-pub const DETECTS: &[&str] = &[ROLLUP, DEDUP, ARCHIVING];
+pub const DETECTS: &[&str] = &[ROLLUP, DEDUP, ARCHIVING, DOUBLE_COUNT];
 
 const ROLLUP: &str = "AN-04";
 const DEDUP: &str = "AN-05";
 const ARCHIVING: &str = "AN-07";
+const DOUBLE_COUNT: &str = "AN-08";
 
 const PERIOD: Duration = Duration::from_secs(2);
 /// What a job without a schedule is held against.
@@ -28,6 +30,8 @@ const NO_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
 const SCHEDULES: u32 = 2;
 /// Days by which the archive may be behind: a day becomes due at midnight, and its job runs some hours later.
 const DAYS_BEHIND: i32 = 1;
+/// Verifications looked back over: a month of nights and some by hand.
+const VERIFICATIONS: u32 = 50;
 
 /// What the detectors look at.
 pub struct Detectors {
@@ -46,6 +50,7 @@ impl Detectors {
                 tracing::error!(%error, "a detector reports a mode that is not announced");
             }
         }
+        let mut verified = Verified::default();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -54,6 +59,7 @@ impl Detectors {
             self.observe(ROLLUP, self.rollup().await.map_err(JobError::from));
             self.observe(DEDUP, self.dedup().await);
             self.observe(ARCHIVING, self.archive().await.map_err(JobError::from));
+            self.observe(DOUBLE_COUNT, verified.look(&*self.parts.store).await.map_err(JobError::from));
         }
     }
 
@@ -121,5 +127,56 @@ impl Detectors {
         let schedule =
             self.scheduled.iter().find(|scheduled| scheduled.job.name() == job).and_then(|scheduled| scheduled.schedule.as_ref());
         schedule.and_then(|schedule| schedule.period(self.parts.clock.now())).unwrap_or(NO_SCHEDULE)
+    }
+}
+
+/// What verifications found; read again only after another one.
+#[derive(Default)]
+struct Verified {
+    last: Option<Uuid>,
+    open: Vec<OpenFinding>,
+}
+
+impl Verified {
+    async fn look(&mut self, store: &dyn Store) -> Result<Reading, StoreError> {
+        let done = RunFilter { job: Some(VERIFY.to_owned()), state: Some(RunState::Succeeded) };
+        let last = store.job_runs(&done, None, 1).await?.pop().map(|run| run.id);
+        if last != self.last {
+            self.open = open_findings(&store.job_runs(&done, None, VERIFICATIONS).await?);
+            self.last = last;
+        }
+        Ok(self.reading())
+    }
+
+    fn reading(&self) -> Reading {
+        let differ: u64 = self.open.iter().map(|open| open.account_hours).sum();
+        match (self.open.last(), self.last) {
+            (None, None) => Reading::good(0.0, "no hour was verified yet"),
+            (None, Some(_)) => Reading::good(0.0, "what was verified agrees with the log, or was repaired"),
+            (Some(newest), _) => {
+                let (from, to) = (newest.from, newest.to);
+                let detail =
+                    format!("{differ} account-hours differ from the log, the newest from {from} to {to}: verify with repair");
+                Reading::bad(differ as f64, detail)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loadline_domain::Timestamp;
+
+    #[test]
+    fn a_difference_that_nobody_put_right_is_bad() {
+        let mut verified = Verified::default();
+        assert!(!verified.reading().bad);
+        verified.last = Some(Uuid::nil());
+        assert!(!verified.reading().bad);
+        let (from, to) = (Timestamp::from_micros(0), Timestamp::from_micros(3_600_000_000));
+        verified.open.push(OpenFinding { from, to, account: None, account_hours: 2 });
+        let reading = verified.reading();
+        assert!(reading.bad && (reading.value - 2.0).abs() < f64::EPSILON, "{reading:?}");
     }
 }

@@ -4,13 +4,13 @@
 //!  schedules ──due──▶ queue (store) ◀──Run── JobService
 //!                        │ claim, by the one leader
 //!                        ▼
-//!          daily_rollup · archive · purge_dedup · retention ──▶ store, history
+//!          daily_rollup · archive · purge_dedup · retention · verify ──▶ store, history
 //!                        └── progress, end ──▶ queue ──Watch──▶ callers
 //! ```
 //!
 //! - [`leader`]: leads, queues what is due, starts what is queued; [`schedule`]: when a job is due
 //! - [`job`]: what a job is and what a run is given; [`jobs`]: the jobs, one a file
-//! - [`grpc`]: `JobService`; [`detect`]: AN-04, AN-05, AN-07; [`serve`]: the service on its ports
+//! - [`grpc`]: `JobService`; [`detect`]: AN-04, AN-05, AN-07, AN-08; [`serve`]: the service on its ports
 //!
 //! The nasty invariant: **a leader that was paused and woke up changes nothing.** Every final write of a job checks the
 //! leader's epoch in its own transaction; and every job can be killed at any point and run again.
@@ -39,7 +39,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where old days go.
     pub history: Arc<dyn History>,
-    /// Says how far streams go on.
+    /// Says how far streams go on, and what was counted.
     pub log: Arc<dyn EventLog>,
     /// Streams that must be counted before anything is past.
     pub streams: Vec<StreamName>,

@@ -17,7 +17,7 @@ mod rollup;
 mod sections;
 mod streams;
 
-pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings};
+pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings, VerifySettings};
 pub use sections::{IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
 pub use streams::{Carries, StreamSettings};
 

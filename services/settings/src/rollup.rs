@@ -32,6 +32,8 @@ pub struct RollupSettings {
     pub hot_days: u32,
     /// What is deleted, and when.
     pub retention: RetentionSettings,
+    /// How much counting hours again may take.
+    pub verify: VerifySettings,
     /// When each job runs.
     pub jobs: JobsSettings,
 }
@@ -49,6 +51,17 @@ pub struct RetentionSettings {
     pub losses: Option<HumanDuration>,
 }
 
+/// `[rollup.verify]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifySettings {
+    /// Most records a run reads of the log; hours it does not get to are unknown. A million takes seconds.
+    pub max_records: u64,
+    /// Most events held in memory at once, up to 150 bytes each. With fewer a day is read in more pieces, each over several
+    /// days of the log; an hour with more of them is unknown.
+    pub max_events: usize,
+}
+
 /// `[rollup.jobs]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -61,6 +74,8 @@ pub struct JobsSettings {
     pub purge_dedup: JobSettings,
     /// Old dead letters and runs deleted.
     pub retention: JobSettings,
+    /// Yesterday counted again from the log; differences are told, never repaired by the schedule.
+    pub verify: JobSettings,
 }
 
 /// `[rollup.jobs.NAME]`
@@ -102,6 +117,7 @@ impl Default for RollupSettings {
             time_zone: "UTC".to_owned(),
             hot_days: 90,
             retention: RetentionSettings::default(),
+            verify: VerifySettings::default(),
             jobs: JobsSettings::default(),
         }
     }
@@ -111,6 +127,12 @@ impl Default for RetentionSettings {
     fn default() -> Self {
         let days = |days: u64| HumanDuration::secs(days * 24 * 3600);
         Self { resolved_dead_letters: days(90), finished_runs: days(30), losses: None }
+    }
+}
+
+impl Default for VerifySettings {
+    fn default() -> Self {
+        Self { max_records: 500_000_000, max_events: 4_000_000 }
     }
 }
 
@@ -126,15 +148,22 @@ impl Default for JobsSettings {
             archive: job("20 2 * * *", 300),
             purge_dedup: job("10 * * * *", 60),
             retention: job("40 3 * * *", 300),
+            verify: job("10 4 * * *", 300),
         }
     }
 }
 
 impl JobsSettings {
     /// Every job by its name.
-    pub fn each(&self) -> [(&'static str, &JobSettings); 4] {
-        let Self { daily_rollup, archive, purge_dedup, retention } = self;
-        [("daily_rollup", daily_rollup), ("archive", archive), ("purge_dedup", purge_dedup), ("retention", retention)]
+    pub fn each(&self) -> [(&'static str, &JobSettings); 5] {
+        let Self { daily_rollup, archive, purge_dedup, retention, verify } = self;
+        [
+            ("daily_rollup", daily_rollup),
+            ("archive", archive),
+            ("purge_dedup", purge_dedup),
+            ("retention", retention),
+            ("verify", verify),
+        ]
     }
 }
 
@@ -167,6 +196,7 @@ impl Check for RollupSettings {
             problems.refuse(key(at, "hot_days"), self.hot_days, "from 1 to 36500");
         }
         self.retention.check(&key(at, "retention"), problems);
+        self.verify.check(&key(at, "verify"), problems);
         for (name, job) in self.jobs.each() {
             job.check(&key(&key(at, "jobs"), name), problems);
         }
@@ -185,6 +215,17 @@ impl Check for RetentionSettings {
             if *age < day {
                 problems.refuse(key(at, name), age, "at least 1d");
             }
+        }
+    }
+}
+
+impl Check for VerifySettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if self.max_records == 0 {
+            problems.refuse(key(at, "max_records"), 0, "at least 1");
+        }
+        if self.max_events == 0 {
+            problems.refuse(key(at, "max_events"), 0, "at least 1");
         }
     }
 }

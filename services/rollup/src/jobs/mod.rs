@@ -4,11 +4,13 @@ mod archive;
 mod daily_rollup;
 mod purge_dedup;
 mod retention;
+mod verify;
 
 pub use archive::{NAME as ARCHIVE, export, first_hot_day};
 pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;
+pub use verify::{NAME as VERIFY, Open as OpenFinding, open as open_findings};
 
 use crate::{Parts, job::Job};
 use std::sync::Arc;
@@ -34,6 +36,14 @@ pub fn all(parts: &Parts) -> Vec<Arc<dyn Job>> {
             store: parts.store.clone(),
             clock: parts.clock.clone(),
             settings: parts.settings.retention.clone(),
+        }),
+        Arc::new(verify::Verify {
+            store: parts.store.clone(),
+            log: parts.log.clone(),
+            clock: parts.clock.clone(),
+            rules: parts.rules,
+            settings: parts.settings.verify.clone(),
+            letters_kept: *parts.settings.retention.resolved_dead_letters,
         }),
     ]
 }

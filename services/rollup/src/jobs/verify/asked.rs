@@ -1,0 +1,147 @@
+//! What a run of `verify` is asked for.
+
+use loadline_domain::{AccountId, Day, Hour, Rules, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Most hours of a run: a month. The log is rarely kept so long.
+pub const MAX_HOURS: i32 = 31 * 24;
+
+/// Checked parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// First hour, and hour after the last; the default day when it is absent.
+    pub range: Option<(Hour, Hour)>,
+    /// Of this account only.
+    pub account: Option<AccountId>,
+    /// Whether differences are repaired.
+    pub repair: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameters {
+    from: Option<String>,
+    to: Option<String>,
+    account: Option<String>,
+    #[serde(default)]
+    repair: bool,
+}
+
+impl Asked {
+    /// Reads parameters.
+    ///
+    /// # Errors
+    /// What is wrong with them, and what to send instead.
+    pub fn read(parameters: &Value, now: Timestamp) -> Result<Self, String> {
+        if !parameters.is_object() {
+            return Err("are no JSON object; send `from`, `to`, `account` and `repair`, or leave them out".to_owned());
+        }
+        let given = Parameters::deserialize(parameters).map_err(|error| {
+            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, and `repair` (true or false)")
+        })?;
+        let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
+        let range = match (given.from, given.to) {
+            (None, None) => None,
+            (Some(from), Some(to)) => Some(range(hour("from", &from)?, hour("to", &to)?, now)?),
+            (Some(_), None) => return Err("names `from` without `to`; send both, or neither for the default day".to_owned()),
+            (None, Some(_)) => return Err("names `to` without `from`; send both, or neither for the default day".to_owned()),
+        };
+        Ok(Self { range, account: account.transpose()?, repair: given.repair })
+    }
+}
+
+fn hour(field: &str, text: &str) -> Result<Hour, String> {
+    let wrong = || format!("`{field}`: `{text}` is no hour; send its start, such as 2026-11-21T10:00:00Z");
+    let time: Timestamp = text.parse().map_err(|_| wrong())?;
+    if time < Timestamp::EARLIEST || time >= Timestamp::END || time.hour().start() != time {
+        return Err(wrong());
+    }
+    Ok(time.hour())
+}
+
+fn range(from: Hour, to: Hour, now: Timestamp) -> Result<(Hour, Hour), String> {
+    let hours = to.index() - from.index();
+    if hours <= 0 {
+        return Err(format!("`from` {} is not before `to` {}; `to` is the hour after the last", from.start(), to.start()));
+    }
+    if hours > MAX_HOURS {
+        return Err(format!("asks for {hours} hours; at most {MAX_HOURS} at once: ask for one part after the other"));
+    }
+    let end = now.hour().next();
+    if to > end {
+        return Err(format!("`to` {} is ahead of now; at most {} can be asked for", to.start(), end.start()));
+    }
+    Ok((from, to))
+}
+
+/// The day that is verified when none is asked for: the last whole UTC day, once no record of an event from it can be ahead of
+/// it any more. Later is not better: what comes late is in both countings, while retention takes the day's receipts from the
+/// log after three days by default.
+pub fn default_day(now: Timestamp, rules: &Rules) -> (Hour, Hour) {
+    let today = now.minus(rules.future_tolerance).day();
+    (Day::from_index(today.index() - 1).first_hour(), today.first_hour())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn now() -> Timestamp {
+        "2026-11-21T10:20:00Z".parse().unwrap()
+    }
+
+    fn read(parameters: Value) -> Result<Asked, String> {
+        Asked::read(&parameters, now())
+    }
+
+    #[test]
+    fn everything_may_be_left_out() {
+        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false }));
+        let asked =
+            json!({ "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T12:00:00+01:00", "account": "acme", "repair": true });
+        let asked = read(asked).unwrap();
+        let (from, to) = asked.range.unwrap();
+        assert_eq!(
+            (from.start().to_string(), to.start().to_string()),
+            ("2026-11-21T09:00:00Z".into(), "2026-11-21T11:00:00Z".into())
+        );
+        assert!(asked.repair && asked.account.is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_to_send() {
+        let ten = "2026-11-21T10:00:00Z";
+        for (wrong, told) in [
+            (json!({ "days": 3 }), "unknown field `days`"),
+            (json!({ "repair": "yes" }), "`repair` (true or false)"),
+            (json!([]), "no JSON object"),
+            (json!({ "from": ten }), "without `to`"),
+            (json!({ "to": ten }), "without `from`"),
+            (json!({ "from": ten, "to": ten }), "is not before"),
+            (json!({ "from": "2026-11-21T11:00:00Z", "to": ten }), "is not before"),
+            (json!({ "from": "2026-11-21T10:30:00Z", "to": "2026-11-21T11:00:00Z" }), "is no hour"),
+            (json!({ "from": "yesterday", "to": ten }), "is no hour"),
+            (json!({ "from": "2026-10-01T00:00:00Z", "to": ten }), "at most 744 at once"),
+            (json!({ "from": ten, "to": "2026-11-21T12:00:00Z" }), "ahead of now"),
+            (json!({ "account": "a b" }), "`account`"),
+        ] {
+            let error = read(wrong.clone()).unwrap_err();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
+        assert!(read(json!({ "from": ten, "to": "2026-11-21T11:00:00Z" })).is_ok(), "the present hour can be told");
+    }
+
+    #[test]
+    fn the_default_is_the_last_day_that_nothing_can_be_ahead_of() {
+        let day = |now: &str| {
+            let (from, to) = default_day(now.parse().unwrap(), &Rules::default());
+            assert_eq!(to.index() - from.index(), 24);
+            from.day().to_string()
+        };
+        assert_eq!(day("2026-11-21T10:20:00Z"), "2026-11-20");
+        assert_eq!(day("2026-11-21T00:05:00Z"), "2026-11-20");
+        assert_eq!(day("2026-11-21T00:04:59Z"), "2026-11-19");
+    }
+}

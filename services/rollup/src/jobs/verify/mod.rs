@@ -1,0 +1,222 @@
+//! Hours counted again from the log and compared with the store; what differs beyond doubt is told and, when asked, repaired.
+//!
+//! ```text
+//! rows and positions, one snapshot ─▶ recount up to these positions ─▶ equal │ unknown │ different ─▶ repair, if asked
+//! ```
+//!
+//! Ingest goes on meanwhile: both sides are of the same records. Hours are taken a day at a time, or fewer when a day's events
+//! do not fit into memory. A repair is one transaction an account-hour, fenced and refused when the rows are not those compared
+//! any more; a killed run compares again, and what was repaired is equal then.
+
+mod asked;
+mod findings;
+mod report;
+
+pub use findings::{Open, open};
+
+use crate::job::{Job, JobError, Running};
+use asked::{Asked, default_day};
+use async_trait::async_trait;
+use loadline_domain::{Clock, Day, Hour, Rules, progress::Progress};
+use loadline_event_log::EventLog;
+use loadline_recount::{Compared, Limits, RecountError, Recounted, Rows, Sources, Span, Verdict, compare, recount};
+use loadline_settings::VerifySettings;
+use loadline_store::{Held, Repair, Repaired, Store, StoreError};
+use report::Report;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+
+pub const NAME: &str = "verify";
+
+/// Hours compared at once, when their events fit into memory.
+const HOURS: u32 = 24;
+/// Rows of the store compared at once, up to 200 bytes each on either side.
+const ROWS: u32 = 500_000;
+/// Dead letters of a kind that are looked through for each comparison.
+const LETTERS: usize = 500_000;
+/// How often a long comparison asks whether it should end.
+const PULSE: Duration = Duration::from_secs(1);
+
+pub struct Verify {
+    pub store: Arc<dyn Store>,
+    pub log: Arc<dyn EventLog>,
+    pub clock: Arc<dyn Clock>,
+    pub rules: Rules,
+    pub settings: VerifySettings,
+    /// Age at which resolved dead letters are deleted.
+    pub letters_kept: Duration,
+}
+
+/// Hours on both sides, or why they are not.
+enum Sides {
+    Both { held: Rows, recounted: Box<Recounted>, positions: String },
+    TooMuch { why: String, read: u64 },
+    NotLookedAt(String),
+}
+
+#[async_trait]
+impl Job for Verify {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
+         without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
+         with an audit entry). Archived days are neither compared nor repaired."
+    }
+
+    fn check(&self, parameters: &Value) -> Result<(), String> {
+        Asked::read(parameters, self.clock.now()).map(drop)
+    }
+
+    async fn run(&self, run: &Running) -> Result<Value, JobError> {
+        let now = self.clock.now();
+        let asked = Asked::read(&run.parameters(), now).map_err(JobError::Refused)?;
+        let (from, to) = asked.range.unwrap_or_else(|| default_day(now, &self.rules));
+        self.refuse_archived(from, to).await?;
+        let total = (to.index() - from.index()) as u64;
+        let (mut report, mut at, mut size) = (Report::default(), from, HOURS);
+        while at < to {
+            let end = Hour::from_index(at.index() + size as i32).min(to);
+            let span = Span { account: asked.account.clone(), from: at, to: end };
+            let progress = (report.hours, Some(total), format!("comparing from {}", at.start()));
+            run.step(progress.0, progress.1, &*progress.2).await?;
+            let sides = tokio::select! {
+                sides = self.sides(&span, &report) => sides?,
+                ended = pulse(run, &progress) => return Err(ended),
+            };
+            match sides {
+                Sides::TooMuch { read, .. } if span.hours() > 1 => {
+                    report.records += read;
+                    size = span.hours() / 2;
+                    continue;
+                }
+                Sides::TooMuch { why, read } => {
+                    report.records += read;
+                    report.not_looked_at(at, &why);
+                }
+                Sides::NotLookedAt(why) => {
+                    (at.index()..end.index()).for_each(|hour| report.not_looked_at(Hour::from_index(hour), &why));
+                }
+                Sides::Both { held, recounted, positions } => {
+                    report.records += recounted.read;
+                    for compared in compare(&held, &recounted) {
+                        self.settle(run, asked.repair, &compared, &positions, &mut report).await?;
+                    }
+                }
+            }
+            report.hours += u64::from(span.hours());
+            at = end;
+        }
+        run.step(total, Some(total), "done").await?;
+        Ok(report.told(from, to, asked.account.as_ref().map(|account| account.as_str())))
+    }
+}
+
+impl Verify {
+    async fn refuse_archived(&self, from: Hour, to: Hour) -> Result<(), JobError> {
+        let last = Hour::from_index(to.index() - 1).day();
+        let parts = self.store.parts(from.day(), last).await?;
+        let Some(newest) = parts.iter().map(|listed| listed.part.day).max() else { return Ok(()) };
+        let after = Day::from_index(newest.index() + 1).start();
+        Err(JobError::Refused(format!(
+            "days up to {newest} are archived: they are in history, which is neither compared with the log nor repaired; ask \
+             from {after} on"
+        )))
+    }
+
+    /// Both sides of a span. The snapshot comes first: what it lists as applied is all that is read.
+    async fn sides(&self, span: &Span, report: &Report) -> Result<Sides, JobError> {
+        let most = self.settings.max_records;
+        if report.records >= most {
+            let why = format!("more than {most} records would have to be read, which is rollup.verify.max_records");
+            return Ok(Sides::NotLookedAt(why));
+        }
+        let Some(held) = self.store.held(span.account.as_ref(), span.from, span.to, ROWS).await? else {
+            return Ok(Sides::TooMuch { why: format!("the store has more than {ROWS} rows of the hour"), read: 0 });
+        };
+        let Held { rows, as_of } = held;
+        if !as_of.sources.parts.is_empty() {
+            return Ok(Sides::NotLookedAt("the day was archived meanwhile".to_owned()));
+        }
+        let limits = Limits {
+            records: most - report.records,
+            identities: self.settings.max_events,
+            letters: LETTERS,
+            deadline: None,
+            letters_since: Some(self.clock.now().minus(self.letters_kept)),
+        };
+        let sources = Sources { log: &*self.log, store: &*self.store, rules: &self.rules };
+        match recount(sources, span.clone(), &as_of, limits).await {
+            Ok(recounted) => Ok(Sides::Both {
+                held: rows.into_iter().collect(),
+                recounted: Box::new(recounted),
+                positions: positions(&as_of.progress),
+            }),
+            Err(error @ RecountError::TooMany { read, .. }) => Ok(Sides::TooMuch { why: error.to_string(), read }),
+            Err(RecountError::Store(error)) => Err(error.into()),
+            Err(RecountError::Log(error)) => Err(error.into()),
+        }
+    }
+
+    /// Notes what an account-hour shows, and puts it right if that is asked and beyond doubt.
+    async fn settle(
+        &self,
+        run: &Running,
+        repair: bool,
+        compared: &Compared,
+        positions: &str,
+        report: &mut Report,
+    ) -> Result<(), JobError> {
+        match &compared.verdict {
+            Verdict::Equal => report.equal += 1,
+            Verdict::Unknown(reasons) => report.cannot_tell(compared.place.1, reasons),
+            Verdict::Different => {
+                report.differs(compared);
+                if repair {
+                    self.repair(run, compared, positions, report).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn repair(&self, run: &Running, compared: &Compared, positions: &str, report: &mut Report) -> Result<(), JobError> {
+        let rows = |rows: &Rows| rows.iter().map(|(key, usage)| (key.clone(), *usage)).collect();
+        let repair = Repair {
+            account: compared.place.0.clone(),
+            hour: compared.place.1,
+            found: rows(&compared.stored),
+            recounted: rows(&compared.recounted),
+            reason: format!("verify run {}: counted again from the log up to {positions}", run.run.id),
+            actor: run.run.asked.requested_by.clone(),
+        };
+        match self.store.repair(&run.leadership, &repair).await? {
+            Repaired::Done { .. } => {
+                tracing::warn!(account = %repair.account, hour = %repair.hour.start(), run = %run.run.id, "usage repaired");
+                report.repaired += 1;
+            }
+            Repaired::Moved { .. } => report.moved += 1,
+        }
+        Ok(())
+    }
+}
+
+/// Says again how far it is, and returns only when the run is to end: cancelled, or no longer ours.
+async fn pulse(run: &Running, (done, total, note): &(u64, Option<u64>, String)) -> JobError {
+    loop {
+        tokio::time::sleep(PULSE).await;
+        match run.step(*done, *total, &**note).await {
+            // The store is away: whoever compares hears of it too.
+            Ok(()) | Err(JobError::Store(StoreError::Unavailable(_))) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// `BILLING 105, DLR 4`
+fn positions(progress: &[Progress]) -> String {
+    let positions: Vec<_> = progress.iter().map(|progress| format!("{} {}", progress.stream, progress.applied)).collect();
+    positions.join(", ")
+}

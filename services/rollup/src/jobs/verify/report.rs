@@ -1,0 +1,187 @@
+//! What a run of `verify` found, as it is told.
+
+use loadline_domain::{
+    Hour,
+    usage::{Usage, UsageKey},
+};
+use loadline_recount::Compared;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most rows that differ, and most reasons, that are listed.
+const LISTED: usize = 100;
+
+/// Columns of [`Usage::columns`], as they are told.
+const COLUMNS: [&str; 10] =
+    ["events", "messages", "segments", "amount_micros", "delivered", "undelivered", "expired", "rejected", "failed", "not_final"];
+
+/// Counts and lists; account-hours unless it says otherwise.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Hours gone through.
+    pub hours: u64,
+    /// Records read of the log.
+    pub records: u64,
+    /// The store agrees.
+    pub equal: u64,
+    /// It does not.
+    pub different: u64,
+    /// Of these, put right.
+    pub repaired: u64,
+    /// Of these, left alone because they changed after they were compared.
+    pub moved: u64,
+    unknown: u64,
+    differences: Vec<Value>,
+    reasons: BTreeMap<String, Reason>,
+}
+
+/// Why something is unknown, and how much.
+#[derive(Debug, Default)]
+struct Reason {
+    hours: BTreeSet<Hour>,
+    account_hours: u64,
+}
+
+impl Report {
+    /// An account-hour that differs.
+    pub fn differs(&mut self, compared: &Compared) {
+        self.different += 1;
+        let keys: BTreeSet<_> = compared.stored.keys().chain(compared.recounted.keys()).collect();
+        for key in keys {
+            let (counted, recounted) = (compared.stored.get(key), compared.recounted.get(key));
+            if counted != recounted && self.differences.len() < LISTED {
+                self.differences.push(difference(key, counted, recounted));
+            }
+        }
+    }
+
+    /// An account-hour of which nothing can be told, for these reasons.
+    pub fn cannot_tell(&mut self, hour: Hour, reasons: &[String]) {
+        self.unknown += 1;
+        for reason in reasons {
+            self.because(hour, reason).account_hours += 1;
+        }
+    }
+
+    /// An hour that was not looked at; of how many accounts it is, nobody knows.
+    pub fn not_looked_at(&mut self, hour: Hour, reason: &str) {
+        self.unknown += 1;
+        self.because(hour, reason);
+    }
+
+    fn because(&mut self, hour: Hour, reason: &str) -> &mut Reason {
+        let full = self.reasons.len() >= LISTED && !self.reasons.contains_key(reason);
+        let reason = self.reasons.entry(if full { "others".to_owned() } else { reason.to_owned() }).or_default();
+        reason.hours.insert(hour);
+        reason
+    }
+
+    /// As a JSON object. `findings` are account-hours that differ: what makes a run more than a success.
+    pub fn told(&self, from: Hour, to: Hour, account: Option<&str>) -> Value {
+        let reason = |(why, reason): (&String, &Reason)| {
+            json!({
+                "reason": why,
+                "from": reason.hours.first().map(|hour| hour.start().to_string()),
+                "hours": reason.hours.len(),
+                "account_hours": reason.account_hours,
+            })
+        };
+        json!({
+            "from": from.start().to_string(),
+            "to": to.start().to_string(),
+            "account": account,
+            "hours": self.hours,
+            "records": self.records,
+            "account_hours": self.equal + self.different,
+            "equal": self.equal,
+            "different": self.different,
+            "differences": self.differences,
+            "unknown": self.unknown,
+            "reasons": self.reasons.iter().map(reason).collect::<Vec<_>>(),
+            "repaired": self.repaired,
+            "moved": self.moved,
+            "findings": self.different,
+        })
+    }
+}
+
+fn difference(key: &UsageKey, counted: Option<&Usage>, recounted: Option<&Usage>) -> Value {
+    json!({
+        "account": key.account.as_str(),
+        "hour": key.hour.start().to_string(),
+        "channel": key.channel.as_str(),
+        "country": key.country.as_str(),
+        "currency": key.currency.as_str(),
+        "counted": sums(counted),
+        "recounted": sums(recounted),
+    })
+}
+
+/// What is not zero, by name; null for a row that is not there.
+fn sums(usage: Option<&Usage>) -> Value {
+    let Some(usage) = usage else { return Value::Null };
+    let told = COLUMNS.into_iter().zip(usage.columns()).filter(|(_, sum)| *sum != 0);
+    Value::Object(told.map(|(name, sum)| (name.to_owned(), sum.into())).collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loadline_domain::{
+        AccountId,
+        event::{Channel, Country, Currency},
+    };
+    use loadline_recount::{Rows, Verdict};
+
+    fn compared(hour: i32, stored: i64) -> Compared {
+        let (account, hour) = (AccountId::new("acme").unwrap(), Hour::from_index(hour));
+        let key = UsageKey {
+            account: account.clone(),
+            hour,
+            channel: Channel::SMS,
+            country: Country::UNKNOWN,
+            currency: Currency::parse("EUR").unwrap(),
+        };
+        let stored = Rows::from([(key, Usage { events: stored, amount_micros: -7, ..Usage::default() })]);
+        Compared { place: (account, hour), stored, recounted: Rows::new(), verdict: Verdict::Different }
+    }
+
+    #[test]
+    fn a_difference_is_told_with_both_sides() {
+        let mut report = Report::default();
+        report.differs(&compared(5, 2));
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), Some("acme"));
+        let expected = json!([{ "account": "acme", "hour": "1970-01-01T05:00:00Z", "channel": "sms", "country": "", "currency": "EUR",
+                                "counted": { "events": 2, "amount_micros": -7 }, "recounted": null }]);
+        assert_eq!(told["differences"], expected);
+        assert_eq!(
+            (&told["findings"], &told["account_hours"], &told["to"]),
+            (&json!(1), &json!(1), &json!("1970-01-02T00:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn of_many_differences_the_first_are_listed_and_all_counted() {
+        let mut report = Report::default();
+        (0..150).for_each(|hour| report.differs(&compared(hour, 1)));
+        let told = report.told(Hour::from_index(0), Hour::from_index(150), None);
+        assert_eq!((told["differences"].as_array().map(Vec::len), told["different"].as_u64()), (Some(100), Some(150)));
+        assert_eq!(told["differences"][99]["hour"], "1970-01-05T03:00:00Z");
+    }
+
+    #[test]
+    fn reasons_are_told_with_their_hours() {
+        let mut report = Report::default();
+        for hour in [7, 5, 5] {
+            report.cannot_tell(Hour::from_index(hour), &["gone".to_owned(), "lost".to_owned()]);
+        }
+        report.not_looked_at(Hour::from_index(9), "too many");
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), None);
+        assert_eq!(told["unknown"], 4);
+        assert_eq!(
+            told["reasons"][0],
+            json!({ "reason": "gone", "from": "1970-01-01T05:00:00Z", "hours": 2, "account_hours": 3 })
+        );
+        assert_eq!(told["reasons"][2]["account_hours"], 0);
+    }
+}

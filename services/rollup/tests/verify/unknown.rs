@@ -1,0 +1,211 @@
+//! What cannot be told: for each cause a difference is planted, asked to be repaired, and must stay, told with the reason.
+
+use crate::{
+    ACCOUNT_HOURS, counts, damage,
+    world::{Backend, DAY, HOUR, World, asked, at, night, of, stream},
+};
+use futures::FutureExt as _;
+use loadline_domain::{DeadLetterReason, Rules};
+use loadline_store::{DeadLetterFilter, RunState, contract::billing};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Account-hours on either side of a damaged day: one was invented.
+const WITH_INVENTED: u64 = ACCOUNT_HOURS + 1;
+/// Of these in the store: one is gone.
+const HELD: u64 = WITH_INVENTED - 1;
+
+/// The story of a busy day, damaged.
+async fn damaged() -> World {
+    let world = World::busy(Backend::Sqlite).await;
+    damage(&world).await;
+    world
+}
+
+fn reasons(told: &Value) -> String {
+    let listed = told["reasons"].as_array().unwrap();
+    listed.iter().map(|reason| reason["reason"].as_str().unwrap()).collect::<Vec<_>>().join("; ")
+}
+
+/// Nothing is found different or repaired, everything is unknown, and this is why.
+async fn all_unknown(world: &World, account_hours: u64, why: &str) {
+    let before = world.rows().await;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [0, 0, account_hours, 0, 0], "{told}");
+    assert!(reasons(&told).contains(why), "{told}");
+    assert_eq!((world.rows().await, world.audit().await), (before, vec![]));
+}
+
+#[tokio::test]
+async fn a_hole_in_the_log_makes_all_that_it_may_have_held_unknown() {
+    let world = damaged().await;
+    world.counting.log.delete_record(&stream("BILLING"), 30).await.unwrap();
+    all_unknown(&world, WITH_INVENTED, "records 30 to 30 of BILLING are no longer in the log").await;
+}
+
+#[tokio::test]
+async fn a_hole_just_before_the_first_record_of_the_day_is_no_less_a_hole() {
+    let world = World::new(Backend::Sqlite).await;
+    world.counting.clock.set(at(8));
+    world
+        .counting
+        .count("BILLING", &[billing("a", "acme", at(8)), billing("b", "acme", at(8)), billing("c", "acme", at(8))])
+        .await;
+    world.counting.clock.set(night());
+    world.counting.log.delete_record(&stream("BILLING"), 2).await.unwrap();
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [0, 0, 1, 0, 0], "{told}");
+    assert!(reasons(&told).contains("before 3 of BILLING"), "{told}");
+    assert_eq!(world.audit().await, []);
+}
+
+#[tokio::test]
+async fn records_lost_before_they_were_counted_make_their_hours_unknown() {
+    let world = damaged().await;
+    world.counting.clock.set(at(21));
+    world.counting.append("BILLING", &[billing("gone", "acme", at(9))]).await;
+    world.counting.log.delete_record(&stream("BILLING"), 88).await.unwrap();
+    world.counting.apply("BILLING").await;
+    world.counting.clock.set(night());
+    all_unknown(&world, WITH_INVENTED, "1 records that may have belonged to the hour were lost").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_made_again_makes_all_unknown() {
+    let world = damaged().await;
+    world.counting.log.delete_stream(&stream("BILLING")).await.unwrap();
+    all_unknown(&world, HELD, "BILLING is no longer in the log").await;
+    world.counting.ensure("BILLING").await;
+    all_unknown(&world, HELD, "BILLING was made again since").await;
+    // Counted on under its new making: what the old one had is more in the store than in the log.
+    world.counting.count("BILLING", &[billing("new", "acme", night())]).await;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!((counts(&told)[1], counts(&told)[3]), (0, 0), "{told}");
+    assert!(reasons(&told).contains("BILLING was made at"), "{told}");
+    assert_eq!(world.audit().await, []);
+}
+
+#[tokio::test]
+async fn an_hour_with_a_redriven_letter_is_unknown_and_the_others_are_told() {
+    let world = World::new(Backend::Sqlite).await;
+    world.counting.clock.set(at(5));
+    world.counting.count("BILLING", &[billing("ahead", "acme", at(8)), billing("in time", "bolt", at(5))]).await;
+    world.counting.clock.set(night());
+    let future = DeadLetterFilter { reason: Some(DeadLetterReason::Future), ..DeadLetterFilter::default() };
+    let redriven = world.parts.store.redrive(&future, &Rules::default(), night(), 10, false).await.unwrap();
+    assert_eq!(redriven.counted, 1);
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [1, 0, 1, 0, 0], "{told}");
+    assert!(reasons(&told).contains("redriven and counted"), "{told}");
+    assert_eq!(world.audit().await, []);
+}
+
+#[tokio::test]
+async fn more_in_the_store_is_unknown_where_redriven_letters_may_have_been_deleted() {
+    let mut world = damaged().await;
+    world.parts.settings.retention.resolved_dead_letters = loadline_runtime::config::HumanDuration::secs(20 * 3_600);
+    let told = world.verify(json!({ "repair": true })).await;
+    // Of the four, the invented row of three o'clock alone lies before the letters that are surely there.
+    assert_eq!(counts(&told), [ACCOUNT_HOURS - 3, 3, 1, 3, 0], "{told}");
+    assert!(reasons(&told).contains("may have been deleted since"), "{told}");
+}
+
+#[tokio::test]
+async fn without_their_keys_a_conflict_proves_nothing() {
+    let world = World::busy(Backend::Sqlite).await;
+    // Past their horizon the keys of the days are purged, while the log is kept.
+    world.counting.tamper("DELETE FROM dedup_partition", 4).await;
+    let told = world.verify(json!({ "repair": true })).await;
+    // The event of eight o'clock whose id was counted another day looks like one that counts; it was refused.
+    assert_eq!(counts(&told), [ACCOUNT_HOURS - 1, 0, 1, 0, 0], "{told}");
+    assert!(reasons(&told).contains("the store has no key of"), "{told}");
+    assert_eq!(world.audit().await, []);
+}
+
+#[tokio::test]
+async fn beyond_the_budget_of_records_nothing_is_told() {
+    let mut world = damaged().await;
+    world.parts.settings.verify.max_records = 40;
+    all_unknown(&world, HELD, "more than 40 records would have to be read").await;
+    // A second window finds nothing left of it.
+    let told = world.verify(json!({ "from": asked(0), "to": "2026-11-21T04:00:00Z" })).await;
+    assert_eq!(counts(&told), [0, 0, HELD + 4, 0, 0], "{told}");
+    assert!(reasons(&told).contains("rollup.verify.max_records"), "{told}");
+}
+
+#[tokio::test]
+async fn a_day_in_any_number_of_pieces_is_told_the_same() {
+    let mut world = damaged().await;
+    let by_name = |mut told: Value| {
+        let listed = told["differences"].as_array_mut().unwrap();
+        listed.sort_by_key(|row| (row["account"].to_string(), row["hour"].to_string()));
+        told
+    };
+    let whole = by_name(world.verify(json!({})).await);
+    // The hour of eight has 23 identities, conflicts included, the others 22.
+    for most in [40, 23] {
+        world.parts.settings.verify.max_events = most;
+        let mut told = by_name(world.verify(json!({})).await);
+        assert!(told["records"].as_u64() > whole["records"].as_u64(), "it read no more than at once: {told}");
+        told["records"] = whole["records"].clone();
+        assert_eq!(told, whole, "{most} at once");
+    }
+    world.parts.settings.verify.max_events = 4;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [0, 1, 4, 1, 0], "only the hour without events is told: {told}");
+    assert!(reasons(&told).contains("more than 4 events would have to be held in memory"), "{told}");
+}
+
+#[tokio::test]
+async fn a_day_archived_while_it_is_verified_is_unknown() {
+    let world = damaged().await;
+    // As if the day went to history between the first look and the snapshot of the second window.
+    let counting = world.counting.clone();
+    world.meddled.before_window(0, move || {
+        async move {
+            let part = format!(
+                "INSERT INTO archived_part (day, number, token, hourly_rows, hourly, latency_rows, latency, archived_at)
+                 VALUES ({}, 0, 'token', 0, '[\"0\",\"0\",\"0\",\"0\",\"0\",\"0\",\"0\",\"0\",\"0\",\"0\"]', 0, '0', 0)",
+                at(0).day().index()
+            );
+            counting.tamper(part, 1).await;
+        }
+        .boxed()
+    });
+    let told = world.verify(json!({ "from": at(0).minus(DAY).to_string(), "to": asked(24), "repair": true })).await;
+    assert_eq!(counts(&told), [1, 0, 24, 0, 0], "{told}");
+    assert!(reasons(&told).contains("archived meanwhile"), "{told}");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_in_the_middle_of_a_comparison() {
+    let world = damaged().await;
+    world.meddled.before_window(0, || std::future::pending().boxed());
+    let leading = world.lead("one");
+    let run = world.enqueue(&json!({ "repair": true })).await;
+    while world.parts.store.job_run(run.id).await.unwrap().unwrap().progress.note.is_empty() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    world.parts.store.request_cancel(run.id).await.unwrap();
+    let ended = world.ended(&run).await;
+    leading.stop().await;
+    assert_eq!((ended.state, world.audit().await), (RunState::Cancelled, vec![]));
+    assert!(ended.progress.note.contains("comparing from 2026-11-20T00:00:00Z"), "{:?}", ended.progress);
+}
+
+#[tokio::test]
+async fn a_young_log_proves_a_shortage_and_no_surplus() {
+    let world = World::new(Backend::Sqlite).await;
+    world.counting.log.delete_stream(&stream("DLR")).await.unwrap();
+    world.counting.ensure("DLR").await;
+    world.counting.apply("DLR").await;
+    world.counting.clock.set(at(8).plus(HOUR / 2));
+    world.counting.count("BILLING", &[billing("a", "acme", at(8)), billing("b", "bolt", at(8))]).await;
+    world.counting.clock.set(night());
+    world.counting.tamper(format!("UPDATE usage_hourly SET messages = 0 WHERE {}", of("acme", 8)), 1).await;
+    world.counting.tamper(format!("UPDATE usage_hourly SET messages = 9 WHERE {}", of("bolt", 8)), 1).await;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [0, 1, 1, 1, 0], "{told}");
+    assert!(reasons(&told).contains("DLR never had a record"), "{told}");
+}

@@ -42,6 +42,7 @@ on_both_stores! {
     what_the_log_has_forgotten_is_unknown_and_stays
     a_record_refused_for_its_total_is_not_counted_again
     archived_days_are_refused_with_what_to_ask_for
+    events_from_before_and_long_after_the_day_are_counted_again
 }
 
 /// The account-hours of a busy day: three accounts, four hours.
@@ -288,4 +289,21 @@ async fn archived_days_are_refused_with_what_to_ask_for(backend: Backend) {
     assert!(run.state == RunState::Failed && error.contains("ask from 2026-11-20T00:00:00Z on"), "{error}");
     leading.stop().await;
     assert_eq!(counts(&world.verify(json!({ "from": asked(0), "to": asked(12) })).await), [ACCOUNT_HOURS, 0, 0, 0, 0]);
+}
+
+async fn events_from_before_and_long_after_the_day_are_counted_again(backend: Backend) {
+    let world = World::busy(backend).await;
+    let night = world::night();
+    // The morning's clock was three minutes ahead of the log's, and behind thousands of the next day's comes one of the evening.
+    world.counting.clock.set(night.day().start().minus(Duration::from_secs(180)));
+    world.counting.count("BILLING", &[billing("ahead", "early", night.day().start())]).await;
+    world.counting.clock.set(night);
+    let many: Vec<_> = (0..10_100).map(|n| billing(&n.to_string(), "busy", night)).collect();
+    world.counting.count("BILLING", &many).await;
+    world.counting.clock.set(night.plus(DAY));
+    world.counting.count("BILLING", &[billing("behind", "tardy", at(22))]).await;
+    let day_before = world.verify(json!({ "from": asked(0), "to": asked(24) })).await;
+    assert_eq!(counts(&day_before), [ACCOUNT_HOURS + 1, 0, 0, 0, 0], "{day_before}");
+    let day = world.verify(json!({})).await;
+    assert_eq!((counts(&day), &day["from"]), ([2, 0, 0, 0, 0], &json!("2026-11-21T00:00:00Z")), "{day}");
 }

@@ -80,34 +80,18 @@ impl Job for Verify {
         while at < to {
             let end = Hour::from_index(at.index() + size as i32).min(to);
             let span = Span { account: asked.account.clone(), from: at, to: end };
-            let progress = (report.hours, Some(total), format!("comparing from {}", at.start()));
-            run.step(progress.0, progress.1, &*progress.2).await?;
+            let note = format!("comparing from {}", at.start());
+            run.step(report.hours, Some(total), &*note).await?;
             let sides = tokio::select! {
                 sides = self.sides(&span, &report) => sides?,
-                ended = pulse(run, &progress) => return Err(ended),
+                ended = pulse(run, report.hours, total, &note) => return Err(ended),
             };
-            match sides {
-                Sides::TooMuch { read, .. } if span.hours() > 1 => {
-                    report.records += read;
-                    size = span.hours() / 2;
-                    continue;
-                }
-                Sides::TooMuch { why, read } => {
-                    report.records += read;
-                    report.not_looked_at(at, &why);
-                }
-                Sides::NotLookedAt(why) => {
-                    (at.index()..end.index()).for_each(|hour| report.not_looked_at(Hour::from_index(hour), &why));
-                }
-                Sides::Both { held, recounted, positions } => {
-                    report.records += recounted.read;
-                    for compared in compare(&held, &recounted) {
-                        self.settle(run, asked.repair, &compared, &positions, &mut report).await?;
-                    }
-                }
+            if self.take(run, asked.repair, &span, sides, &mut report).await? {
+                report.hours += u64::from(span.hours());
+                at = end;
+            } else {
+                size = span.hours() / 2;
             }
-            report.hours += u64::from(span.hours());
-            at = end;
         }
         run.step(total, Some(total), "done").await?;
         Ok(report.told(from, to, asked.account.as_ref().map(|account| account.as_str())))
@@ -160,6 +144,29 @@ impl Verify {
         }
     }
 
+    /// Notes what both sides of a span show; false when it has to be taken in smaller pieces.
+    async fn take(&self, run: &Running, repair: bool, span: &Span, sides: Sides, report: &mut Report) -> Result<bool, JobError> {
+        match sides {
+            Sides::Both { held, recounted, positions } => {
+                report.records += recounted.read;
+                for compared in compare(&held, &recounted) {
+                    self.settle(run, repair, &compared, &positions, report).await?;
+                }
+            }
+            Sides::TooMuch { why, read } => {
+                report.records += read;
+                if span.hours() > 1 {
+                    return Ok(false);
+                }
+                report.not_looked_at(span.from, &why);
+            }
+            Sides::NotLookedAt(why) => {
+                (span.from.index()..span.to.index()).for_each(|hour| report.not_looked_at(Hour::from_index(hour), &why));
+            }
+        }
+        Ok(true)
+    }
+
     /// Notes what an account-hour shows, and puts it right if that is asked and beyond doubt.
     async fn settle(
         &self,
@@ -204,10 +211,10 @@ impl Verify {
 }
 
 /// Says again how far it is, and returns only when the run is to end: cancelled, or no longer ours.
-async fn pulse(run: &Running, (done, total, note): &(u64, Option<u64>, String)) -> JobError {
+async fn pulse(run: &Running, done: u64, total: u64, note: &str) -> JobError {
     loop {
         tokio::time::sleep(PULSE).await;
-        match run.step(*done, *total, &**note).await {
+        match run.step(done, Some(total), note).await {
             // The store is away: whoever compares hears of it too.
             Ok(()) | Err(JobError::Store(StoreError::Unavailable(_))) => {}
             Err(error) => return error,

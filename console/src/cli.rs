@@ -1,0 +1,132 @@
+//! The command line.
+
+use crate::{
+    action::KeyMap,
+    clock::Clock,
+    connection::Connections,
+    model::{Model, Replay, world::Target},
+    recorder::Recorder,
+    run::run,
+    terminal::{Host, Taken, events},
+    view::theme::{Look, Theme},
+};
+use anyhow::Context as _;
+use clap::Parser;
+use ratatui::{Terminal, backend::CrosstermBackend};
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufReader, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+use tokio::sync::mpsc;
+
+/// The operator's console of Loadline. It is read-only.
+#[derive(Debug, Parser)]
+#[command(name = "loadline-console", version)]
+pub struct Cli {
+    #[command(flatten)]
+    watched: Watched,
+    #[command(flatten)]
+    screen: ScreenArgs,
+}
+
+/// Whom to watch.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Watched {
+    /// A process to watch, as HOST:PORT or SERVICE=HOST:PORT; may be repeated
+    #[arg(
+        long, value_name = "[SERVICE=]HOST:PORT", env = "LOADLINE_CONNECT", value_delimiter = ',', value_parser = target,
+        default_values = ["ingest=127.0.0.1:7401", "query=127.0.0.1:7402", "rollup=127.0.0.1:7403"], global = true,
+    )]
+    connect: Vec<Target>,
+}
+
+/// How it looks, and what the keys are.
+#[derive(Debug, Clone, clap::Args)]
+struct ScreenArgs {
+    /// Colours; none when NO_COLOR is set
+    #[arg(long, value_enum, default_value_t, global = true)]
+    theme: Theme,
+    /// Draw with nothing but ASCII; also when the locale is not UTF-8
+    #[arg(long, global = true)]
+    ascii: bool,
+    /// A TOML file of keys, lines of `action = ["key", …]`
+    #[arg(long, value_name = "FILE", env = "LOADLINE_CONSOLE_KEYS", global = true)]
+    keys: Option<PathBuf>,
+    /// Look at a recording instead of connecting
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    replay: Option<PathBuf>,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let (service, address) = text.split_once('=').unwrap_or(("", text));
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(_) => Ok(Target { address: address.to_owned(), service: service.to_owned() }),
+        None => Err("write HOST:PORT or SERVICE=HOST:PORT, such as query=127.0.0.1:7402".to_owned()),
+    }
+}
+
+impl ScreenArgs {
+    fn look(&self) -> Look {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
+        let utf8 = locale.contains("utf-8") || locale.contains("utf8");
+        Look { theme: if set("NO_COLOR").is_some() { Theme::Mono } else { self.theme }, ascii: self.ascii || !utf8 }
+    }
+
+    fn keys(&self) -> anyhow::Result<KeyMap> {
+        let Some(path) = &self.keys else { return Ok(KeyMap::default()) };
+        let text = fs::read_to_string(path).with_context(|| format!("keys of {}", path.display()))?;
+        KeyMap::with(&text).with_context(|| format!("keys of {}", path.display()))
+    }
+}
+
+impl Cli {
+    /// Does what the command line asks.
+    ///
+    /// # Errors
+    /// What kept it from that, in words.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        // One thread: the console has little to do, and is to cost little.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.screen())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn screen(self) -> anyhow::Result<()> {
+        let clock = Clock::system();
+        let keys = self.screen.keys()?;
+        let (mut model, connections, mut inputs) = match &self.screen.replay {
+            Some(path) => {
+                let (_, silent) = mpsc::channel(1);
+                (recorded(path, keys)?, None, silent)
+            }
+            None => {
+                let addresses: Vec<String> = self.watched.connect.iter().map(|target| target.address.clone()).collect();
+                let (connections, inputs) = Connections::start(&addresses, clock);
+                (Model::new(&self.watched.connect, keys, clock.now()), Some(connections), inputs)
+            }
+        };
+        model.ui.look = self.screen.look();
+        let taken = Taken::take().context("this is no terminal; try --once, --plain or check")?;
+        let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        let result = run(&mut model, &mut terminal, &mut inputs, events()?, &mut Host { connections }, clock).await;
+        drop(taken);
+        Ok(result?)
+    }
+}
+
+/// A model that shows the end of a recording.
+fn recorded(path: &PathBuf, keys: KeyMap) -> anyhow::Result<Model> {
+    let file = File::open(path).with_context(|| format!("recording {}", path.display()))?;
+    let recorder = Recorder::read(BufReader::new(file)).with_context(|| format!("recording {}", path.display()))?;
+    let mut model = Model::new(recorder.targets(), keys, recorder.begun());
+    let at = recorder.last();
+    let (world, applied) = recorder.world_at(at);
+    model.replay = Some(Box::new(Replay { world, at, playing: false, applied }));
+    (model.recorder, model.offline) = (recorder, true);
+    Ok(model)
+}

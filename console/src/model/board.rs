@@ -1,0 +1,230 @@
+//! The board: every mode over all processes as one row, and a row for each process that cannot be seen.
+//!
+//! A row is OK only if each part that is to detect the mode is seen now and says so. Everything else shows the worst there is.
+
+use super::{
+    report::Mode,
+    standing::{Band, Knowledge, Severity, State},
+    world::World,
+};
+use crate::moment::Moment;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Taken for a severity that nobody states: not known to be harmless.
+const UNSTATED: Severity = Severity::P2;
+
+/// What a row stands for. Selections hold on to it, not to a place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowId {
+    /// A failure mode.
+    Mode(String),
+    /// A process that cannot be seen, by its index.
+    Endpoint(usize),
+}
+
+/// What a row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// A process says so.
+    Says(State),
+    /// The process is blind; this is what it said last.
+    Blind(Option<State>),
+    /// A part that is to detect it is not seen.
+    Unseen(String),
+}
+
+/// A row of the board.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What it stands for.
+    pub id: RowId,
+    /// Where it stands.
+    pub band: Band,
+    /// What it says.
+    pub status: Status,
+    /// The endpoint whose word this is.
+    pub source: Option<usize>,
+    /// For how long.
+    pub lasts: Option<Duration>,
+    /// Until data is lost.
+    pub loss: Option<Duration>,
+    /// How many processes speak of it.
+    pub voices: usize,
+}
+
+impl Row {
+    /// Whether it counts: open, or not to be seen. What is suspected does not yet.
+    pub fn counts(&self) -> bool {
+        match &self.status {
+            Status::Says(state) => state.is_active(),
+            Status::Blind(_) => matches!(self.band, Band::Of(_)),
+            Status::Unseen(_) => false,
+        }
+    }
+
+    /// Whether it may be drawn as OK.
+    pub fn is_ok(&self) -> bool {
+        self.status == Status::Says(State::Ok) && self.band == Band::Ok
+    }
+
+    /// Lower is more urgent, within a band: what is lost first, what is open, what has lasted.
+    fn urgency(&self) -> (Duration, bool, bool) {
+        let active = matches!(&self.status, Status::Says(state) if state.is_active());
+        (self.loss.unwrap_or(Duration::MAX), !active, !self.counts())
+    }
+}
+
+/// All rows, the worst first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Board {
+    /// In the order of the screen.
+    pub rows: Vec<Row>,
+}
+
+/// The worst that stands on the board, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worst {
+    /// How bad.
+    pub severity: Severity,
+    /// Of the one that has lasted longest.
+    pub lasts: Duration,
+}
+
+impl Board {
+    /// As of now.
+    pub fn of(world: &World, now: Moment) -> Self {
+        let reported = world.endpoints.iter().flat_map(|endpoint| endpoint.modes.keys());
+        let ids: BTreeSet<&String> = world.catalogue.keys().chain(reported).collect();
+        let knowledge: Vec<Knowledge> = world.endpoints.iter().map(|endpoint| endpoint.knowledge(now)).collect();
+        let modes = ids.into_iter().map(|id| mode_row(world, id, &knowledge, now));
+        let blind = (0..world.endpoints.len()).filter(|index| knowledge[*index] == Knowledge::Blind);
+        let mut rows: Vec<Row> = modes.chain(blind.map(|index| endpoint_row(world, index, now))).collect();
+        rows.sort_by(|a, b| (a.band, a.urgency(), &a.id).cmp(&(b.band, b.urgency(), &b.id)));
+        Self { rows }
+    }
+
+    /// The row of something.
+    pub fn row(&self, id: &RowId) -> Option<&Row> {
+        self.rows.iter().find(|row| row.id == *id)
+    }
+
+    /// How many of a severity are open, or not to be seen.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.rows.iter().filter(|row| row.band == Band::Of(severity) && row.counts()).count()
+    }
+
+    /// How many rows a band has, suspected ones included.
+    pub fn size(&self, band: Band) -> usize {
+        self.rows.iter().filter(|row| row.band == band).count()
+    }
+
+    /// How many are about to open.
+    pub fn suspects(&self) -> usize {
+        self.rows.iter().filter(|row| row.status == Status::Says(State::Suspect)).count()
+    }
+
+    /// The worst.
+    pub fn worst(&self) -> Option<Worst> {
+        let severities = self.rows.iter().filter(|row| row.counts()).filter_map(|row| match row.band {
+            Band::Of(severity) => Some((severity, row.lasts.unwrap_or_default())),
+            _ => None,
+        });
+        let severity = severities.clone().map(|(severity, _)| severity).min()?;
+        let lasts = severities.filter(|(of, _)| *of == severity).map(|(_, lasts)| lasts).max();
+        Some(Worst { severity, lasts: lasts.unwrap_or_default() })
+    }
+}
+
+fn endpoint_row(world: &World, index: usize, now: Moment) -> Row {
+    let endpoint = &world.endpoints[index];
+    Row {
+        id: RowId::Endpoint(index),
+        band: Band::Of(endpoint.blind_severity()),
+        status: Status::Blind(None),
+        source: Some(index),
+        lasts: Some(endpoint.silence(now)),
+        loss: None,
+        voices: 1,
+    }
+}
+
+/// The worst that anybody says of a mode, or that nobody says although somebody should.
+fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Row {
+    let mode = world.catalogue.get(id);
+    let base = mode.and_then(|mode| mode.base).unwrap_or(UNSTATED);
+    let mut voices = 0;
+    let mut worst: Option<Row> = None;
+    let mut consider = |band: Band, status: Status, source: Option<usize>| {
+        let report = source.and_then(|index| world.endpoints[index].modes.get(id));
+        let lasts = report.and_then(|report| report.lasts(now));
+        let loss = report.and_then(|report| report.time_to_loss(now));
+        let row = Row { id: RowId::Mode(id.to_owned()), band, status, source, lasts, loss, voices: 0 };
+        if worst.as_ref().is_none_or(|known| (row.band, row.urgency()) < (known.band, known.urgency())) {
+            worst = Some(row);
+        }
+    };
+    for (index, endpoint) in world.endpoints.iter().enumerate() {
+        let Some(report) = endpoint.modes.get(id) else { continue };
+        let owned = mode.is_none_or(|mode| mode.is_owned_by(&endpoint.service));
+        if !owned && matches!(report.state, State::Planned) {
+            continue;
+        }
+        voices += 1;
+        let severity = report.severity.unwrap_or(base);
+        let (band, status) = match (knowledge[index], report.state) {
+            (Knowledge::Blind | Knowledge::Waiting, State::Planned) => (Band::Planned, Status::Blind(Some(State::Planned))),
+            (Knowledge::Blind | Knowledge::Waiting, state) => {
+                let severity = if state.is_active() { severity } else { base };
+                (Band::Of(severity), Status::Blind(Some(state)))
+            }
+            (Knowledge::Live | Knowledge::Late, state) => (band(state, severity), Status::Says(state)),
+        };
+        consider(band, status, Some(index));
+    }
+    match mode {
+        Some(mode) if mode.planned => consider(Band::Planned, Status::Says(State::Planned), None),
+        Some(mode) => {
+            if let Some(unseen) = unseen_owner(world, id, mode, knowledge) {
+                consider(Band::Unknown, Status::Unseen(unseen), None);
+            }
+        }
+        None => {}
+    }
+    let mut row = worst.unwrap_or_else(|| Row {
+        id: RowId::Mode(id.to_owned()),
+        band: Band::Unknown,
+        status: Status::Unseen("nobody reports it".to_owned()),
+        source: None,
+        lasts: None,
+        loss: None,
+        voices: 0,
+    });
+    row.voices = voices;
+    row
+}
+
+fn band(state: State, severity: Severity) -> Band {
+    match state {
+        State::Ok => Band::Ok,
+        State::Planned => Band::Planned,
+        State::Unknown | State::Foreign(_) => Band::Unknown,
+        State::Suspect | State::Open | State::Acknowledged | State::Remediating | State::Verifying => Band::Of(severity),
+    }
+}
+
+/// A service that is to detect the mode, of which no process is seen, or one whose process does not speak of it.
+fn unseen_owner(world: &World, id: &str, mode: &Mode, knowledge: &[Knowledge]) -> Option<String> {
+    let silent = world.endpoints.iter().enumerate().find(|(index, endpoint)| {
+        let seen = matches!(knowledge[*index], Knowledge::Live | Knowledge::Late);
+        seen && mode.is_owned_by(&endpoint.service) && !endpoint.modes.contains_key(id)
+    });
+    if let Some((_, endpoint)) = silent {
+        return Some(format!("{} does not report it", endpoint.name()));
+    }
+    let reporting = |owner: &str| {
+        let of_owner = |endpoint: &&super::endpoint::Endpoint| owner == "all" || endpoint.service == owner;
+        world.endpoints.iter().filter(of_owner).any(|endpoint| endpoint.modes.contains_key(id))
+    };
+    let absent = mode.owners.iter().find(|owner| !reporting(owner))?;
+    Some(format!("{absent} is not seen"))
+}

@@ -1,0 +1,172 @@
+//! The view-model: what was heard ([`World`]), what the operator looks at ([`Ui`]), and the recorded past.
+
+pub mod board;
+pub mod endpoint;
+pub mod jobs;
+pub mod ledger;
+pub mod letters;
+pub mod report;
+pub mod selection;
+pub mod standing;
+pub mod timeline;
+pub mod ui;
+pub mod usage;
+pub mod world;
+
+use crate::{action::KeyMap, moment::Moment, recorder::Recorder};
+use board::{Row, RowId};
+use letters::Letter;
+use std::time::Duration;
+use ui::{Screen, Ui};
+use world::{Target, World};
+
+/// Everything that a frame is drawn from.
+#[derive(Debug)]
+pub struct Model {
+    /// As of the last message.
+    pub now: Moment,
+    /// The present.
+    pub world: World,
+    /// The picture that is held still.
+    pub frozen: Option<Box<World>>,
+    /// The past that is looked at.
+    pub replay: Option<Box<Replay>>,
+    /// What the operator looks at.
+    pub ui: Ui,
+    /// Which keys do what.
+    pub keys: KeyMap,
+    /// The past.
+    pub recorder: Recorder,
+    /// No connections: a file is looked at.
+    pub offline: bool,
+}
+
+/// A look at the past.
+#[derive(Debug)]
+pub struct Replay {
+    /// As it was.
+    pub world: World,
+    /// Which time is shown, by the recording's `elapsed`.
+    pub at: Duration,
+    /// It goes on by itself.
+    pub playing: bool,
+    /// Records already in `world`.
+    pub applied: usize,
+}
+
+/// A line of the jobs screen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum JobLine<'a> {
+    /// A job.
+    Job(&'a jobs::Job),
+    /// A run.
+    Run(&'a jobs::Run),
+}
+
+impl JobLine<'_> {
+    /// What selections hold on to.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Job(job) => format!("job {}", job.name),
+            Self::Run(run) => format!("run {}", run.id),
+        }
+    }
+}
+
+impl Model {
+    /// Nothing heard yet.
+    pub fn new(targets: &[Target], keys: KeyMap, now: Moment) -> Self {
+        Self {
+            now,
+            world: World::new(targets, now),
+            frozen: None,
+            replay: None,
+            ui: Ui::default(),
+            keys,
+            recorder: Recorder::new(targets.to_vec(), now),
+            offline: false,
+        }
+    }
+
+    /// What is on screen: the past, the picture held still, or the present.
+    pub fn shown(&self) -> &World {
+        match (&self.replay, &self.frozen) {
+            (Some(replay), _) => &replay.world,
+            (None, Some(frozen)) => frozen,
+            (None, None) => &self.world,
+        }
+    }
+
+    /// Rows of the board that pass band, filter and folds.
+    pub fn rows(&self) -> Vec<&Row> {
+        let world = self.shown();
+        let filter = self.ui.filter(Screen::Board).to_lowercase();
+        let passes = |row: &&Row| {
+            let band = self.ui.band.is_none_or(|severity| row.band == board_band(severity));
+            let folded = row.band.folds() && !self.ui.unfolded && filter.is_empty();
+            band && !folded && (filter.is_empty() || row_text(world, row).contains(&filter))
+        };
+        world.board.rows.iter().filter(passes).collect()
+    }
+
+    /// The row under the cursor.
+    pub fn selected_row(&self) -> Option<&Row> {
+        let rows = self.rows();
+        let place = self.ui.row.place(rows.iter().map(|row| &row.id))?;
+        rows.get(place).copied()
+    }
+
+    /// Accounts that pass the filter.
+    pub fn accounts(&self) -> Vec<&usage::AccountUse> {
+        let filter = self.ui.filter(Screen::Usage).to_lowercase();
+        let accounts = self.shown().usage.accounts.iter();
+        accounts.filter(|account| account.account.to_lowercase().contains(&filter)).collect()
+    }
+
+    /// Jobs, then runs, that pass the filter.
+    pub fn job_lines(&self) -> Vec<JobLine<'_>> {
+        let filter = self.ui.filter(Screen::Jobs).to_lowercase();
+        let jobs = &self.shown().jobs;
+        let of_jobs = jobs.jobs.iter().filter(|job| job.name.to_lowercase().contains(&filter)).map(JobLine::Job);
+        let of_runs = jobs.runs.iter().filter(|run| {
+            let text = format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id);
+            text.to_lowercase().contains(&filter)
+        });
+        of_jobs.chain(of_runs.map(JobLine::Run)).collect()
+    }
+
+    /// Dead letters that have all the words of the filter which the server was not asked for.
+    pub fn letters(&self) -> Vec<&Letter> {
+        let (_, words) = letters::parse_filter(self.ui.filter(Screen::Letters));
+        let letters = self.shown().letters.letters.iter();
+        let has_words = |letter: &&Letter| {
+            let text = format!("{} {} {} {} {}", letter.id, letter.stream, letter.reason, letter.account, letter.detail);
+            let text = text.to_lowercase();
+            words.iter().all(|word| text.contains(word))
+        };
+        letters.filter(has_words).collect()
+    }
+}
+
+fn board_band(severity: standing::Severity) -> standing::Band {
+    standing::Band::Of(severity)
+}
+
+/// All that a filter may look for in a row, in lower case.
+fn row_text(world: &World, row: &Row) -> String {
+    let text = match &row.id {
+        RowId::Endpoint(index) => {
+            let endpoint = &world.endpoints[*index];
+            format!("{} {} blind", endpoint.service, endpoint.address)
+        }
+        RowId::Mode(id) => {
+            let mode = world.catalogue.get(id);
+            let report = row.source.and_then(|source| world.endpoints[source].modes.get(id));
+            let detail = report.and_then(|report| report.evidence.as_ref()).map_or("", |evidence| &evidence.detail);
+            let title = mode.map_or("", |mode| &mode.title);
+            let owners = mode.map(|mode| mode.owners.join(" ")).unwrap_or_default();
+            format!("{id} {title} {owners} {detail} {:?}", row.status)
+        }
+    };
+    text.to_lowercase()
+}

@@ -1,0 +1,157 @@
+//! What one process says of one mode, and what the catalogue says of it, cleaned and bounded.
+
+use super::standing::{Severity, State};
+use crate::{moment::Moment, text::clean};
+use jiff::Timestamp;
+use loadline_proto::health::{Evidence as WireEvidence, FailureMode, ModeStatus};
+use std::time::Duration;
+
+/// Most readings kept for a sparkline.
+const HISTORY: usize = 60;
+/// Most remedies, owners or rules kept of one mode.
+const LISTED: usize = 20;
+
+/// One mode as one process sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What the process says.
+    pub state: State,
+    /// By its rules of now; `None` where it sets none, or one this console does not know.
+    pub severity: Option<Severity>,
+    /// Which rule set it.
+    pub rule: String,
+    /// For how long it has been so, when the frame was sent. By the server's clock only, so that no two clocks are compared.
+    pub lasted: Option<Duration>,
+    /// The reading behind it.
+    pub evidence: Option<Evidence>,
+    /// Time until data is lost, when the frame was sent.
+    pub loss: Option<Duration>,
+    /// The drill that causes it; empty: none.
+    pub drill: String,
+    /// When the frame came, by the console's `elapsed`.
+    pub received: Duration,
+}
+
+/// A reading.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Measured; may be any float.
+    pub value: f64,
+    /// What it is compared with.
+    pub threshold: f64,
+    /// Of both.
+    pub unit: String,
+    /// In words.
+    pub detail: String,
+    /// How old the reading was when the frame was sent.
+    pub age: Option<Duration>,
+    /// Finite readings, oldest first.
+    pub history: Vec<f64>,
+}
+
+impl Report {
+    /// From a frame sent at `sent` by the server's clock.
+    pub fn from_wire(status: ModeStatus, sent: Timestamp, now: Moment) -> Self {
+        Self {
+            state: State::from_wire(status.state),
+            severity: Severity::from_wire(status.severity),
+            rule: clean(&status.rule),
+            lasted: timestamp(status.since.as_ref()).map(|since| span(since, sent)),
+            loss: status.time_to_loss.and_then(|loss| Duration::try_from(loss).ok()),
+            drill: clean(&status.drill_id),
+            evidence: status.evidence.map(|evidence| Evidence::from_wire(evidence, sent)),
+            received: now.elapsed,
+        }
+    }
+
+    /// For how long it has been so.
+    pub fn lasts(&self, now: Moment) -> Option<Duration> {
+        self.lasted.map(|lasted| lasted.saturating_add(now.since(self.received)))
+    }
+
+    /// How old the reading is; without one, how old the report is.
+    pub fn age(&self, now: Moment) -> Duration {
+        let when_sent = self.evidence.as_ref().and_then(|evidence| evidence.age).unwrap_or_default();
+        when_sent.saturating_add(now.since(self.received))
+    }
+
+    /// Time until data is lost.
+    pub fn time_to_loss(&self, now: Moment) -> Option<Duration> {
+        self.loss.map(|loss| loss.saturating_sub(now.since(self.received)))
+    }
+}
+
+impl Evidence {
+    fn from_wire(wire: WireEvidence, sent: Timestamp) -> Self {
+        let skipped = wire.history.len().saturating_sub(HISTORY);
+        Self {
+            value: wire.value,
+            threshold: wire.threshold,
+            unit: clean(&wire.unit),
+            detail: clean(&wire.detail),
+            age: timestamp(wire.measured_at.as_ref()).map(|measured| span(measured, sent)),
+            history: wire.history.into_iter().skip(skipped).filter(|value| value.is_finite()).collect(),
+        }
+    }
+}
+
+/// A mode of the catalogue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mode {
+    /// What it is called.
+    pub title: String,
+    /// Services that detect it; `all`: each of them.
+    pub owners: Vec<String>,
+    /// Without any rule; `None` for one this console does not know.
+    pub base: Option<Severity>,
+    /// What would raise it, and to what.
+    pub raises: Vec<(Option<Severity>, String)>,
+    /// What is measured.
+    pub signal: String,
+    /// What holds it in check by itself.
+    pub containment: String,
+    /// What users notice.
+    pub impact: String,
+    /// Keys of its remedies.
+    pub remedies: Vec<String>,
+    /// Name of its alert.
+    pub alert: String,
+    /// No part detects it yet.
+    pub planned: bool,
+}
+
+impl Mode {
+    /// From the wire.
+    pub fn from_wire(mode: FailureMode) -> Self {
+        let texts = |list: Vec<String>| list.iter().take(LISTED).map(|text| clean(text)).collect();
+        let rules = mode.raises.into_iter().take(LISTED);
+        Self {
+            title: clean(&mode.title),
+            owners: texts(mode.owners),
+            base: Severity::from_wire(mode.base_severity),
+            raises: rules.map(|rule| (Severity::from_wire(rule.severity), clean(&rule.when))).collect(),
+            signal: clean(&mode.signal),
+            containment: clean(&mode.containment),
+            impact: clean(&mode.impact),
+            remedies: texts(mode.remedies),
+            alert: clean(&mode.alert),
+            planned: mode.planned,
+        }
+    }
+
+    /// Whether this service is to detect it.
+    pub fn is_owned_by(&self, service: &str) -> bool {
+        self.owners.iter().any(|owner| owner == service || owner == "all")
+    }
+}
+
+/// A time of the wire, if it is one.
+pub fn timestamp(wire: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    let wire = wire?;
+    Timestamp::new(wire.seconds, wire.nanos).ok()
+}
+
+/// From one time to another; nothing if they are the wrong way round.
+pub fn span(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}

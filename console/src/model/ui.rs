@@ -1,0 +1,129 @@
+//! What the operator looks at: screen, overlay, cursors, filters.
+
+use super::{board::RowId, selection::Selection, standing::Severity};
+use crate::{msg::Topic, view::theme::Look};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A screen, one key away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "each is what it says")]
+pub enum Screen {
+    #[default]
+    Board,
+    Usage,
+    Jobs,
+    Letters,
+}
+
+impl Screen {
+    /// For titles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Board => "board",
+            Self::Usage => "usage",
+            Self::Jobs => "jobs",
+            Self::Letters => "dead letters",
+        }
+    }
+
+    /// What it shows is asked from time to time.
+    pub fn topics(self) -> &'static [Topic] {
+        match self {
+            Self::Board => &[],
+            Self::Usage => &[Topic::Top],
+            Self::Jobs => &[Topic::Jobs, Topic::Runs],
+            Self::Letters => &[Topic::Letters],
+        }
+    }
+}
+
+/// A pane of the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "each is what it says")]
+pub enum Pane {
+    #[default]
+    Modes,
+    Detail,
+    Services,
+    Timeline,
+}
+
+impl Pane {
+    /// In the order of Tab.
+    pub const ALL: [Self; 4] = [Self::Modes, Self::Detail, Self::Services, Self::Timeline];
+}
+
+/// What lies over the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overlay {
+    /// Every key.
+    Help,
+    /// Actions by name.
+    Palette {
+        /// Typed so far.
+        text: String,
+        /// Which of those found.
+        cursor: usize,
+    },
+    /// A line for the filter.
+    Filter {
+        /// What it was, for Esc.
+        before: String,
+    },
+    /// The detail of a row, where it has no pane.
+    Detail,
+    /// All that is known of what is selected.
+    Describe,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Ui {
+    /// The screen.
+    pub screen: Screen,
+    /// What lies over it.
+    pub overlay: Option<Overlay>,
+    /// How far overlay or detail are scrolled.
+    pub scroll: usize,
+    /// The pane of the board that moves.
+    pub pane: Pane,
+    /// Only this severity.
+    pub band: Option<Severity>,
+    /// Modes that are OK or planned are listed too.
+    pub unfolded: bool,
+    /// Cursor on the board.
+    pub row: Selection<RowId>,
+    /// Cursor among the services, by endpoint.
+    pub service: Selection<usize>,
+    /// How far the timeline is scrolled back.
+    pub back: usize,
+    /// Cursor on the usage screen, by account.
+    pub account: Selection<String>,
+    /// Cursor on the jobs screen, by [`super::JobLine::id`].
+    pub job: Selection<String>,
+    /// Cursor on the dead letters, by id.
+    pub letter: Selection<u64>,
+    /// A word to the operator, and since when.
+    pub notice: Option<(String, Duration)>,
+    /// How long the oldest input of the last frame had waited to be drawn.
+    pub lag: Duration,
+    /// When each topic was asked for last.
+    pub asked: BTreeMap<Topic, Duration>,
+    /// Accounts whose delivery is still to be asked for.
+    pub deliveries: Vec<String>,
+    /// Colours and signs.
+    pub look: Look,
+    filters: [String; 4],
+}
+
+impl Ui {
+    /// The filter of a screen.
+    pub fn filter(&self, screen: Screen) -> &str {
+        &self.filters[screen as usize]
+    }
+
+    /// The filter of the screen that is shown.
+    pub fn filter_mut(&mut self) -> &mut String {
+        &mut self.filters[self.screen as usize]
+    }
+}

@@ -1,0 +1,183 @@
+//! The terminal: taken over at the start, and given back whatever happens.
+
+use crate::{
+    connection::Connections,
+    keys::{Chord, Key, Named},
+    model::Model,
+    msg::{Effect, Msg},
+    run::{Flow, Outside},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crossterm::{
+    cursor::Show,
+    event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    execute,
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+};
+use futures::{Stream, StreamExt as _, future::ready, stream};
+use nix::sys::signal::{Signal, raise};
+use ratatui::{Terminal, backend::CrosstermBackend};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Stdout, Write as _, stdout},
+    panic,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Most bytes for the clipboard: terminals drop longer ones, some with noise.
+const CLIPBOARD: usize = 74_000;
+
+/// Holds the terminal; gives it back when dropped.
+#[derive(Debug)]
+pub struct Taken(());
+
+impl Taken {
+    /// Takes the terminal, and sees to it that a panic gives it back before it is reported.
+    ///
+    /// # Errors
+    /// When this is no terminal.
+    pub fn take() -> io::Result<Self> {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            give_back();
+            report(info);
+        }));
+        enter()?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn enter() -> io::Result<()> {
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)
+}
+
+/// As far as it can: there is nobody left to tell of an error.
+fn give_back() {
+    let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+}
+
+/// Stops the process until the shell continues it, with the terminal given back meanwhile.
+fn suspend() -> io::Result<()> {
+    give_back();
+    raise(Signal::SIGSTOP)?;
+    enter()
+}
+
+/// What the loop leaves to the terminal and the connections.
+#[derive(Debug)]
+pub struct Host {
+    /// `None`: a recording is looked at.
+    pub connections: Option<Connections>,
+}
+
+impl Outside<CrosstermBackend<Stdout>> for Host {
+    fn perform(
+        &mut self,
+        effect: Effect,
+        model: &mut Model,
+        _: &mut Terminal<CrosstermBackend<Stdout>>,
+    ) -> Result<Flow, io::Error> {
+        let effect = match &self.connections {
+            Some(connections) => connections.perform(effect),
+            None => Some(effect),
+        };
+        match effect {
+            Some(Effect::Quit) => return Ok(Flow::Quit),
+            Some(Effect::Redraw) => return Ok(Flow::Redraw),
+            Some(Effect::Suspend) => {
+                suspend()?;
+                return Ok(Flow::Redraw);
+            }
+            Some(Effect::Copy(text)) => copy(&text)?,
+            Some(Effect::Save) => {
+                let notice = save(model).unwrap_or_else(|error| format!("not recorded: {error}"));
+                model.ui.notice = Some((notice, model.now.elapsed));
+            }
+            Some(Effect::Resync { .. } | Effect::Reconnect(_) | Effect::Ask { .. }) | None => {}
+        }
+        Ok(Flow::On)
+    }
+}
+
+/// Through the terminal, which may be on another machine (OSC 52).
+fn copy(text: &str) -> io::Result<()> {
+    let encoded = STANDARD.encode(text);
+    if encoded.len() > CLIPBOARD {
+        return Ok(());
+    }
+    let mut out = stdout();
+    write!(out, "\x1b]52;c;{encoded}\x1b\\")?;
+    out.flush()
+}
+
+/// Writes the recording beside where the console was started; never over another one.
+fn save(model: &Model) -> anyhow::Result<String> {
+    let name = format!("loadline-{}.recording", model.now.wall.strftime("%Y%m%dT%H%M%SZ"));
+    let file = File::create_new(&name)?;
+    model.recorder.write(BufWriter::new(file))?;
+    Ok(format!("recorded to {name}; look at it with --replay {name}"))
+}
+
+/// Key presses, pastes, sizes and signals, until there can be no more.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub fn events() -> io::Result<impl Stream<Item = Msg>> {
+    let ends = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
+    let ends = ends.into_iter().map(|kind| listen(kind, Msg::Quit)).collect::<io::Result<Vec<_>>>()?;
+    let stop = listen(SignalKind::from_raw(Signal::SIGTSTP as i32), Msg::Suspend)?;
+    // Without a terminal nothing can come any more.
+    let keys = EventStream::new().filter_map(|event| ready(event.map_or(Some(Msg::Quit), message)));
+    let keys = keys.chain(stream::once(ready(Msg::Quit))).boxed();
+    Ok(stream::select(keys, stream::select(stream::select_all(ends), stop)))
+}
+
+fn listen(kind: SignalKind, msg: Msg) -> io::Result<stream::BoxStream<'static, Msg>> {
+    let signals = signal(kind)?;
+    Ok(stream::unfold(signals, async |mut signals| signals.recv().await.map(|()| ((), signals)))
+        .map(move |()| msg.clone())
+        .boxed())
+}
+
+fn message(event: Event) -> Option<Msg> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => chord(key).map(Msg::Key),
+        Event::Paste(text) => Some(Msg::Paste(text)),
+        Event::Resize(..) => Some(Msg::Resized),
+        Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+    }
+}
+
+fn chord(event: KeyEvent) -> Option<Chord> {
+    let key = match event.code {
+        KeyCode::Char(' ') => Key::Named(Named::Space),
+        KeyCode::Char(char) => Key::Char(char),
+        KeyCode::F(number) => Key::F(number),
+        KeyCode::Enter => Key::Named(Named::Enter),
+        KeyCode::Esc => Key::Named(Named::Esc),
+        KeyCode::Tab => Key::Named(Named::Tab),
+        KeyCode::BackTab => Key::Named(Named::BackTab),
+        KeyCode::Backspace => Key::Named(Named::Backspace),
+        KeyCode::Delete => Key::Named(Named::Delete),
+        KeyCode::Up => Key::Named(Named::Up),
+        KeyCode::Down => Key::Named(Named::Down),
+        KeyCode::Left => Key::Named(Named::Left),
+        KeyCode::Right => Key::Named(Named::Right),
+        KeyCode::Home => Key::Named(Named::Home),
+        KeyCode::End => Key::Named(Named::End),
+        KeyCode::PageUp => Key::Named(Named::PageUp),
+        KeyCode::PageDown => Key::Named(Named::PageDown),
+        _ => return None,
+    };
+    // Alt makes another key of it, which means nothing here.
+    let alt = event.modifiers.contains(KeyModifiers::ALT);
+    (!alt).then_some(Chord { ctrl: event.modifiers.contains(KeyModifiers::CONTROL), key })
+}

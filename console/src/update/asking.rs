@@ -1,0 +1,112 @@
+//! What is asked when, and whom: the books always, the rest while its screen is shown.
+
+use crate::{
+    model::{
+        Model,
+        letters::{PAGE, parse_filter},
+        ui::Screen,
+        usage::TOP,
+    },
+    moment::Moment,
+    msg::{Effect, Question, Topic},
+};
+use jiff::Timestamp;
+use loadline_proto::{
+    ingest::{GetDeadLetterRequest, ListDeadLettersRequest},
+    query::{GetDeliveryRequest, ListTopAccountsRequest},
+    rollup::ListRunsRequest,
+};
+use std::time::Duration;
+
+/// Usage is asked for over this long.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// Runs shown.
+const RUNS: u32 = 50;
+/// Delivery rates asked for at a time, so that a long list does not burst.
+const DELIVERIES_A_TICK: usize = 4;
+
+/// How often a topic is asked for.
+fn period(topic: Topic) -> Duration {
+    Duration::from_secs(match topic {
+        Topic::Streams | Topic::Jobs | Topic::Runs => 1,
+        Topic::Letters => 5,
+        Topic::Top | Topic::Delivery | Topic::Letter => 10,
+    })
+}
+
+/// The questions that are due.
+pub fn due(model: &mut Model, now: Moment) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let topics = std::iter::once(Topic::Streams).chain(model.ui.screen.topics().iter().copied());
+    for topic in topics {
+        let asked = model.ui.asked.get(&topic);
+        if asked.is_none_or(|asked| now.since(*asked) >= period(topic)) {
+            effects.extend(ask(model, question(model, topic, now), now));
+            if topic == Topic::Top {
+                model.ui.deliveries = model.world.usage.accounts.iter().map(|account| account.account.clone()).collect();
+            }
+        }
+    }
+    if model.ui.screen == Screen::Usage {
+        let pending = model.ui.deliveries.len().min(DELIVERIES_A_TICK);
+        let accounts: Vec<String> = model.ui.deliveries.drain(..pending).collect();
+        for account in accounts {
+            let (from, to) = last_day(now);
+            let request = GetDeliveryRequest { account, from, to, ..Default::default() };
+            effects.extend(ask(model, Some(Question::Delivery(request)), now));
+        }
+    }
+    effects
+}
+
+/// The next page of dead letters, if there is one.
+pub fn next_page(model: &mut Model, now: Moment) -> Option<Effect> {
+    let token = model.world.letters.next_page.clone();
+    if token.is_empty() {
+        return None;
+    }
+    // Asked once: the token is put back by the answer.
+    model.world.letters.next_page.clear();
+    let request = ListDeadLettersRequest { page_token: token, ..letters_request(model) };
+    ask(model, Some(Question::Letters(request)), now)
+}
+
+/// The payload of one dead letter.
+pub fn letter(model: &mut Model, id: u64, now: Moment) -> Option<Effect> {
+    ask(model, Some(Question::Letter(GetDeadLetterRequest { id })), now)
+}
+
+fn ask(model: &mut Model, question: Option<Question>, now: Moment) -> Option<Effect> {
+    let question = question?;
+    let endpoint = model.world.endpoint_of(question.topic().service())?;
+    model.ui.asked.insert(question.topic(), now.elapsed);
+    Some(Effect::Ask { endpoint, question })
+}
+
+fn question(model: &Model, topic: Topic, now: Moment) -> Option<Question> {
+    let (from, to) = last_day(now);
+    Some(match topic {
+        Topic::Streams => Question::Streams,
+        Topic::Top => Question::Top(ListTopAccountsRequest { from, to, limit: TOP, ..Default::default() }),
+        Topic::Jobs => Question::Jobs,
+        Topic::Runs => Question::Runs(ListRunsRequest { page_size: RUNS, ..Default::default() }),
+        // Later pages would be lost: somebody reads on.
+        Topic::Letters if model.world.letters.letters.len() > PAGE as usize => return None,
+        Topic::Letters => Question::Letters(letters_request(model)),
+        Topic::Delivery | Topic::Letter => return None,
+    })
+}
+
+fn letters_request(model: &Model) -> ListDeadLettersRequest {
+    let (filter, _) = parse_filter(model.ui.filter(Screen::Letters));
+    ListDeadLettersRequest { filter: Some(filter), page_size: PAGE, ..Default::default() }
+}
+
+fn last_day(now: Moment) -> (Option<prost_types::Timestamp>, Option<prost_types::Timestamp>) {
+    let from = now.wall.checked_sub(jiff::SignedDuration::try_from(DAY).unwrap_or_default()).unwrap_or(Timestamp::MIN);
+    (Some(wire(from)), Some(wire(now.wall)))
+}
+
+fn wire(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}

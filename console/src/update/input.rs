@@ -1,0 +1,193 @@
+//! What the processes say becomes what is known.
+
+use crate::{
+    model::{
+        endpoint::{Endpoint, Link, Serving},
+        report::{Mode, Report, timestamp},
+        standing::{Severity, State},
+        world::World,
+    },
+    moment::Moment,
+    msg::{Answer, Effect, Input, Topic, What},
+    text::{clean, clock, quantity},
+};
+use loadline_proto::{
+    grpc_health::health_check_response::ServingStatus,
+    health::{Frame, frame::Body},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Most modes kept of one process or of the catalogue; more is told, not shown.
+const MODES: usize = 100_000;
+
+/// Takes one input. One from an endpoint that there is not changes nothing.
+pub fn apply(world: &mut World, input: Input, now: Moment) -> Option<Effect> {
+    let index = input.endpoint;
+    let endpoint = world.endpoints.get_mut(index)?;
+    match input.what {
+        What::Link(link) => {
+            endpoint.link = cleaned(link);
+            if endpoint.link != Link::Up {
+                endpoint.serving = Serving::Unsaid;
+            }
+        }
+        What::Serving(status) => {
+            endpoint.serving = match ServingStatus::try_from(status) {
+                Ok(ServingStatus::Serving) => Serving::Yes,
+                Ok(ServingStatus::NotServing) => Serving::No,
+                Ok(ServingStatus::Unknown | ServingStatus::ServiceUnknown) | Err(_) => Serving::Unsaid,
+            };
+        }
+        What::Catalogue(answer) => {
+            for mode in answer.failure_modes.into_iter().take(MODES) {
+                world.catalogue.insert(clean(&mode.id), Mode::from_wire(mode));
+            }
+        }
+        What::Frame { watch, frame } => return take_frame(world, index, watch, *frame, now),
+        What::Answer(answer) => take_answer(world, answer, now),
+        What::Refused { topic, error } => *error_of(world, topic) = Some(clean(&error)),
+    }
+    None
+}
+
+fn cleaned(link: Link) -> Link {
+    match link {
+        Link::Down { error, retry_at } => Link::Down { error: clean(&error), retry_at },
+        other => other,
+    }
+}
+
+fn take_answer(world: &mut World, answer: Answer, now: Moment) {
+    match answer {
+        Answer::Streams(answer) => world.ledger.take(answer, now),
+        Answer::Top(answer) => world.usage.take_top(answer, now),
+        Answer::Delivery(answer) => world.usage.take_delivery(*answer, now),
+        Answer::Jobs(answer) => world.jobs.take_jobs(answer, now),
+        Answer::Runs(answer) => world.jobs.take_runs(answer),
+        Answer::Letters { more, answer } => world.letters.take(more, answer, now),
+        Answer::Letter(letter) => world.letters.take_one(letter),
+    }
+}
+
+fn error_of(world: &mut World, topic: Topic) -> &mut Option<String> {
+    match topic {
+        Topic::Streams => &mut world.ledger.error,
+        Topic::Top | Topic::Delivery => &mut world.usage.error,
+        Topic::Jobs | Topic::Runs => &mut world.jobs.error,
+        Topic::Letters | Topic::Letter => &mut world.letters.error,
+    }
+}
+
+/// What a frame is to the ones before it.
+enum Order {
+    /// It goes on from there, or starts anew with a snapshot.
+    Next,
+    /// It came before, or belongs to a watch that was given up.
+    Old,
+    /// Something between is missing, or nothing was there to go on from.
+    Gap,
+}
+
+fn order(endpoint: &Endpoint, watch: u64, frame: &Frame) -> Order {
+    let snapshot = matches!(frame.body, Some(Body::Snapshot(_)));
+    match &endpoint.position {
+        _ if watch != endpoint.watch => Order::Old,
+        None if snapshot => Order::Next,
+        None => Order::Gap,
+        Some((boot, seq)) if *boot == frame.boot_id && frame.seq <= *seq => Order::Old,
+        // A newer snapshot of the same boot, or one of a new boot, needs nothing before it.
+        Some(_) if snapshot => Order::Next,
+        Some((boot, seq)) if *boot == frame.boot_id && frame.seq == seq.wrapping_add(1) => Order::Next,
+        Some(_) => Order::Gap,
+    }
+}
+
+fn take_frame(world: &mut World, index: usize, watch: u64, frame: Frame, now: Moment) -> Option<Effect> {
+    let endpoint = &mut world.endpoints[index];
+    match (order(endpoint, watch, &frame), &frame.body) {
+        (Order::Old, _) => {
+            endpoint.ignored += 1;
+            None
+        }
+        (Order::Gap, _) => Some(resync(endpoint, index)),
+        // A body of a newer server could say anything: what was known may not hold.
+        (Order::Next, None) => Some(resync(endpoint, index)),
+        (Order::Next, Some(_)) => {
+            note_changes(world, index, frame, now);
+            None
+        }
+    }
+}
+
+fn resync(endpoint: &mut Endpoint, index: usize) -> Effect {
+    endpoint.gaps += 1;
+    endpoint.watch += 1;
+    endpoint.position = None;
+    Effect::Resync { endpoint: index, watch: endpoint.watch }
+}
+
+fn note_changes(world: &mut World, index: usize, frame: Frame, now: Moment) {
+    let endpoint = &mut world.endpoints[index];
+    let sent = timestamp(frame.sent_at.as_ref()).unwrap_or(now.wall);
+    endpoint.skew = sent.duration_since(now.wall).as_secs_f64();
+    endpoint.heard = Some(now.elapsed);
+    endpoint.next_within = frame.next_within.and_then(|within| Duration::try_from(within).ok()).unwrap_or(Duration::from_secs(1));
+    endpoint.position = Some((frame.boot_id, frame.seq));
+    if !frame.service.is_empty() {
+        endpoint.service = clean(&frame.service);
+    }
+    endpoint.build = clean(&frame.build);
+    let (modes, whole) = match frame.body {
+        Some(Body::Snapshot(snapshot)) => (snapshot.modes, true),
+        Some(Body::Delta(delta)) => (delta.modes, false),
+        Some(Body::Heartbeat(_)) | None => return,
+    };
+    let before = if whole { std::mem::take(&mut endpoint.modes) } else { BTreeMap::new() };
+    let service = endpoint.name().to_owned();
+    let mut changes = Vec::new();
+    for status in modes {
+        if endpoint.modes.len() >= MODES {
+            changes.push((service.clone(), format!("reports more than {MODES} modes; the rest is not shown")));
+            break;
+        }
+        let id = clean(&status.id);
+        let report = Report::from_wire(status, sent, now);
+        let known = if whole { before.get(&id) } else { endpoint.modes.get(&id) };
+        if let Some(text) = change(known, &report, now) {
+            changes.push((id.clone(), format!("{text} ({service})")));
+        }
+        endpoint.modes.insert(id, report);
+    }
+    for (subject, text) in changes {
+        world.timeline.push(now, &subject, text);
+    }
+}
+
+/// What is worth a line, if anything is.
+fn change(before: Option<&Report>, after: &Report, now: Moment) -> Option<String> {
+    let severity = after.severity.map(|severity| format!(" {severity}")).unwrap_or_default();
+    let drill = if after.drill.is_empty() { String::new() } else { format!(" by drill {}", after.drill) };
+    match (before.map(|report| report.state), after.state) {
+        (None, state) if state.is_active() => Some(format!("is {state}{severity}{}{drill}", reading(after))),
+        (None, _) => None,
+        (Some(old), new) if old == new => raised(before.and_then(|report| report.severity), after),
+        (Some(old), State::Ok) if old.is_active() => {
+            let lasted = before.and_then(|report| report.lasts(now)).map(|lasted| format!(" after {}", clock(lasted)));
+            Some(format!("closed{}", lasted.unwrap_or_default()))
+        }
+        (Some(old), State::Open) if !old.is_active() => Some(format!("opened{severity}{}{drill}", reading(after))),
+        // Suspicion comes and goes; it is on the board while it lasts.
+        (Some(_), State::Suspect) | (Some(State::Suspect), State::Ok) => None,
+        (Some(old), new) => Some(format!("{old} → {new}")),
+    }
+}
+
+fn raised(before: Option<Severity>, after: &Report) -> Option<String> {
+    let (before, now) = (before?, after.severity?);
+    (before != now && after.state.is_active()).then(|| format!("{before} → {now}: {}", after.rule))
+}
+
+fn reading(report: &Report) -> String {
+    let Some(evidence) = &report.evidence else { return String::new() };
+    format!(" {}>{} {}", quantity(evidence.value), quantity(evidence.threshold), evidence.unit)
+}

@@ -1,0 +1,370 @@
+//! Keys become actions, and actions change what the operator looks at. None of them changes anything on a server.
+
+use super::{asking, yank};
+use crate::{
+    action::{ACTIONS, Action, Entry, Place},
+    keys::{Chord, Key, Named},
+    model::{
+        Model, Replay,
+        board::RowId,
+        endpoint::Link,
+        standing::Severity,
+        ui::{Overlay, Pane, Screen},
+    },
+    moment::Moment,
+    msg::{Effect, Topic},
+};
+use std::time::Duration;
+
+/// How far half a page moves.
+const HALF_PAGE: isize = 10;
+/// How far a step in the past goes, and a stride.
+const STEP: Duration = Duration::from_secs(1);
+const STRIDE: Duration = Duration::from_secs(30);
+
+/// Takes a key press.
+pub fn press(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
+    if matches!(model.ui.overlay, Some(Overlay::Palette { .. } | Overlay::Filter { .. })) && !leaves(chord) {
+        return typed(model, chord, now);
+    }
+    match model.keys.action(chord, model.replay.is_some()) {
+        Some(action) => run(model, action, now),
+        None => Vec::new(),
+    }
+}
+
+/// Ends the console even while something is typed.
+fn leaves(chord: Chord) -> bool {
+    chord == Chord { ctrl: true, key: Key::Char('c') }
+}
+
+/// Why an action is off now; `None`: it is not.
+pub fn disabled(model: &Model, action: Action) -> Option<&'static str> {
+    let entry = action.entry();
+    match entry.place {
+        Place::Board if model.ui.screen != Screen::Board => return Some("only on the board"),
+        Place::Replay if model.replay.is_none() => return Some("only while the past is shown"),
+        _ => {}
+    }
+    match action {
+        Action::Record if model.offline => Some("a recording is shown already"),
+        Action::Refresh if model.offline => Some("a recording is shown"),
+        Action::Freeze if model.replay.is_some() => Some("the past stands still already"),
+        Action::Replay if model.recorder.is_empty() => Some("nothing is recorded yet"),
+        Action::Fold if !model.ui.filter(Screen::Board).is_empty() => Some("a filter looks into folded bands too"),
+        Action::Yank | Action::YankCommand | Action::Describe if yank::json(model).is_none() => Some("nothing is selected"),
+        _ => None,
+    }
+}
+
+/// Does what is asked, or says why not.
+pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
+    if let Some(reason) = disabled(model, action) {
+        notice(model, format!("{}: {reason}", action.entry().name), now);
+        return Vec::new();
+    }
+    match action {
+        Action::Quit => return vec![Effect::Quit],
+        Action::Suspend => return vec![Effect::Suspend],
+        Action::Redraw => return vec![Effect::Redraw],
+        Action::Record => return vec![Effect::Save],
+        Action::Refresh => return refresh(model, now),
+        Action::Help => lay_over(model, Overlay::Help),
+        Action::Describe => lay_over(model, Overlay::Describe),
+        Action::Palette => lay_over(model, Overlay::Palette { text: String::new(), cursor: 0 }),
+        Action::Filter => {
+            let before = model.ui.filter_mut().clone();
+            lay_over(model, Overlay::Filter { before });
+        }
+        Action::Down => return step(model, 1, now),
+        Action::Up => return step(model, -1, now),
+        Action::HalfDown => return step(model, HALF_PAGE, now),
+        Action::HalfUp => return step(model, -HALF_PAGE, now),
+        Action::Top => return step(model, isize::MIN, now),
+        Action::Bottom => return step(model, isize::MAX, now),
+        Action::NextMatch => next_match(model, true, now),
+        Action::PreviousMatch => next_match(model, false, now),
+        Action::BandAll => model.ui.band = None,
+        Action::Band1 => model.ui.band = Some(Severity::P1),
+        Action::Band2 => model.ui.band = Some(Severity::P2),
+        Action::Band3 => model.ui.band = Some(Severity::P3),
+        Action::Band4 => model.ui.band = Some(Severity::P4),
+        Action::Band5 => model.ui.band = Some(Severity::P5),
+        Action::NextPane => turn(model, 1),
+        Action::PreviousPane => turn(model, Pane::ALL.len() - 1),
+        Action::Open => return open(model, now),
+        Action::Back => back(model),
+        Action::Fold => model.ui.unfolded = !model.ui.unfolded,
+        Action::Yank => return copy(model, yank::json(model), "JSON", now),
+        Action::YankCommand => return copy(model, yank::command(model), "command", now),
+        Action::Freeze => freeze(model),
+        Action::Replay => replay(model),
+        Action::Earlier => shift(model, STEP, false),
+        Action::Later => shift(model, STEP, true),
+        Action::MuchEarlier => shift(model, STRIDE, false),
+        Action::MuchLater => shift(model, STRIDE, true),
+        Action::Play => {
+            if let Some(replay) = &mut model.replay {
+                replay.playing = !replay.playing;
+            }
+        }
+        Action::Board => show(model, Screen::Board),
+        Action::Usage => show(model, Screen::Usage),
+        Action::Jobs => show(model, Screen::Jobs),
+        Action::DeadLetters => show(model, Screen::Letters),
+    }
+    Vec::new()
+}
+
+fn notice(model: &mut Model, text: String, now: Moment) {
+    model.ui.notice = Some((text, now.elapsed));
+}
+
+fn lay_over(model: &mut Model, overlay: Overlay) {
+    model.ui.overlay = Some(overlay);
+    model.ui.scroll = 0;
+}
+
+fn show(model: &mut Model, screen: Screen) {
+    model.ui.screen = screen;
+    model.ui.overlay = None;
+    model.ui.scroll = 0;
+}
+
+/// A key while text is typed.
+fn typed(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
+    let filtering = matches!(model.ui.overlay, Some(Overlay::Filter { .. }));
+    match chord {
+        Chord { ctrl: false, key: Key::Named(Named::Esc) } => {
+            if let Some(Overlay::Filter { before }) = model.ui.overlay.take() {
+                *model.ui.filter_mut() = before;
+            }
+        }
+        Chord { ctrl: false, key: Key::Named(Named::Enter) } if filtering => {
+            model.ui.overlay = None;
+            // What the server is to look for may have changed.
+            if model.ui.screen == Screen::Letters {
+                model.world.letters.letters.clear();
+                model.ui.asked.remove(&Topic::Letters);
+                return asking::due(model, now);
+            }
+        }
+        Chord { ctrl: false, key: Key::Named(Named::Enter) } => {
+            let chosen = found(model).first().map(|entry| entry.action);
+            model.ui.overlay = None;
+            if let Some(action) = chosen {
+                return run(model, action, now);
+            }
+        }
+        Chord { ctrl: false, key: Key::Named(Named::Backspace) } => drop(text(model).and_then(String::pop)),
+        Chord { ctrl: true, key: Key::Char('u') } => {
+            if let Some(text) = text(model) {
+                text.clear();
+            }
+        }
+        Chord { ctrl: false, key: Key::Named(Named::Down | Named::Tab) } => choose(model, 1),
+        Chord { ctrl: false, key: Key::Named(Named::Up | Named::BackTab) } => choose(model, -1),
+        Chord { ctrl: false, key: Key::Named(Named::Space) } => type_in(model, ' '),
+        Chord { ctrl: false, key: Key::Char(char) } => type_in(model, char),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn type_in(model: &mut Model, char: char) {
+    if let Some(text) = text(model) {
+        text.push(char);
+    }
+    if let Some(Overlay::Palette { cursor, .. }) = &mut model.ui.overlay {
+        *cursor = 0;
+    }
+}
+
+fn text(model: &mut Model) -> Option<&mut String> {
+    match model.ui.overlay {
+        Some(Overlay::Palette { .. }) => match &mut model.ui.overlay {
+            Some(Overlay::Palette { text, .. }) => Some(text),
+            _ => None,
+        },
+        Some(Overlay::Filter { .. }) => Some(model.ui.filter_mut()),
+        _ => None,
+    }
+}
+
+fn choose(model: &mut Model, by: isize) {
+    if let Some(Overlay::Palette { cursor, .. }) = &mut model.ui.overlay {
+        *cursor = cursor.saturating_add_signed(by);
+    }
+}
+
+/// Actions that the palette finds, the chosen one first.
+pub fn found(model: &Model) -> Vec<&'static Entry> {
+    let Some(Overlay::Palette { text, cursor }) = &model.ui.overlay else { return Vec::new() };
+    let text = text.to_lowercase();
+    let matches = |entry: &&Entry| entry.name.contains(&text) || entry.help.to_lowercase().contains(&text);
+    let mut found: Vec<&'static Entry> = ACTIONS.iter().filter(matches).collect();
+    found.sort_by_key(|entry| (!entry.name.starts_with(&text), !entry.name.contains(&text)));
+    let turn = if found.is_empty() { 0 } else { cursor % found.len() };
+    found.rotate_left(turn);
+    found
+}
+
+fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
+    let scrolls = match (&model.ui.overlay, model.ui.screen, model.ui.pane) {
+        (Some(_), _, _) => true,
+        (None, Screen::Board, Pane::Detail) => true,
+        _ => false,
+    };
+    if scrolls {
+        model.ui.scroll = model.ui.scroll.saturating_add_signed(by).min(1_000);
+        return Vec::new();
+    }
+    match (model.ui.screen, model.ui.pane) {
+        (Screen::Board, Pane::Services) => {
+            let services: Vec<usize> = (0..model.shown().endpoints.len()).collect();
+            model.ui.service.step(&services, by);
+        }
+        (Screen::Board, Pane::Timeline) => {
+            let last = model.shown().timeline.events().len().saturating_sub(1);
+            model.ui.back = model.ui.back.saturating_add_signed(by.saturating_neg()).min(last);
+        }
+        (Screen::Board, _) => {
+            let rows: Vec<RowId> = model.rows().into_iter().map(|row| row.id.clone()).collect();
+            model.ui.row.step(&rows, by);
+        }
+        (Screen::Usage, _) => {
+            let accounts: Vec<String> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
+            model.ui.account.step(&accounts, by);
+        }
+        (Screen::Jobs, _) => {
+            let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
+            model.ui.job.step(&lines, by);
+        }
+        (Screen::Letters, _) => {
+            let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
+            model.ui.letter.step(&letters, by);
+            let at_end = letters.last() == model.ui.letter.id();
+            if by > 0 && at_end && model.replay.is_none() {
+                return asking::next_page(model, now).into_iter().collect();
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// To the next or previous row that is not as it should be, around the end.
+fn next_match(model: &mut Model, forward: bool, now: Moment) {
+    if model.ui.screen != Screen::Board {
+        step(model, if forward { 1 } else { -1 }, now);
+        return;
+    }
+    let rows = model.rows();
+    let ids: Vec<RowId> = rows.iter().map(|row| row.id.clone()).collect();
+    let wrong: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| row.counts()).map(|(place, _)| place).collect();
+    let here = model.ui.row.place(ids.iter()).unwrap_or(0);
+    let next = match forward {
+        true => wrong.iter().find(|place| **place > here).or(wrong.first()),
+        false => wrong.iter().rev().find(|place| **place < here).or(wrong.last()),
+    };
+    match next {
+        Some(place) => model.ui.row.hold(&ids, *place),
+        None => notice(model, "nothing here is open or blind".to_owned(), now),
+    }
+}
+
+fn turn(model: &mut Model, by: usize) {
+    let here = Pane::ALL.iter().position(|pane| *pane == model.ui.pane).unwrap_or(0);
+    model.ui.pane = Pane::ALL[(here + by) % Pane::ALL.len()];
+    model.ui.scroll = 0;
+}
+
+fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
+    match model.ui.screen {
+        Screen::Board if model.ui.pane == Pane::Services => lay_over(model, Overlay::Describe),
+        Screen::Board => lay_over(model, Overlay::Detail),
+        Screen::Letters => {
+            let Some(id) = model.ui.letter.id().copied() else { return Vec::new() };
+            lay_over(model, Overlay::Describe);
+            return asking::letter(model, id, now).into_iter().collect();
+        }
+        Screen::Usage | Screen::Jobs => lay_over(model, Overlay::Describe),
+    }
+    Vec::new()
+}
+
+fn back(model: &mut Model) {
+    let ui = &mut model.ui;
+    if ui.overlay.take().is_some() {
+        ui.scroll = 0;
+    } else if model.replay.is_some() {
+        leave_replay(model);
+    } else if !ui.filter_mut().is_empty() {
+        ui.filter_mut().clear();
+    } else if ui.band.is_some() {
+        ui.band = None;
+    } else if ui.pane != Pane::Modes {
+        ui.pane = Pane::Modes;
+    } else {
+        ui.screen = Screen::Board;
+    }
+}
+
+fn copy(model: &mut Model, text: Option<String>, what: &str, now: Moment) -> Vec<Effect> {
+    let Some(text) = text else { return Vec::new() };
+    notice(model, format!("{what} sent to the terminal's clipboard"), now);
+    vec![Effect::Copy(text)]
+}
+
+fn refresh(model: &mut Model, now: Moment) -> Vec<Effect> {
+    model.ui.asked.clear();
+    let down = |endpoint: &crate::model::endpoint::Endpoint| matches!(endpoint.link, Link::Down { .. });
+    let endpoints = model.world.endpoints.iter().enumerate();
+    let mut effects: Vec<Effect> =
+        endpoints.filter(|(_, endpoint)| down(endpoint)).map(|(index, _)| Effect::Reconnect(index)).collect();
+    effects.extend(asking::due(model, now));
+    effects
+}
+
+fn freeze(model: &mut Model) {
+    model.frozen = match model.frozen.take() {
+        Some(_) => None,
+        None => Some(Box::new(model.world.clone())),
+    };
+}
+
+fn replay(model: &mut Model) {
+    if model.replay.is_some() {
+        leave_replay(model);
+        return;
+    }
+    let at = model.recorder.last();
+    let (world, applied) = model.recorder.world_at(at);
+    model.replay = Some(Box::new(Replay { world, at, playing: false, applied }));
+}
+
+/// A file that is looked at has no present to go back to.
+fn leave_replay(model: &mut Model) {
+    if !model.offline {
+        model.replay = None;
+    }
+}
+
+fn shift(model: &mut Model, by: Duration, forward: bool) {
+    let Some(replay) = &mut model.replay else { return };
+    replay.playing = false;
+    let at = if forward { replay.at + by } else { replay.at.saturating_sub(by) };
+    seek(model, at);
+}
+
+/// Shows the past as it was then, within what is recorded.
+pub fn seek(model: &mut Model, at: Duration) {
+    let Some(replay) = &mut model.replay else { return };
+    let at = at.clamp(model.recorder.first(), model.recorder.last());
+    if at < replay.at {
+        (replay.world, replay.applied) = model.recorder.world_at(at);
+    } else {
+        replay.applied = model.recorder.advance(&mut replay.world, replay.applied, at);
+    }
+    replay.playing &= at < model.recorder.last();
+    replay.at = at;
+}

@@ -1,0 +1,85 @@
+//! The one way in which anything changes: `update(&mut Model, Msg, now) -> Vec<Effect>`. It does no I/O and reads no clock.
+
+pub mod asking;
+pub mod input;
+pub mod keys;
+pub mod yank;
+
+use crate::{
+    model::{Model, ui::Overlay},
+    moment::Moment,
+    msg::{Effect, Msg},
+    text::clean,
+};
+use std::time::Duration;
+
+/// For how long a word to the operator stays.
+const NOTICE: Duration = Duration::from_secs(6);
+
+/// Takes a message. What follows from the passing of time is drawn by [`settle`].
+pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
+    model.now = now;
+    if !model.offline {
+        model.recorder.push(now, &msg);
+    }
+    match msg {
+        Msg::Input(input) => input::apply(&mut model.world, input, now).into_iter().collect(),
+        Msg::Key(chord) => {
+            settle(model, now);
+            let effects = keys::press(model, chord, now);
+            settle(model, now);
+            effects
+        }
+        Msg::Paste(text) => {
+            paste(model, &text);
+            Vec::new()
+        }
+        Msg::Tick => tick(model, now),
+        Msg::Resized => Vec::new(),
+        Msg::Quit => vec![Effect::Quit],
+        Msg::Suspend => vec![Effect::Suspend],
+        Msg::Drawn(lag) => {
+            model.ui.lag = lag;
+            Vec::new()
+        }
+    }
+}
+
+/// Brings the board and the cursors up to what is known; before drawing, once for all messages.
+pub fn settle(model: &mut Model, now: Moment) {
+    model.now = now;
+    model.world.settle(now);
+    let rows: Vec<_> = model.rows().into_iter().map(|row| row.id.clone()).collect();
+    model.ui.row.settle(&rows);
+    let accounts: Vec<_> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
+    model.ui.account.settle(&accounts);
+    let jobs: Vec<_> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
+    model.ui.job.settle(&jobs);
+    let letters: Vec<_> = model.letters().into_iter().map(|letter| letter.id).collect();
+    model.ui.letter.settle(&letters);
+}
+
+fn tick(model: &mut Model, now: Moment) -> Vec<Effect> {
+    model.world.pass(now);
+    if model.ui.notice.as_ref().is_some_and(|(_, since)| now.since(*since) >= NOTICE) {
+        model.ui.notice = None;
+    }
+    if let Some(replay) = model.replay.as_mut().filter(|replay| replay.playing) {
+        let at = replay.at + Duration::from_secs(1);
+        keys::seek(model, at);
+    }
+    if model.offline { Vec::new() } else { asking::due(model, now) }
+}
+
+/// Pasted text goes where text is typed, and nowhere else: it is no key presses.
+fn paste(model: &mut Model, pasted: &str) {
+    let pasted = clean(pasted);
+    match &mut model.ui.overlay {
+        Some(Overlay::Palette { text, cursor }) => {
+            text.push_str(&pasted);
+            *cursor = 0;
+        }
+        Some(Overlay::Filter { .. }) => model.ui.filter_mut().push_str(&pasted),
+        _ => model.ui.notice = Some(("pasted text is not taken for keys".to_owned(), model.now.elapsed)),
+    }
+}

@@ -1,0 +1,121 @@
+//! What is selected, as JSON or as the command that asks for it.
+
+use crate::model::{
+    JobLine, Model,
+    board::{Row, RowId},
+    report::Report,
+    ui::Screen,
+    world::World,
+};
+use serde_json::{Value, json};
+
+/// What is selected, as JSON; `None` where nothing is.
+pub fn json(model: &Model) -> Option<String> {
+    let value = match model.ui.screen {
+        Screen::Board => row_json(model.shown(), model.selected_row()?),
+        Screen::Usage => {
+            let account = selected(model.accounts(), |account| model.ui.account.id() == Some(&account.account))?;
+            let amounts: Value = account.amounts.iter().map(|(currency, micros)| (currency.clone(), json!(micros))).collect();
+            json!({"account": account.account, "messages": account.messages, "segments": account.segments, "amount_micros": amounts})
+        }
+        Screen::Jobs => match selected(model.job_lines(), |line| model.ui.job.id() == Some(&line.id()))? {
+            JobLine::Job(job) => json!({"job": job.name, "schedule": job.schedule, "description": job.description}),
+            JobLine::Run(run) => json!({
+                "run": run.id, "job": run.job, "state": run.state.name(), "requested_by": run.by, "attempt": run.attempt,
+                "done": run.done, "total": run.total, "note": run.note, "parameters": run.parameters, "result": run.result,
+            }),
+        },
+        Screen::Letters => {
+            let letter = selected(model.letters(), |letter| model.ui.letter.id() == Some(&letter.id))?;
+            json!({
+                "id": letter.id, "stream": letter.stream, "sequence": letter.sequence, "reason": letter.reason,
+                "account": letter.account, "detail": letter.detail,
+            })
+        }
+    };
+    serde_json::to_string_pretty(&value).ok()
+}
+
+/// The grpcurl command that asks for what is selected.
+pub fn command(model: &Model) -> Option<String> {
+    let (service, method, body) = match model.ui.screen {
+        Screen::Board => {
+            let index = model.selected_row().and_then(|row| row.source).unwrap_or(0);
+            let address = &model.shown().endpoints.get(index)?.address;
+            return Some(format!("grpcurl -plaintext {} loadline.health.v1.FailureModeService/Watch", quoted(address)));
+        }
+        Screen::Usage => ("query", "loadline.query.v1.UsageService/GetUsage", {
+            let now = model.now.wall;
+            let from = now.checked_sub(jiff::SignedDuration::from_hours(24)).ok()?;
+            json!({"account": model.ui.account.id()?, "from": from.to_string(), "to": now.to_string()})
+        }),
+        Screen::Jobs => match selected(model.job_lines(), |line| model.ui.job.id() == Some(&line.id()))? {
+            JobLine::Job(job) => ("rollup", "loadline.rollup.v1.JobService/ListRuns", json!({"job": job.name})),
+            JobLine::Run(run) => ("rollup", "loadline.rollup.v1.JobService/Get", json!({"id": run.id})),
+        },
+        Screen::Letters => ("ingest", "loadline.ingest.v1.DeadLetterService/Get", json!({"id": model.ui.letter.id()?})),
+    };
+    let address = &model.shown().endpoints.iter().find(|endpoint| endpoint.service == service)?.address;
+    Some(format!("grpcurl -plaintext -d {} {} {method}", quoted(&body.to_string()), quoted(address)))
+}
+
+/// For a POSIX shell: what came from a server must not become a command.
+fn quoted(text: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "._:-/".contains(char);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn selected<T>(items: Vec<T>, is: impl Fn(&T) -> bool) -> Option<T> {
+    items.into_iter().find(is)
+}
+
+/// A row of the board, as `y` copies it and `check --json` prints it.
+pub fn row_json(world: &World, row: &Row) -> Value {
+    let source = row.source.map(|index| &world.endpoints[index]);
+    let band = match row.band {
+        crate::model::standing::Band::Of(severity) => json!(severity.to_string()),
+        _ => Value::Null,
+    };
+    let common = json!({
+        "severity": band,
+        "status": crate::text::status(&row.status),
+        "counts": row.counts(),
+        "seconds": row.lasts.map(|lasts| lasts.as_secs()),
+        "service": source.map(|endpoint| endpoint.service.clone()),
+        "address": source.map(|endpoint| endpoint.address.clone()),
+    });
+    let own = match &row.id {
+        RowId::Endpoint(_) => json!({"id": Value::Null, "title": "service cannot be seen"}),
+        RowId::Mode(id) => {
+            let report = source.and_then(|endpoint| endpoint.modes.get(id));
+            json!({
+                "id": id,
+                "title": world.catalogue.get(id).map(|mode| mode.title.clone()),
+                "rule": report.map(|report| report.rule.clone()),
+                "evidence": report.and_then(evidence_json),
+                "seconds_to_loss": row.loss.map(|loss| loss.as_secs()),
+            })
+        }
+    };
+    let (Value::Object(mut all), Value::Object(common)) = (own, common) else { return Value::Null };
+    all.extend(common);
+    Value::Object(all)
+}
+
+fn evidence_json(report: &Report) -> Option<Value> {
+    let evidence = report.evidence.as_ref()?;
+    // Not a number has no JSON: null.
+    Some(json!({"value": evidence.value, "threshold": evidence.threshold, "unit": evidence.unit, "detail": evidence.detail}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_from_a_server_does_not_become_a_command() {
+        assert_eq!(quoted("127.0.0.1:7401"), "127.0.0.1:7401");
+        assert_eq!(quoted("a'; rm -rf $(x) #"), r"'a'\''; rm -rf $(x) #'");
+        assert_eq!(quoted(""), "''");
+    }
+}

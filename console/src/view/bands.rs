@@ -1,0 +1,44 @@
+//! How many of each severity, and of what is not failing.
+
+use crate::{
+    action::Action,
+    model::{
+        Model,
+        standing::{Band, Severity},
+    },
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+const KEYS: [Action; 5] = [Action::Band1, Action::Band2, Action::Band3, Action::Band4, Action::Band5];
+
+/// Draws the line.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (look, board) = (model.ui.look, &model.shown().board);
+    let mut line = Line::raw(" ");
+    for (severity, action) in Severity::ALL.into_iter().zip(KEYS) {
+        let count = board.count(severity);
+        let chosen = model.ui.band == Some(severity);
+        let style = if count > 0 { look.severity(severity) } else { look.dim() };
+        let style = if chosen { style.patch(look.selected()) } else { style };
+        let key = model.keys.keys(action).first().map(ToString::to_string).unwrap_or_default();
+        line.push_span(Span::styled(format!("[{key}]{severity} {count}"), style));
+        line.push_span(Span::raw("  "));
+    }
+    let all = model.keys.keys(Action::BandAll).first().map(ToString::to_string).unwrap_or_default();
+    line.push_span(Span::raw(format!("[{all}]all {}", board.rows.len())));
+    let rest = [
+        ("suspect", board.suspects(), look.severity(Severity::P3)),
+        ("unknown", board.size(Band::Unknown), look.blind()),
+        ("planned", board.size(Band::Planned), look.dim()),
+        ("ok", board.size(Band::Ok), look.good()),
+    ];
+    for (word, count, style) in rest {
+        let style = if count > 0 { style } else { look.dim() };
+        line.push_span(Span::styled(format!("   {word} {count}"), style));
+    }
+    frame.render_widget(line, area);
+}

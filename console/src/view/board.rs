@@ -1,0 +1,215 @@
+//! The failure modes, grouped by what they are now.
+
+use super::{
+    pane::{lines, pane, scrolled},
+    plot::spark,
+};
+use crate::{
+    action::Action,
+    model::{
+        Model,
+        board::{Row, RowId, Status},
+        endpoint::Endpoint,
+        report::Report,
+        standing::{Band, Knowledge, State},
+        ui::{Pane, Screen},
+        world::World,
+    },
+    text::{age, clock, fit, quantity, right, status},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+const TREND: usize = 8;
+
+/// Widths of the columns; one of 0 is not shown.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    title: usize,
+    signal: usize,
+    state: usize,
+    trend: usize,
+}
+
+impl Columns {
+    fn of(width: usize) -> Self {
+        // Mark, severity, id, age and the blanks between them.
+        let fixed = 1 + 4 + 7 + 5;
+        let (state, trend) = (14, if width >= 72 { TREND + 1 } else { 0 });
+        let rest = width.saturating_sub(fixed + state + trend);
+        let signal = if rest >= 30 { (rest * 2 / 5).min(28) } else { 0 };
+        Self { title: rest - signal, signal, state, trend }
+    }
+}
+
+/// Draws the pane.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let look = model.ui.look;
+    let filter = model.ui.filter(Screen::Board);
+    let filtered = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
+    let title = Line::from_iter([Span::styled(" FAILURE MODES ", look.strong()), Span::styled(filtered, look.blind())]);
+    let inner = pane(frame, look, area, title, model.ui.pane == Pane::Modes);
+    let width = usize::from(inner.width);
+    let columns = Columns::of(width);
+    let rows = model.rows();
+    let cursor = model.ui.row.place(rows.iter().map(|row| &row.id));
+    let mut drawn = Vec::new();
+    let mut at = 0;
+    for (place, row) in rows.iter().enumerate() {
+        if place == 0 || rows[place - 1].band != row.band {
+            headings(model, if place == 0 { None } else { Some(rows[place - 1].band) }, Some(row.band), width, &mut drawn);
+        }
+        if cursor == Some(place) {
+            at = drawn.len();
+        }
+        drawn.push(line(model, row, columns, cursor == Some(place)));
+    }
+    headings(model, rows.last().map(|row| row.band), None, width, &mut drawn);
+    if model.shown().board.rows.is_empty() {
+        drawn.push(Line::styled(" waiting for the catalogue of the first service", look.dim()));
+    }
+    let heading = heading(columns);
+    let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
+    lines(frame, head, [Line::styled(heading, look.dim())]);
+    let first = scrolled(at, drawn.len(), body.height.into());
+    lines(frame, body, drawn.into_iter().skip(first));
+}
+
+fn below(area: Rect) -> Rect {
+    Rect { y: area.y + area.height.min(1), height: area.height.saturating_sub(1), ..area }
+}
+
+fn heading(columns: Columns) -> String {
+    let signal = if columns.signal > 0 { fit("SIGNAL", columns.signal) } else { String::new() };
+    let trend = if columns.trend > 0 { " TREND" } else { "" };
+    format!(
+        " SEV ID     {}{signal}{} {}{trend}",
+        fit("FAILURE MODE", columns.title),
+        right("AGE", 4),
+        fit("STATE", columns.state)
+    )
+}
+
+/// Headings of the bands after one and up to another; empty ones say so, folded ones how to unfold them.
+fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize, drawn: &mut Vec<Line<'static>>) {
+    let passes = |band: &Band| {
+        let chosen = model.ui.band.is_none_or(|severity| *band == Band::Of(severity));
+        after.is_none_or(|after| *band > after) && upto.is_none_or(|upto| *band <= upto) && chosen
+    };
+    for band in Band::ALL.into_iter().filter(passes) {
+        let count = model.shown().board.size(band);
+        // A mode that nobody knows or has planned is worth a heading only when there is one.
+        if count == 0 && matches!(band, Band::Unknown | Band::Planned) {
+            continue;
+        }
+        let key = model.keys.keys(Action::Fold).first().map(ToString::to_string).unwrap_or_default();
+        let text = match band {
+            Band::Of(severity) if count == 0 => format!("── {severity} {} ── none ", severity.meaning()),
+            Band::Of(severity) => format!("── {severity} {} ", severity.meaning()),
+            Band::Unknown => format!("── NOT KNOWN {count} "),
+            Band::Planned => format!("── PLANNED {count}, nothing detects them yet{} ", folded(model, &key)),
+            Band::Ok => format!("── OK {count}{} ", folded(model, &key)),
+        };
+        let style = if count > 0 { model.ui.look.band(band) } else { model.ui.look.dim() };
+        let dashes = "─".repeat(width.saturating_sub(crate::text::width(&text)));
+        drawn.push(Line::from_iter([Span::styled(text, style), Span::styled(dashes, model.ui.look.dim())]));
+    }
+}
+
+fn folded(model: &Model, key: &str) -> String {
+    if model.ui.unfolded { String::new() } else { format!(" ({key} to unfold)") }
+}
+
+fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'static> {
+    let (look, world) = (model.ui.look, model.shown());
+    let source = row.source.map(|index| &world.endpoints[index]);
+    let (id, title, report) = match &row.id {
+        RowId::Mode(id) => {
+            let title = world.catalogue.get(id).map_or("not in the catalogue", |mode| &mode.title);
+            (id.as_str(), title.to_owned(), source.and_then(|endpoint| endpoint.modes.get(id)))
+        }
+        RowId::Endpoint(_) => ("-", format!("{} cannot be seen", source.map_or("", Endpoint::name)), None),
+    };
+    let severity = match row.band {
+        Band::Of(severity) => severity.to_string(),
+        _ => "-".to_owned(),
+    };
+    let strong = if row.counts() { look.band(row.band) } else { Style::new() };
+    let mark = if selected { "▶" } else { " " };
+    let mut line = Line::from_iter([
+        Span::raw(mark),
+        Span::styled(format!("{severity:<3} "), strong),
+        Span::raw(fit(id, 6) + " "),
+        Span::raw(fit(&title, columns.title)),
+    ]);
+    if columns.signal > 0 {
+        line.push_span(Span::raw(fit(&signal(row, report, source), columns.signal - 1) + " "));
+    }
+    let (text, style) = row_age(row, report, source, world, look);
+    line.push_span(Span::styled(right(&text, 4) + " ", style));
+    line.push_span(Span::styled(fit(&state(row, report), columns.state), look.band(row.band)));
+    if columns.trend > 0 {
+        line.push_span(Span::styled(format!(" {}", trend(row, report)), look.bar()));
+    }
+    if selected {
+        line = line.patch_style(look.selected());
+    }
+    line
+}
+
+fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> String {
+    match (&row.status, report.and_then(|report| report.evidence.as_ref())) {
+        (Status::Blind(Some(was)), _) => format!("was {was}"),
+        (Status::Blind(None), _) => source.map_or(String::new(), |endpoint| endpoint.address.clone()),
+        (Status::Unseen(why), _) => why.clone(),
+        (Status::Says(State::Planned), _) => "not detected yet".to_owned(),
+        (Status::Says(State::Unknown | State::Foreign(_)), None) => "no reading".to_owned(),
+        (Status::Says(_), Some(evidence)) => {
+            let sign = if evidence.value > evidence.threshold { ">" } else { "/" };
+            format!("{}{sign}{} {}", quantity(evidence.value), quantity(evidence.threshold), evidence.unit)
+        }
+        (Status::Says(_), None) => "no reading".to_owned(),
+    }
+}
+
+/// How old what is shown is: `~` says that its process is late.
+fn row_age(
+    row: &Row,
+    report: Option<&Report>,
+    source: Option<&Endpoint>,
+    world: &World,
+    look: super::theme::Look,
+) -> (String, Style) {
+    let Some(endpoint) = source else { return ("-".to_owned(), look.dim()) };
+    let shown = match (&row.status, report) {
+        (Status::Blind(_), _) | (_, None) => endpoint.silence(world.now),
+        (_, Some(report)) if report.evidence.is_some() => report.age(world.now),
+        // Without a reading, what counts is that the process still says so.
+        (_, Some(_)) => endpoint.silence(world.now),
+    };
+    match endpoint.knowledge(world.now) {
+        Knowledge::Live => (age(shown), look.dim()),
+        Knowledge::Late => (format!("~{}", age(shown)), look.blind()),
+        Knowledge::Waiting | Knowledge::Blind => (age(shown), look.blind()),
+    }
+}
+
+fn state(row: &Row, report: Option<&Report>) -> String {
+    let drill = if report.is_some_and(|report| !report.drill.is_empty()) { " DRILL" } else { "" };
+    match (&row.status, row.lasts) {
+        (Status::Says(State::Ok | State::Planned), _) | (_, None) => status(&row.status),
+        (_, Some(lasts)) => format!("{} {}{drill}", status(&row.status), clock(lasts)),
+    }
+}
+
+fn trend(row: &Row, report: Option<&Report>) -> String {
+    match (&row.status, report.and_then(|report| report.evidence.as_ref())) {
+        (Status::Blind(_) | Status::Unseen(_), _) => "░".repeat(TREND),
+        (_, Some(evidence)) => fit(&spark(evidence.history.iter().copied(), TREND), TREND),
+        (_, None) => " ".repeat(TREND),
+    }
+}

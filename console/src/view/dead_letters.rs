@@ -1,0 +1,63 @@
+//! Dead letters: how many of which kind, and each with its reason.
+
+use super::pane::{lines, pane, scrolled};
+use crate::{
+    model::{Model, ui::Screen},
+    text::{age, cut, fit, grouped, right},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+/// Draws the screen.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (look, world) = (model.ui.look, model.shown());
+    let all = &world.letters;
+    let old = all.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
+    let filter = model.ui.filter(Screen::Letters);
+    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
+    let title = format!(" DEAD LETTERS  open ones, {old} {filter}");
+    let inner =
+        pane(frame, look, area, Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong()), true);
+    let width = usize::from(inner.width);
+    let totals: Vec<String> = all.totals.iter().map(|(reason, count)| format!("{reason} {}", grouped(*count))).collect();
+    let totals = if totals.is_empty() { "none".to_owned() } else { totals.join("  ") };
+    let mut drawn = vec![Line::from_iter([Span::styled(" open: ", look.label()), Span::raw(totals)])];
+    if let Some(error) = &all.error {
+        drawn.push(Line::styled(format!(" {error}"), look.blind()));
+    }
+    drawn.push(Line::styled(
+        format!(
+            " {} {} {} {} {} WHY",
+            right("ID", 8),
+            fit("STREAM", 10),
+            right("SEQUENCE", 12),
+            fit("REASON", 12),
+            fit("ACCOUNT", 16)
+        ),
+        look.dim(),
+    ));
+    let letters = model.letters();
+    let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
+    let cursor = model.ui.letter.place(ids.iter()).unwrap_or(0);
+    let room = usize::from(inner.height).saturating_sub(drawn.len());
+    let first = scrolled(cursor, letters.len(), room);
+    for (place, letter) in letters.iter().enumerate().skip(first).take(room) {
+        let line = Line::from_iter([
+            Span::raw(if place == cursor { "▶" } else { " " }),
+            Span::raw(format!(
+                "{} {} {} ",
+                right(&letter.id.to_string(), 8),
+                fit(&letter.stream, 10),
+                right(&letter.sequence.to_string(), 12)
+            )),
+            Span::styled(fit(&letter.reason, 12) + " ", look.label()),
+            Span::raw(fit(if letter.account.is_empty() { "-" } else { &letter.account }, 16) + " "),
+            Span::styled(cut(&letter.detail, width.saturating_sub(64)), look.dim()),
+        ]);
+        drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
+    }
+    lines(frame, inner, drawn);
+}

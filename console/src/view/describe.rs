@@ -1,0 +1,62 @@
+//! All that is known of what is selected.
+
+use super::{
+    detail::{endpoint_text, text},
+    pane::{lines, overlay},
+};
+use crate::{
+    model::{
+        Model,
+        ui::{Pane, Screen},
+    },
+    update::yank,
+};
+use ratatui::{Frame, text::Line};
+
+/// Draws it over the screen.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let look = model.ui.look;
+    let screen = frame.area();
+    let (columns, rows) = (screen.width.saturating_sub(8).max(40), screen.height.saturating_sub(4).max(10));
+    let inner = overlay(frame, look, Line::styled(" DESCRIBE ", look.strong()), columns, rows);
+    let width = usize::from(inner.width);
+    let drawn = match (model.ui.screen, model.ui.pane) {
+        (Screen::Board, Pane::Services) => {
+            let world = model.shown();
+            let indices: Vec<usize> = (0..world.endpoints.len()).collect();
+            let place = model.ui.service.place(indices.iter());
+            place.map(|place| endpoint_text(look, &world.endpoints[place], world.now, width)).unwrap_or_default()
+        }
+        (Screen::Board, _) => {
+            let mut drawn = text(model, width);
+            drawn.push(Line::default());
+            drawn.extend(json(model));
+            drawn
+        }
+        (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
+        (Screen::Usage | Screen::Jobs, _) => json(model),
+    };
+    lines(frame, inner, drawn.into_iter().skip(model.ui.scroll));
+}
+
+fn json(model: &Model) -> Vec<Line<'static>> {
+    let json = yank::json(model).unwrap_or_default();
+    json.lines().map(|line| Line::raw(format!(" {line}"))).collect()
+}
+
+/// The payload as bytes and as what is readable of it.
+fn payload(model: &Model) -> Vec<Line<'static>> {
+    let look = model.ui.look;
+    let opened = model.shown().letters.opened.as_ref();
+    let Some((_, payload)) = opened.filter(|(letter, _)| model.ui.letter.id() == Some(&letter.id)) else {
+        return vec![Line::default(), Line::styled(" payload is being fetched", look.dim())];
+    };
+    let title = Line::styled(format!(" payload, {} bytes", payload.len()), look.label());
+    let rows = payload.chunks(16).enumerate().map(|(row, bytes)| {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let readable = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };
+        let text: String = bytes.iter().map(readable).collect();
+        Line::raw(format!(" {:04x}  {:<47}  {text}", row * 16, hex.join(" ")))
+    });
+    [Line::default(), title].into_iter().chain(rows).collect()
+}

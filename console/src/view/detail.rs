@@ -1,0 +1,208 @@
+//! All that matters of the selected row: what it means, what it rests on, what would make it worse.
+
+use super::{
+    pane::{lines, overlay, pane},
+    plot::spark,
+    theme::Look,
+};
+use crate::{
+    model::{
+        Model,
+        board::{Row, RowId, Status},
+        endpoint::{Endpoint, Link},
+        report::{Mode, Report},
+        standing::{Band, State, serves_users},
+        ui::Pane,
+    },
+    moment::Moment,
+    text::{age, clock, cut, quantity, status, wrap},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+/// Width of the words at the left.
+const LABEL: usize = 9;
+
+/// Draws the pane.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let title = Line::styled(title(model, area.width), model.ui.look.strong());
+    let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Detail);
+    let skip = if model.ui.overlay.is_none() { model.ui.scroll } else { 0 };
+    let text = text(model, inner.width.into());
+    lines(frame, inner, text.into_iter().skip(skip));
+}
+
+/// Draws it over the screen.
+pub fn draw_over(model: &Model, frame: &mut Frame<'_>) {
+    let title = Line::styled(title(model, 76), model.ui.look.strong());
+    let inner = overlay(frame, model.ui.look, title, 76, 30);
+    let text = text(model, inner.width.into());
+    lines(frame, inner, text.into_iter().skip(model.ui.scroll));
+}
+
+fn title(model: &Model, width: u16) -> String {
+    let world = model.shown();
+    let text = match model.selected_row().map(|row| &row.id) {
+        None => " DETAIL ".to_owned(),
+        Some(RowId::Endpoint(index)) => format!(" {} ", world.endpoints[*index].name()),
+        Some(RowId::Mode(id)) => format!(" {id} {} ", world.catalogue.get(id).map_or("", |mode| &mode.title)),
+    };
+    cut(&text, usize::from(width).saturating_sub(2))
+}
+
+/// The lines, `width` columns wide.
+pub fn text(model: &Model, width: usize) -> Vec<Line<'static>> {
+    let world = model.shown();
+    let Some(row) = model.selected_row() else {
+        return vec![Line::styled(" nothing is selected", model.ui.look.dim())];
+    };
+    let mut sheet = Sheet { look: model.ui.look, width, lines: Vec::new() };
+    let source = row.source.map(|index| &world.endpoints[index]);
+    match &row.id {
+        RowId::Endpoint(_) => {
+            if let Some(endpoint) = source {
+                of_endpoint(&mut sheet, endpoint, world.now);
+            }
+        }
+        RowId::Mode(id) => {
+            let report = source.and_then(|endpoint| endpoint.modes.get(id));
+            of_mode(&mut sheet, row, world.catalogue.get(id), report, source, world.now);
+        }
+    }
+    sheet.lines
+}
+
+/// Labelled, wrapped text.
+struct Sheet {
+    look: Look,
+    width: usize,
+    lines: Vec<Line<'static>>,
+}
+
+impl Sheet {
+    fn say(&mut self, label: &str, text: &str, style: Style) {
+        for (index, part) in wrap(text, self.width.saturating_sub(LABEL + 1)).into_iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            let label = Span::styled(format!(" {label:<width$}", width = LABEL - 1), self.look.label());
+            self.lines.push(Line::from_iter([label, Span::raw(" "), Span::styled(part, style)]));
+        }
+    }
+
+    fn plain(&mut self, label: &str, text: &str) {
+        self.say(label, text, Style::new());
+    }
+
+    fn gap(&mut self) {
+        self.lines.push(Line::default());
+    }
+}
+
+fn of_mode(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, source: Option<&Endpoint>, now: Moment) {
+    let style = sheet.look.band(row.band);
+    sheet.say("STATE", &standing(row), style);
+    if let Band::Of(severity) = row.band {
+        let rule = report.map(|report| report.rule.as_str()).filter(|rule| !rule.is_empty());
+        sheet.say("SEVERITY", &format!("{severity} {}: {}", severity.meaning(), rule.unwrap_or("by its base")), style);
+    }
+    for (severity, when) in mode.map(|mode| mode.raises.as_slice()).unwrap_or_default() {
+        let severity = severity.map_or("worse".to_owned(), |severity| severity.to_string());
+        sheet.plain("RAISE", &format!("{severity} when {when}"));
+    }
+    sheet.gap();
+    if let Some(mode) = mode {
+        sheet.plain("IMPACT", &mode.impact);
+        sheet.plain("HELD BY", &mode.containment);
+        sheet.gap();
+        sheet.plain("SIGNAL", &mode.signal);
+    }
+    if let Some(report) = report {
+        of_reading(sheet, report, now);
+    }
+    if let Some(endpoint) = source {
+        let others = if row.voices > 1 { format!(", one of {} that report it", row.voices) } else { String::new() };
+        let heard = age(endpoint.silence(now));
+        sheet.plain("SOURCE", &format!("{} {}{others}; heard {heard} ago", endpoint.name(), endpoint.address));
+    }
+    sheet.gap();
+    if let Some(mode) = mode {
+        sheet.plain("OWNERS", &mode.owners.join(", "));
+        sheet.plain("ALERT", &mode.alert);
+        if !mode.remedies.is_empty() {
+            sheet.plain("REMEDIES", &format!("{} (this console is read-only)", mode.remedies.join(" ")));
+        }
+    }
+}
+
+fn standing(row: &Row) -> String {
+    let lasts = row.lasts.map(|lasts| format!(" for {}", clock(lasts))).unwrap_or_default();
+    match &row.status {
+        Status::Blind(Some(was)) => format!("BLIND: what is known is too old. It was {was}{lasts}"),
+        Status::Says(State::Planned) => "PLANNED: no part detects it yet, so nothing is known".to_owned(),
+        Status::Says(State::Unknown) => format!("UNKNOWN: its process has no reading{lasts}"),
+        Status::Says(State::Foreign(number)) => format!("state {number} of a newer service: not known here"),
+        Status::Unseen(why) => format!("UNSEEN: {why}"),
+        other => format!("{}{lasts}", status(other)),
+    }
+}
+
+fn of_reading(sheet: &mut Sheet, report: &Report, now: Moment) {
+    let Some(evidence) = &report.evidence else {
+        sheet.plain("READING", "none");
+        return;
+    };
+    let (value, threshold) = (quantity(evidence.value), quantity(evidence.threshold));
+    sheet.plain("READING", &format!("{value} against {threshold} {}, {} old", evidence.unit, age(report.age(now))));
+    if !evidence.detail.is_empty() {
+        sheet.plain("", &evidence.detail);
+    }
+    let room = sheet.width.saturating_sub(LABEL + 1);
+    let bars = sheet.look.bar();
+    sheet.say("TREND", &spark(evidence.history.iter().copied(), room), bars);
+    if let Some(loss) = report.time_to_loss(now) {
+        let bad = sheet.look.bad();
+        sheet.say("LOSS IN", &clock(loss), bad);
+    }
+    if !report.drill.is_empty() {
+        sheet.plain("DRILL", &format!("{} causes it", report.drill));
+    }
+}
+
+/// Of a process: also what `describe` shows of a service.
+fn of_endpoint(sheet: &mut Sheet, endpoint: &Endpoint, now: Moment) {
+    let blind = sheet.look.blind();
+    sheet.plain("ADDRESS", &endpoint.address);
+    sheet.plain("BUILD", if endpoint.build.is_empty() { "not known" } else { &endpoint.build });
+    sheet.say("SILENT", &format!("for {}; what it said last may not hold any more", clock(endpoint.silence(now))), blind);
+    sheet.plain("LINK", &link(&endpoint.link, now));
+    if serves_users(&endpoint.service) {
+        sheet.plain("IMPACT", "It answers users: until it is seen again, this is taken for degraded serving.");
+    } else {
+        sheet.plain("IMPACT", "It answers no users: until it is seen again, its work is taken for blocked.");
+    }
+    sheet.plain("MODES", &format!("{} reported before", endpoint.modes.len()));
+    sheet.plain("GAPS", &format!("{} in its frames, {} ignored", endpoint.gaps, endpoint.ignored));
+}
+
+/// The connection in words, with the countdown to the next try.
+pub fn link(link: &Link, now: Moment) -> String {
+    match link {
+        Link::Connecting => "connecting".to_owned(),
+        Link::Up => "up".to_owned(),
+        Link::Down { error, retry_at } => {
+            let left = retry_at.saturating_sub(now.elapsed).as_secs_f64().ceil();
+            format!("{error}; again in {left:.0}s")
+        }
+    }
+}
+
+/// The lines of one process.
+pub fn endpoint_text(look: Look, endpoint: &Endpoint, now: Moment, width: usize) -> Vec<Line<'static>> {
+    let mut sheet = Sheet { look, width, lines: Vec::new() };
+    sheet.plain("SERVICE", endpoint.name());
+    of_endpoint(&mut sheet, endpoint, now);
+    sheet.lines
+}

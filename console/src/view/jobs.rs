@@ -1,0 +1,130 @@
+//! Background jobs with their schedules, and their runs with progress.
+
+use super::{
+    pane::{lines, pane, scrolled},
+    plot::gauge,
+};
+use crate::{
+    model::{
+        JobLine, Model,
+        jobs::{Job, Run, RunState},
+        ui::Screen,
+    },
+    moment::Moment,
+    text::{age, clock, cut, fit, grouped, right},
+};
+use jiff::Timestamp;
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+const GAUGE: usize = 16;
+
+/// Draws the screen.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (look, world) = (model.ui.look, model.shown());
+    let jobs = &world.jobs;
+    let old = jobs.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
+    let leader = if jobs.leader.is_empty() { "nobody runs them".to_owned() } else { format!("run by {}", jobs.leader) };
+    let filter = model.ui.filter(Screen::Jobs);
+    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
+    let title = format!(" JOBS  {leader}, times of schedules in {}, {old} {filter}", zone(&jobs.time_zone));
+    let inner =
+        pane(frame, look, area, Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong()), true);
+    let width = usize::from(inner.width);
+    let listed = model.job_lines();
+    let ids: Vec<String> = listed.iter().map(JobLine::id).collect();
+    let cursor = model.ui.job.place(ids.iter()).unwrap_or(0);
+    let mut drawn = Vec::new();
+    if let Some(error) = &jobs.error {
+        drawn.push(Line::styled(format!(" {error}"), look.blind()));
+    }
+    drawn.push(Line::styled(format!(" {} {} {} LAST", fit("JOB", 20), fit("SCHEDULE", 16), right("NEXT IN", 9)), look.dim()));
+    let mut at = 0;
+    for (place, listed) in listed.iter().enumerate() {
+        if matches!(listed, JobLine::Run(_)) && (place == 0 || matches!(ids.get(place - 1), Some(id) if id.starts_with("job "))) {
+            drawn.push(Line::default());
+            let gap = " ".repeat(GAUGE + 6);
+            let heading =
+                format!(" {} {} {} {gap} {} WHAT", fit("RUN OF", 20), fit("STATE", 12), right("TOOK", 8), fit("BY", 10));
+            drawn.push(Line::styled(heading, look.dim()));
+        }
+        if place == cursor {
+            at = drawn.len();
+        }
+        let line = match listed {
+            JobLine::Job(job) => job_line(model, job, world.now),
+            JobLine::Run(run) => run_line(model, run, world.now, width),
+        };
+        drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
+    }
+    let first = scrolled(at, drawn.len(), inner.height.into());
+    lines(frame, inner, drawn.into_iter().skip(first));
+}
+
+fn zone(name: &str) -> &str {
+    if name.is_empty() { "UTC" } else { name }
+}
+
+fn job_line(model: &Model, job: &Job, now: Moment) -> Line<'static> {
+    let schedule = if job.schedule.is_empty() { "on request" } else { &job.schedule };
+    let next = job.next_at.map_or("-".to_owned(), |next| until(next, now.wall));
+    let (last, style) = match (&job.current, &job.last) {
+        (Some(run), _) => (format!("{} now", run.state.name()), model.ui.look.label()),
+        (None, Some(run)) => (ended(run, now.wall), style(model, run.state)),
+        (None, None) => ("never".to_owned(), model.ui.look.dim()),
+    };
+    Line::from_iter([
+        Span::raw(format!(" {} {} {} ", fit(&job.name, 20), fit(schedule, 16), right(&next, 9))),
+        Span::styled(fit(&last, 26) + " ", style),
+        Span::styled(job.description.clone(), model.ui.look.dim()),
+    ])
+}
+
+fn run_line(model: &Model, run: &Run, now: Moment, width: usize) -> Line<'static> {
+    let look = model.ui.look;
+    let took = match (run.took(), run.started) {
+        (Some(took), _) => clock(took),
+        (None, Some(started)) => clock(crate::model::report::span(started, now.wall)),
+        (None, None) => "-".to_owned(),
+    };
+    let share = run.share();
+    let percent = match share {
+        Some(share) => format!("{:>3.0}%", (share * 100.0).floor()),
+        None if run.done > 0 => fit(&grouped(run.done), 4),
+        None => "    ".to_owned(),
+    };
+    let attempt = if run.attempt > 1 { format!("try {}: ", run.attempt) } else { String::new() };
+    let what = format!("{attempt}{}", if run.note.is_empty() { &run.result } else { &run.note });
+    Line::from_iter([
+        Span::raw(format!(" {} ", fit(&run.job, 20))),
+        Span::styled(fit(&run.state.name(), 12) + " ", style(model, run.state)),
+        Span::raw(right(&took, 8) + " "),
+        Span::styled(gauge(share, GAUGE), look.bar()),
+        Span::raw(format!(" {percent}  {} ", fit(&run.by, 10))),
+        Span::styled(cut(&what, width.saturating_sub(78)), look.dim()),
+    ])
+}
+
+fn style(model: &Model, state: RunState) -> Style {
+    let look = model.ui.look;
+    match state {
+        RunState::Failed | RunState::Interrupted => look.bad(),
+        RunState::Succeeded => look.good(),
+        RunState::Running | RunState::Queued => look.label(),
+        RunState::Cancelled => look.dim(),
+        RunState::Foreign(_) => look.blind(),
+    }
+}
+
+fn ended(run: &Run, now: Timestamp) -> String {
+    let ago = run.finished.map(|finished| format!(" {} ago", age(crate::model::report::span(finished, now))));
+    format!("{}{}", run.state.name(), ago.unwrap_or_default())
+}
+
+fn until(next: Timestamp, now: Timestamp) -> String {
+    if next <= now { "due".to_owned() } else { clock(crate::model::report::span(now, next)) }
+}

@@ -1,0 +1,87 @@
+//! The books of the event log over all streams, and what they do not explain.
+
+use super::{
+    pane::{lines, pane},
+    plot::spark,
+};
+use crate::{
+    model::{Model, ledger::Ledger},
+    text::{age, cut, grouped, quantity, right},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+/// Draws the pane, or one line where there is room for no more.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let (look, world) = (model.ui.look, model.shown());
+    let ledger = &world.ledger;
+    let old = ledger.at.map(|at| world.now.since(at));
+    if area.height <= 1 {
+        frame.render_widget(folded(model, ledger), area);
+        return;
+    }
+    let title = Line::styled(" LEDGER  applied = sum of the rest ", look.strong());
+    let inner = pane(frame, look, area, title, false);
+    let width = usize::from(inner.width);
+    let Some(old) = old else {
+        let why = ledger.error.as_deref().unwrap_or("waiting for ingest");
+        lines(frame, inner, [Line::styled(format!(" {}", cut(why, width.saturating_sub(2))), look.dim())]);
+        return;
+    };
+    let number = |label: &str, value: u64, style: Style| {
+        let room = width.saturating_sub(crate::text::width(label) + 2);
+        Line::from_iter([Span::raw(format!(" {label}")), Span::styled(right(&grouped(value), room), style), Span::raw(" ")])
+    };
+    let bad = |value: u64| if value > 0 { look.bad() } else { Style::new() };
+    let (dead, lost) = (ledger.sum(|account| account.dead_lettered), ledger.sum(|account| account.lost));
+    let unaccounted = u64::try_from(ledger.unaccounted()).unwrap_or(u64::MAX);
+    let stale = if old.as_secs() >= 5 { look.blind() } else { look.dim() };
+    let rate = ledger.rates.back().map_or("-".to_owned(), |rate| format!("{}/s", quantity(*rate)));
+    let plot = spark(ledger.rates.iter().copied(), width.saturating_sub(rate.len() + 3));
+    lines(
+        frame,
+        inner,
+        [
+            number("applied", ledger.sum(|account| account.applied), look.strong()),
+            number("counted", ledger.sum(|account| account.counted), Style::new()),
+            number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
+            number("dead letters", dead, Style::new()),
+            number("lost", lost, bad(lost)),
+            number("behind", ledger.sum(|account| account.backlog), Style::new()),
+            number("UNACCOUNTED", unaccounted, if unaccounted > 0 { look.bad() } else { look.good() }),
+            Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
+            Line::styled(
+                format!(
+                    " {} streams, {} old{}",
+                    ledger.accounts.len(),
+                    age(old),
+                    ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
+                ),
+                stale,
+            ),
+        ],
+    );
+}
+
+fn folded(model: &Model, ledger: &Ledger) -> Line<'static> {
+    let (look, world) = (model.ui.look, model.shown());
+    let label = Span::styled(" LEDGER", look.label());
+    let Some(at) = ledger.at else {
+        return Line::from_iter([label, Span::styled("  waiting for ingest", look.dim())]);
+    };
+    let lost = ledger.sum(|account| account.lost);
+    let unaccounted = ledger.unaccounted();
+    let bad = |is: bool| if is { look.bad() } else { Style::new() };
+    Line::from_iter([
+        label,
+        Span::raw(format!("  applied {}", grouped(ledger.sum(|account| account.applied)))),
+        Span::raw(format!("  dead {}", grouped(ledger.sum(|account| account.dead_lettered)))),
+        Span::styled(format!("  lost {}", grouped(lost)), bad(lost > 0)),
+        Span::styled(format!("  UNACCOUNTED {unaccounted}"), bad(unaccounted > 0)),
+        Span::styled(format!("  {} old", age(world.now.since(at))), look.dim()),
+    ])
+}

@@ -1,0 +1,58 @@
+//! A frame from a model: `draw(&Model, &mut Frame)`. Pure; a file a region.
+
+mod bands;
+mod board;
+mod dead_letters;
+mod describe;
+mod detail;
+mod header;
+mod help;
+mod hints;
+mod jobs;
+mod layout;
+mod ledger;
+mod palette;
+mod pane;
+pub mod plot;
+mod services;
+pub mod theme;
+mod timeline;
+mod usage;
+
+use crate::model::{
+    Model,
+    ui::{Overlay, Screen},
+};
+use ratatui::Frame;
+
+/// Draws everything.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let places = layout::places(model, frame.area());
+    header::draw(model, frame, &places);
+    match model.ui.screen {
+        Screen::Board => {
+            bands::draw(model, frame, places.bands);
+            board::draw(model, frame, places.board);
+            if let Some(area) = places.detail {
+                detail::draw(model, frame, area);
+            }
+            services::draw(model, frame, places.services);
+            ledger::draw(model, frame, places.ledger);
+        }
+        Screen::Usage => usage::draw(model, frame, places.whole),
+        Screen::Jobs => jobs::draw(model, frame, places.whole),
+        Screen::Letters => dead_letters::draw(model, frame, places.whole),
+    }
+    if let Some(area) = places.timeline {
+        timeline::draw(model, frame, area);
+    }
+    hints::draw(model, frame, places.hints);
+    match &model.ui.overlay {
+        Some(Overlay::Help) => help::draw(model, frame),
+        Some(Overlay::Palette { text, .. }) => palette::draw(model, frame, text),
+        Some(Overlay::Describe) => describe::draw(model, frame),
+        Some(Overlay::Detail) => detail::draw_over(model, frame),
+        Some(Overlay::Filter { .. }) | None => {}
+    }
+    model.ui.look.finish(frame.buffer_mut());
+}

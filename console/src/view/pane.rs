@@ -1,0 +1,43 @@
+//! Boxes with titles, and lines in them.
+
+use super::theme::Look;
+use ratatui::{
+    Frame,
+    layout::Rect,
+    symbols::merge::MergeStrategy,
+    text::Line,
+    widgets::{Block, Clear},
+};
+
+/// A box; what is inside it. Boxes that share an edge join up there.
+pub fn pane(frame: &mut Frame<'_>, look: Look, area: Rect, title: Line<'static>, focused: bool) -> Rect {
+    let block = Block::bordered().border_style(look.border(focused)).title(title).merge_borders(MergeStrategy::Exact);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    inner
+}
+
+/// A box in the middle, over everything.
+pub fn overlay(frame: &mut Frame<'_>, look: Look, title: Line<'static>, columns: u16, rows: u16) -> Rect {
+    let screen = frame.area();
+    let (width, height) = (columns.min(screen.width), rows.min(screen.height));
+    let area = Rect { x: screen.x + (screen.width - width) / 2, y: screen.y + (screen.height - height) / 2, width, height };
+    frame.render_widget(Clear, area);
+    let block = Block::bordered().border_style(look.border(true)).title(title);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    inner
+}
+
+/// Lines from the top of an area, as many as fit.
+pub fn lines(frame: &mut Frame<'_>, area: Rect, lines: impl IntoIterator<Item = Line<'static>>) {
+    for (row, line) in area.rows().zip(lines) {
+        frame.render_widget(line, row);
+    }
+}
+
+/// The first line shown so that the one at `place` can be seen.
+pub fn scrolled(place: usize, total: usize, rows: usize) -> usize {
+    let half = rows / 2;
+    place.saturating_sub(half).min(total.saturating_sub(rows))
+}

@@ -1,0 +1,74 @@
+//! Numbers as little pictures.
+
+use crate::model::endpoint::Worst;
+
+const RAMP: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// The last `columns` values, the lowest at the bottom; flat where they are all the same.
+pub fn spark(values: impl ExactSizeIterator<Item = f64>, columns: usize) -> String {
+    let skip = values.len().saturating_sub(columns);
+    let values: Vec<f64> = values.skip(skip).filter(|value| value.is_finite()).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min).min(0.0);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let step = |value: f64| {
+        // Halved first: the span of two huge floats may not fit in one.
+        let share = (value / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0);
+        RAMP[if share.is_finite() { (share * 7.0).round() as usize } else { 0 }.min(7)]
+    };
+    values.into_iter().map(step).collect()
+}
+
+/// A bar of at most `columns`, in whole cells; something is never nothing.
+pub fn bar(share: f64, columns: usize) -> String {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    let cells = (share * columns as f64).round() as usize;
+    "█".repeat(if share > 0.0 { cells.clamp(1, columns.max(1)) } else { 0 })
+}
+
+/// A gauge `████░░░░ 63%`, or only what is done where the whole is not known.
+pub fn gauge(share: Option<f64>, columns: usize) -> String {
+    let Some(share) = share else { return format!("{:<columns$}", "") };
+    let filled = ((share.clamp(0.0, 1.0) * columns as f64).floor() as usize).min(columns);
+    format!("{}{}", "█".repeat(filled), "░".repeat(columns - filled))
+}
+
+/// The worst of each step: low is nothing, high is P1, hatched was not seen.
+pub fn history(steps: impl ExactSizeIterator<Item = Worst>, columns: usize) -> String {
+    let skip = steps.len().saturating_sub(columns);
+    let sign = |worst: Worst| match worst {
+        Worst::Blind => '░',
+        Worst::Nothing => '▁',
+        Worst::Open(severity) => RAMP[7 - severity as usize],
+    };
+    steps.skip(skip).map(sign).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::standing::Severity;
+
+    fn sparked(values: &[f64], columns: usize) -> String {
+        spark(values.iter().copied(), columns)
+    }
+
+    #[test]
+    fn a_plot_shows_the_last_values_and_survives_any_float() {
+        assert_eq!(sparked(&[9.0, 0.0, 1.0, 2.0, 4.0, 7.0], 5), "▁▂▃▅█");
+        assert_eq!(sparked(&[0.0, 0.0], 5), "▁▁");
+        assert_eq!(sparked(&[f64::NAN, f64::INFINITY, 3.0], 5), "█");
+        assert_eq!(sparked(&[f64::MIN, f64::MAX], 5), "▁█");
+    }
+
+    #[test]
+    fn a_bar_of_something_is_never_empty_and_never_too_long() {
+        assert_eq!([0.0, 1e-9, 0.5, 7.0, f64::NAN].map(|share| bar(share, 4).chars().count()), [0, 1, 2, 4, 0]);
+        assert_eq!(gauge(Some(0.999), 4), "███░", "only what is done is full");
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_flat() {
+        let steps = [Worst::Blind, Worst::Nothing, Worst::Open(Severity::P1), Worst::Open(Severity::P5)];
+        assert_eq!(history(steps.into_iter(), 4), "░▁█▄");
+    }
+}

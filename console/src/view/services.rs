@@ -1,0 +1,115 @@
+//! The processes that are watched: whether they serve, how long ago they were heard, how they have been.
+
+use super::{
+    detail::link,
+    pane::{lines, pane, scrolled},
+    plot,
+};
+use crate::{
+    model::{
+        Model,
+        endpoint::{Endpoint, HISTORY_STEPS, Serving},
+        standing::{Knowledge, Severity},
+        ui::Pane,
+    },
+    text::{age, clock, cut, fit, right},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+
+/// Draws the pane, or one line where there is room for no more.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    if area.height <= 1 {
+        frame.render_widget(folded(model), area);
+        return;
+    }
+    let title = Line::styled(" SERVICES ", model.ui.look.strong());
+    let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Services);
+    let world = model.shown();
+    let width = usize::from(inner.width);
+    let history = if width >= 70 { HISTORY_STEPS.min(width - 55) } else { 0 };
+    let heading = format!(" {} {} {} BUILD    LINK", fit("SERVICE", 9), fit("HEALTH", 11), right("AGE", 4));
+    let heading = if history > 0 { format!("{}{}", fit(&heading, width - history - 1), "5 MIN") } else { heading };
+    let room = usize::from(inner.height).saturating_sub(1);
+    let indices: Vec<usize> = (0..world.endpoints.len()).collect();
+    let cursor = model.ui.service.place(indices.iter()).unwrap_or(0);
+    let first = if model.ui.pane == Pane::Services { scrolled(cursor, indices.len(), room) } else { 0 };
+    let mut drawn = vec![Line::styled(heading, model.ui.look.dim())];
+    let shown = if model.ui.pane == Pane::Services { indices } else { worst_first(model, room) };
+    for index in shown.into_iter().skip(first) {
+        let selected = model.ui.pane == Pane::Services && index == cursor;
+        drawn.push(line(model, &world.endpoints[index], width, history, selected));
+    }
+    lines(frame, inner, drawn);
+}
+
+/// In their order, unless there are too many: then what is not live comes first.
+fn worst_first(model: &Model, room: usize) -> Vec<usize> {
+    let world = model.shown();
+    let mut indices: Vec<usize> = (0..world.endpoints.len()).collect();
+    if indices.len() > room {
+        let knowledge = |index: &usize| world.endpoints[*index].knowledge(world.now);
+        indices.sort_by_key(|index| std::cmp::Reverse(knowledge(index)));
+    }
+    indices
+}
+
+fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, selected: bool) -> Line<'static> {
+    let (look, now) = (model.ui.look, model.shown().now);
+    let (health, style) = health(endpoint, model);
+    let late = match endpoint.knowledge(now) {
+        Knowledge::Live | Knowledge::Waiting => look.dim(),
+        Knowledge::Late | Knowledge::Blind => look.blind(),
+    };
+    let left = 28;
+    let build = fit(if endpoint.build.is_empty() { "-" } else { &endpoint.build }, 8);
+    let room = width.saturating_sub(left + 9 + if history > 0 { history + 1 } else { 0 });
+    let state = match &endpoint.link {
+        crate::model::endpoint::Link::Up => endpoint.address.clone(),
+        other => format!("{} {}", endpoint.address, link(other, now)),
+    };
+    let mut line = Line::from_iter([
+        Span::raw(if selected { "▶" } else { " " }),
+        Span::raw(fit(endpoint.name(), 9) + " "),
+        Span::styled(fit(&health, 11) + " ", style),
+        Span::styled(right(&age(endpoint.silence(now)), 4) + " ", late),
+        Span::raw(build + " "),
+        Span::styled(fit(&state, room), look.dim()),
+    ]);
+    if history > 0 {
+        line.push_span(Span::styled(plot::history(endpoint.history.iter().copied(), history), look.bar()));
+    }
+    if selected { line.patch_style(look.selected()) } else { line }
+}
+
+/// What a process is now, in a word: what it says of itself counts only while it is seen.
+fn health(endpoint: &Endpoint, model: &Model) -> (String, Style) {
+    let look = model.ui.look;
+    match (endpoint.knowledge(model.shown().now), endpoint.serving, endpoint.worst_open()) {
+        (Knowledge::Blind, ..) => ("░ BLIND".to_owned(), look.severity(endpoint.blind_severity())),
+        (Knowledge::Waiting, ..) => ("connecting".to_owned(), look.dim()),
+        (Knowledge::Late, ..) => ("late".to_owned(), look.blind()),
+        (Knowledge::Live, Serving::No, _) => ("NOT SERVING".to_owned(), look.severity(Severity::P2)),
+        (Knowledge::Live, _, Some(worst)) => (format!("degraded {worst}"), look.severity(worst)),
+        (Knowledge::Live, Serving::Yes, None) => ("serving".to_owned(), look.good()),
+        (Knowledge::Live, Serving::Unsaid, None) => ("seen".to_owned(), look.dim()),
+    }
+}
+
+fn folded(model: &Model) -> Line<'static> {
+    let world = model.shown();
+    let mut line = Line::styled(" SERVICES", model.ui.look.label());
+    for endpoint in &world.endpoints {
+        let (health, style) = health(endpoint, model);
+        line.push_span(Span::raw(format!("  {} ", cut(endpoint.name(), 16))));
+        line.push_span(Span::styled(health, style));
+        if endpoint.knowledge(world.now) != Knowledge::Live {
+            line.push_span(Span::raw(format!(" {}", clock(endpoint.silence(world.now)))));
+        }
+    }
+    line
+}

@@ -1,0 +1,161 @@
+//! Colours, and what is left without them: weight and inversion carry every difference that colour carries.
+
+use crate::model::standing::{Band, Severity};
+use ratatui::{
+    buffer::Buffer,
+    style::{Color, Modifier, Style},
+};
+
+/// A set of colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Theme {
+    /// For a dark background
+    #[default]
+    Dark,
+    /// For a light background
+    Light,
+    /// Blue to orange, told apart without red and green
+    ColourBlind,
+    /// No colours
+    Mono,
+}
+
+/// How a frame looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Its colours.
+    pub theme: Theme,
+    /// Nothing but ASCII.
+    pub ascii: bool,
+}
+
+impl Look {
+    /// Of a severity.
+    pub fn severity(self, severity: Severity) -> Style {
+        let colour = |colour: Color| Style::new().fg(colour);
+        let (p1, p2, p3, p4, p5) = match self.theme {
+            Theme::Dark => (Color::LightRed, Color::LightRed, Color::Yellow, Color::LightBlue, Color::Magenta),
+            Theme::Light => (Color::Red, Color::Red, Color::Magenta, Color::Blue, Color::DarkGray),
+            // Of the palette of Okabe and Ito.
+            Theme::ColourBlind => {
+                (Color::Indexed(208), Color::Indexed(214), Color::Indexed(220), Color::Indexed(75), Color::Indexed(176))
+            }
+            Theme::Mono => (Color::Reset, Color::Reset, Color::Reset, Color::Reset, Color::Reset),
+        };
+        match severity {
+            Severity::P1 => colour(p1).add_modifier(Modifier::BOLD | Modifier::REVERSED),
+            Severity::P2 => colour(p2).add_modifier(Modifier::BOLD),
+            Severity::P3 => colour(p3).add_modifier(Modifier::BOLD),
+            Severity::P4 => colour(p4),
+            Severity::P5 => colour(p5),
+        }
+    }
+
+    /// Of a band.
+    pub fn band(self, band: Band) -> Style {
+        match band {
+            Band::Of(severity) => self.severity(severity),
+            Band::Unknown => self.blind(),
+            Band::Planned => self.dim(),
+            Band::Ok => self.good(),
+        }
+    }
+
+    /// As it should be.
+    pub fn good(self) -> Style {
+        self.coloured(Color::Green, Color::Green, Color::Indexed(37))
+    }
+
+    /// Wrong, whatever it is.
+    pub fn bad(self) -> Style {
+        self.severity(Severity::P2)
+    }
+
+    /// Not known, or known too long ago.
+    pub fn blind(self) -> Style {
+        self.coloured(Color::Yellow, Color::Magenta, Color::Indexed(214)).add_modifier(Modifier::UNDERLINED)
+    }
+
+    /// Of less interest.
+    pub fn dim(self) -> Style {
+        match self.theme {
+            Theme::Mono => Style::new().add_modifier(Modifier::DIM),
+            Theme::Light => Style::new().fg(Color::DarkGray),
+            _ => Style::new().fg(Color::Indexed(245)),
+        }
+    }
+
+    /// Words that name what follows.
+    pub fn label(self) -> Style {
+        self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75))
+    }
+
+    /// Bars and plots.
+    pub fn bar(self) -> Style {
+        self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75))
+    }
+
+    /// Titles and keys.
+    pub fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// What is selected.
+    pub fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// Lines around panes.
+    pub fn border(self, focused: bool) -> Style {
+        if focused { self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75)) } else { self.dim() }
+    }
+
+    fn coloured(self, dark: Color, light: Color, blind: Color) -> Style {
+        match self.theme {
+            Theme::Dark => Style::new().fg(dark),
+            Theme::Light => Style::new().fg(light),
+            Theme::ColourBlind => Style::new().fg(blind),
+            Theme::Mono => Style::new(),
+        }
+    }
+
+    /// The last touch on a frame: no colour where there is none to be, no sign that the terminal does not have. It holds for
+    /// everything drawn, wherever it came from.
+    pub fn finish(self, buffer: &mut Buffer) {
+        for cell in &mut buffer.content {
+            if self.theme == Theme::Mono {
+                (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+            }
+            if self.ascii && !cell.symbol().is_ascii() {
+                let plain = plain(cell.symbol());
+                cell.set_char(plain);
+            }
+        }
+    }
+}
+
+/// The nearest sign of ASCII.
+fn plain(symbol: &str) -> char {
+    match symbol.chars().next().unwrap_or(' ') {
+        '─' | '━' => '-',
+        '│' | '┃' => '|',
+        '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => '+',
+        '▁' => '_',
+        '▂' => '.',
+        '▃' => ':',
+        '▄' => '-',
+        '▅' => '=',
+        '▆' => '+',
+        '▇' => '*',
+        '█' => '#',
+        '░' => '%',
+        '▶' => '>',
+        '…' => '~',
+        '→' => '>',
+        '·' => '.',
+        '●' => '*',
+        '↑' => '^',
+        '↓' => 'v',
+        _ => '?',
+    }
+}

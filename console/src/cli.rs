@@ -1,35 +1,64 @@
 //! The command line.
 
 use crate::{
-    action::KeyMap,
+    action::{KeyMap, markdown},
     clock::Clock,
     connection::Connections,
+    headless::{Headless, frame},
     model::{Model, Replay, world::Target},
+    plain::{self, Verdict},
     recorder::Recorder,
     run::run,
     terminal::{Host, Taken, events},
     view::theme::{Look, Theme},
 };
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
     env,
     fs::{self, File},
-    io::{BufReader, stdout},
+    io::{BufReader, ErrorKind, stdout},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
 /// The operator's console of Loadline. It is read-only.
 #[derive(Debug, Parser)]
-#[command(name = "loadline-console", version)]
+#[command(name = "loadline-console", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     watched: Watched,
     #[command(flatten)]
     screen: ScreenArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes of check: 0 nothing is open; 1 P3 to P5, or something is suspected; 2 P1 or P2; \
+                          3 not everything could be seen, or it could not be asked.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says once how everything is, for a monitoring system or a script
+    Check(CheckArgs),
+    /// Prints the table of keys and actions
+    Keys,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Everything, for a program
+    #[arg(long, conflicts_with = "prometheus")]
+    json: bool,
+    /// Figures in Prometheus' text format
+    #[arg(long)]
+    prometheus: bool,
+    /// Seconds after which what has not answered counts as not seen
+    #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
+    patience: u64,
 }
 
 /// Whom to watch.
@@ -56,8 +85,20 @@ struct ScreenArgs {
     #[arg(long, value_name = "FILE", env = "LOADLINE_CONSOLE_KEYS", global = true)]
     keys: Option<PathBuf>,
     /// Look at a recording instead of connecting
-    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "once", "plain"])]
     replay: Option<PathBuf>,
+    /// Print one frame and end
+    #[arg(long, conflicts_with = "plain")]
+    once: bool,
+    /// Print what happens, a line each
+    #[arg(long)]
+    plain: bool,
+}
+
+impl Watched {
+    fn addresses(&self) -> Vec<String> {
+        self.connect.iter().map(|target| target.address.clone()).collect()
+    }
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -92,8 +133,50 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         // One thread: the console has little to do, and is to cost little.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.screen())?;
+        match &self.command {
+            Some(Command::Keys) => print!("{}", markdown()),
+            Some(Command::Check(args)) => return runtime.block_on(self.check(args)),
+            None if self.screen.once => runtime.block_on(self.once())?,
+            None if self.screen.plain => runtime.block_on(self.plain())?,
+            None => runtime.block_on(self.screen())?,
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn headless(&self) -> anyhow::Result<Headless> {
+        let clock = Clock::system();
+        let mut model = Model::new(&self.watched.connect, self.screen.keys()?, clock.now());
+        model.ui.look = self.screen.look();
+        let (connections, inputs) = Connections::start(&self.watched.addresses(), clock);
+        Ok(Headless { model, connections, inputs, clock })
+    }
+
+    async fn check(&self, args: &CheckArgs) -> anyhow::Result<ExitCode> {
+        let mut headless = self.headless()?;
+        headless.gather(Duration::from_secs(args.patience)).await;
+        let model = &headless.model;
+        match (args.json, args.prometheus) {
+            (true, _) => println!("{:#}", plain::json(model)),
+            (_, true) => print!("{}", plain::prometheus(model)),
+            _ => println!("{}", plain::report(model)),
+        }
+        Ok(ExitCode::from(Verdict::of(model).code()))
+    }
+
+    async fn once(&self) -> anyhow::Result<()> {
+        let mut headless = self.headless()?;
+        headless.gather(Duration::from_secs(3)).await;
+        let (columns, rows) = crossterm::terminal::size().unwrap_or((120, 40));
+        println!("{}", frame(&headless.model, columns, rows));
+        Ok(())
+    }
+
+    async fn plain(&self) -> anyhow::Result<()> {
+        match self.headless()?.follow(stdout()).await {
+            // The reader has read enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     async fn screen(self) -> anyhow::Result<()> {
@@ -105,8 +188,7 @@ impl Cli {
                 (recorded(path, keys)?, None, silent)
             }
             None => {
-                let addresses: Vec<String> = self.watched.connect.iter().map(|target| target.address.clone()).collect();
-                let (connections, inputs) = Connections::start(&addresses, clock);
+                let (connections, inputs) = Connections::start(&self.watched.addresses(), clock);
                 (Model::new(&self.watched.connect, keys, clock.now()), Some(connections), inputs)
             }
         };

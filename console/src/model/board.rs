@@ -16,10 +16,10 @@ const UNSTATED: Severity = Severity::P2;
 /// What a row stands for. Selections hold on to it, not to a place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RowId {
+    /// A process that cannot be seen, by its index; before the modes that are blind with it.
+    Endpoint(usize),
     /// A failure mode.
     Mode(String),
-    /// A process that cannot be seen, by its index.
-    Endpoint(usize),
 }
 
 /// What a row says.
@@ -156,7 +156,11 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
     let mut worst: Option<Row> = None;
     let mut consider = |band: Band, status: Status, source: Option<usize>| {
         let report = source.and_then(|index| world.endpoints[index].modes.get(id));
-        let lasts = report.and_then(|report| report.lasts(now));
+        let lasts = match (&status, source) {
+            // Not for how long it was so, but for how long nobody has known.
+            (Status::Blind(_), Some(index)) => Some(world.endpoints[index].silence(now)),
+            _ => report.and_then(|report| report.lasts(now)),
+        };
         let loss = report.and_then(|report| report.time_to_loss(now));
         let row = Row { id: RowId::Mode(id.to_owned()), band, status, source, lasts, loss, voices: 0 };
         if worst.as_ref().is_none_or(|known| (row.band, row.urgency()) < (known.band, known.urgency())) {

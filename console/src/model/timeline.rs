@@ -25,6 +25,7 @@ pub struct Event {
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     events: VecDeque<Event>,
+    pushed: u64,
 }
 
 impl Timeline {
@@ -35,10 +36,16 @@ impl Timeline {
             event.times += 1;
             return;
         }
+        self.pushed += 1;
         if self.events.len() == KEPT {
             self.events.pop_front();
         }
         self.events.push_back(Event { at: now, subject: subject.to_owned(), text, times: 1 });
+    }
+
+    /// How many there have ever been: the number of the one to come.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
     }
 
     /// All, oldest first.

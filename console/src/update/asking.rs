@@ -42,9 +42,6 @@ pub fn due(model: &mut Model, now: Moment) -> Vec<Effect> {
         let asked = model.ui.asked.get(&topic);
         if asked.is_none_or(|asked| now.since(*asked) >= period(topic)) {
             effects.extend(ask(model, question(model, topic, now), now));
-            if topic == Topic::Top {
-                model.ui.deliveries = model.world.usage.accounts.iter().map(|account| account.account.clone()).collect();
-            }
         }
     }
     if model.ui.screen == Screen::Usage {

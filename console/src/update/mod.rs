@@ -8,7 +8,7 @@ pub mod yank;
 use crate::{
     model::{Model, ui::Overlay},
     moment::Moment,
-    msg::{Effect, Msg},
+    msg::{Answer, Effect, Msg, What},
     text::clean,
 };
 use std::time::Duration;
@@ -23,7 +23,14 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
         model.recorder.push(now, &msg);
     }
     match msg {
-        Msg::Input(input) => input::apply(&mut model.world, input, now).into_iter().collect(),
+        Msg::Input(input) => {
+            let top = matches!(input.what, What::Answer(Answer::Top(_)));
+            let effect = input::apply(&mut model.world, input, now);
+            if top {
+                model.ui.deliveries = model.world.usage.accounts.iter().map(|account| account.account.clone()).collect();
+            }
+            effect.into_iter().collect()
+        }
         Msg::Key(chord) => {
             settle(model, now);
             let effects = keys::press(model, chord, now);

@@ -132,7 +132,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
             let title = world.catalogue.get(id).map_or("not in the catalogue", |mode| &mode.title);
             (id.as_str(), title.to_owned(), source.and_then(|endpoint| endpoint.modes.get(id)))
         }
-        RowId::Endpoint(_) => ("-", format!("{} cannot be seen", source.map_or("", Endpoint::name)), None),
+        RowId::Endpoint(_) => ("", format!("{} cannot be seen", source.map_or("", Endpoint::name)), None),
     };
     let severity = match row.band {
         Band::Of(severity) => severity.to_string(),
@@ -144,7 +144,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
         Span::raw(mark),
         Span::styled(format!("{severity:<3} "), strong),
         Span::raw(fit(id, 6) + " "),
-        Span::raw(fit(&title, columns.title)),
+        Span::raw(fit(&title, columns.title.saturating_sub(1)) + " "),
     ]);
     if columns.signal > 0 {
         line.push_span(Span::raw(fit(&signal(row, report, source), columns.signal - 1) + " "));

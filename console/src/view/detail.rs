@@ -6,6 +6,7 @@ use super::{
     theme::Look,
 };
 use crate::{
+    action::Action,
     model::{
         Model,
         board::{Row, RowId, Status},
@@ -58,7 +59,7 @@ fn title(model: &Model, width: u16) -> String {
 pub fn text(model: &Model, width: usize) -> Vec<Line<'static>> {
     let world = model.shown();
     let Some(row) = model.selected_row() else {
-        return vec![Line::styled(" nothing is selected", model.ui.look.dim())];
+        return nothing(model, width);
     };
     let mut sheet = Sheet { look: model.ui.look, width, lines: Vec::new() };
     let source = row.source.map(|index| &world.endpoints[index]);
@@ -74,6 +75,24 @@ pub fn text(model: &Model, width: usize) -> Vec<Line<'static>> {
         }
     }
     sheet.lines
+}
+
+/// Where no row is selected, because none is listed.
+fn nothing(model: &Model, width: usize) -> Vec<Line<'static>> {
+    let board = &model.shown().board;
+    let key = model.keys.keys(Action::Fold).first().map(ToString::to_string).unwrap_or_default();
+    let text = match (board.rows.is_empty(), board.worst()) {
+        (true, _) => "Nothing is known yet.".to_owned(),
+        (false, Some(_)) => "Nothing passes the filter.".to_owned(),
+        (false, None) => {
+            let (ok, planned) = (board.size(Band::Ok), board.size(Band::Planned));
+            format!(
+                "Nothing is open, suspected or blind: {ok} modes are OK. Nothing detects {planned} others yet. {key} lists them."
+            )
+        }
+    };
+    let wrapped = wrap(&text, width.saturating_sub(2));
+    wrapped.into_iter().map(|line| Line::styled(format!(" {line}"), model.ui.look.dim())).collect()
 }
 
 /// Labelled, wrapped text.

@@ -67,7 +67,7 @@ fn folded(mut room: Rect, width: u16) -> (Rect, Option<Rect>, Rect, Rect) {
 fn paned(model: &Model, room: Rect, width: u16) -> (Rect, Option<Rect>, Rect, Rect) {
     let endpoints = u16::try_from(model.shown().endpoints.len()).unwrap_or(u16::MAX);
     let services_rows = endpoints.saturating_add(3).clamp(5, (room.height / 3).max(5));
-    let ledger_rows = services_rows.max(9).min(room.height / 2).max(services_rows);
+    let ledger_rows = services_rows.max(11).min(room.height / 2).max(services_rows);
     let left_columns = if width >= WIDE { left_of(width) } else { width.saturating_mul(3) / 5 };
     if width >= WIDE {
         let (left, right) = split(room, left_columns);
@@ -76,7 +76,7 @@ fn paned(model: &Model, room: Rect, width: u16) -> (Rect, Option<Rect>, Rect, Re
         let (detail, ledger) = stacked(right, ledger_rows);
         (board, Some(detail), services, ledger)
     } else {
-        let (board, below) = stacked(room, services_rows.max(7).min(room.height / 2));
+        let (board, below) = stacked(room, services_rows.max(8).min(room.height / 2));
         let (services, ledger) = split(below, left_columns);
         (board, None, services, ledger.unwrap_or_default())
     }

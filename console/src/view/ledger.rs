@@ -51,8 +51,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
             number("dead letters", dead, Style::new()),
             number("lost", lost, bad(lost)),
-            number("behind", ledger.sum(|account| account.backlog), Style::new()),
             number("UNACCOUNTED", unaccounted, if unaccounted > 0 { look.bad() } else { look.good() }),
+            number("behind", ledger.sum(|account| account.backlog), Style::new()),
             Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
             Line::styled(
                 format!(

@@ -102,7 +102,11 @@ impl Look {
 
     /// What is selected.
     pub fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        match self.theme {
+            Theme::Dark | Theme::ColourBlind => Style::new().bg(Color::Indexed(238)).add_modifier(Modifier::BOLD),
+            Theme::Light => Style::new().bg(Color::Indexed(252)).add_modifier(Modifier::BOLD),
+            Theme::Mono => Style::new().add_modifier(Modifier::REVERSED),
+        }
     }
 
     /// Lines around panes.

@@ -49,6 +49,11 @@ impl Headless {
         settle(&mut self.model, self.clock.now());
     }
 
+    /// Takes what comes in the meantime.
+    pub async fn listen(&mut self, time: Duration) {
+        self.take_until(Instant::now() + time).await;
+    }
+
     fn step(&mut self, msg: Msg, at: Instant) {
         for effect in update(&mut self.model, msg, self.clock.at(at)) {
             self.connections.perform(effect);

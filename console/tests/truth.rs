@@ -159,7 +159,7 @@ fn a_clock_an_hour_off_changes_no_age() {
 #[test]
 fn within_a_band_what_is_lost_first_stands_first() {
     let mut console = Console::well();
-    let mut losing = |id: &str, left: Option<i64>| {
+    let losing = |id: &str, left: Option<i64>| {
         let mut status = status(id, WireState::Open, Wire::P3);
         status.time_to_loss = left.map(|seconds| prost_types::Duration { seconds, nanos: 0 });
         status

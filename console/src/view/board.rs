@@ -199,10 +199,12 @@ fn row_age(
 }
 
 fn state(row: &Row, report: Option<&Report>) -> String {
-    let drill = if report.is_some_and(|report| !report.drill.is_empty()) { " DRILL" } else { "" };
+    if report.is_some_and(|report| !report.drill.is_empty()) {
+        return format!("{} DRILL", status(&row.status));
+    }
     match (&row.status, row.lasts) {
         (Status::Says(State::Ok | State::Planned), _) | (_, None) => status(&row.status),
-        (_, Some(lasts)) => format!("{} {}{drill}", status(&row.status), clock(lasts)),
+        (_, Some(lasts)) => format!("{} {}", status(&row.status), clock(lasts)),
     }
 }
 

@@ -1,0 +1,208 @@
+//! The program in a terminal of its own: whatever ends or interrupts it, the terminal is as it was.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use std::{
+    io::{Read as _, Write},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A console in a terminal.
+struct Screen {
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Screen {
+    fn open(arguments: &[&str]) -> Self {
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_loadline-console"));
+        command.args(arguments);
+        // Nothing listens there: the console has to do without.
+        command.args(["--connect", "ingest=127.0.0.1:1"]);
+        command.env("LANG", "C.UTF-8");
+        command.env("TERM", "xterm-256color");
+        Self::of(command)
+    }
+
+    fn of(command: CommandBuilder) -> Self {
+        let size = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let child = pair.slave.spawn_command(command).unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        thread::spawn(move || {
+            let mut some = [0; 4_096];
+            while let Ok(count @ 1..) = reader.read(&mut some) {
+                sink.lock().unwrap().extend_from_slice(&some[..count]);
+            }
+        });
+        let keyboard = pair.master.take_writer().unwrap();
+        Self { master: pair.master, keyboard, child, bytes }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().unwrap().cast_signed())
+    }
+
+    /// What the terminal has shown so far, played into one of this size.
+    fn seen(&self, rows: u16, columns: u16) -> vt100::Parser {
+        let mut parser = vt100::Parser::new(rows, columns, 0);
+        parser.process(&self.bytes.lock().unwrap());
+        parser
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&vt100::Screen) -> bool) {
+        let end = Instant::now() + LONG;
+        while !done(self.seen(30, 100).screen()) {
+            assert!(Instant::now() < end, "never: {what}; {}", self.seen(30, 100).screen().contents());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// Whether lines are edited and keys are echoed, as a shell wants it.
+    fn is_cooked(&self) -> bool {
+        let settings = self.master.get_termios().unwrap();
+        let local = settings.local_flags;
+        use nix::sys::termios::LocalFlags;
+        local.contains(LocalFlags::ICANON | LocalFlags::ECHO)
+    }
+
+    fn restored(&self) {
+        self.until("the alternate screen is left", |screen| {
+            !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+        });
+        assert!(self.is_cooked());
+    }
+
+    fn ended(&mut self) -> u32 {
+        let end = Instant::now() + LONG;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < end, "it did not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn started(&self) {
+        self.until("the first frame", |screen| screen.alternate_screen() && screen.contents().contains("FAILURE MODES"));
+        assert!(!self.is_cooked());
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_starts_without_a_service_and_leaves_the_terminal_as_it_was() {
+    let mut screen = Screen::open(&[]);
+    screen.started();
+    screen.press("?");
+    screen.until("help", |screen| screen.contents().contains(" KEYS "));
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.restored();
+}
+
+#[test]
+fn a_signal_to_end_leaves_the_terminal_as_it_was() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        let mut screen = Screen::open(&[]);
+        screen.started();
+        kill(screen.pid(), signal).unwrap();
+        assert_eq!(screen.ended(), 0, "{signal}");
+        screen.restored();
+    }
+}
+
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was_and_is_readable() {
+    let mut screen = Screen::open(&["--panic-after-first-frame"]);
+    screen.until("the panic", |screen| screen.contents().contains("panicked at"));
+    assert_ne!(screen.ended(), 0);
+    screen.restored();
+}
+
+#[test]
+fn suspended_it_gives_the_terminal_back_and_continued_it_takes_it_again() {
+    for stop in ["key", "signal"] {
+        let mut screen = Screen::open(&[]);
+        screen.started();
+        match stop {
+            "key" => screen.press("\u{1a}"),
+            _ => kill(screen.pid(), Signal::SIGTSTP).unwrap(),
+        }
+        screen.restored();
+        let before = screen.bytes.lock().unwrap().len();
+        kill(screen.pid(), Signal::SIGCONT).unwrap();
+        screen.until("the screen again", |screen| screen.alternate_screen() && screen.contents().contains("FAILURE MODES"));
+        assert!(screen.bytes.lock().unwrap().len() > before && !screen.is_cooked());
+        screen.press("q");
+        assert_eq!(screen.ended(), 0, "{stop}");
+        screen.restored();
+    }
+}
+
+#[test]
+fn another_size_is_drawn_at_once_down_to_one_cell_and_back() {
+    let mut screen = Screen::open(&[]);
+    screen.started();
+    for (rows, cols) in [(1, 1), (10, 40), (50, 160)] {
+        let before = screen.bytes.lock().unwrap().len();
+        screen.master.resize(PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let end = Instant::now() + LONG;
+        while screen.bytes.lock().unwrap().len() == before {
+            assert!(Instant::now() < end, "nothing is drawn at {cols}×{rows}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let end = Instant::now() + LONG;
+    while !screen.seen(50, 160).screen().contents_between(49, 0, 49, 160).contains("help") {
+        assert!(Instant::now() < end, "{}", screen.seen(50, 160).screen().contents());
+        thread::sleep(Duration::from_millis(20));
+    }
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.restored();
+}
+
+#[test]
+fn without_a_terminal_it_says_what_else_there_is() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_loadline-console"))
+        .args(["--connect", "127.0.0.1:1"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && told.contains("--plain"), "{told}");
+}
+
+#[test]
+fn keys_bound_twice_are_refused_at_the_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "freeze = [\"q\"]").unwrap();
+    let mut screen = Screen::open(&["--keys", file.path().to_str().unwrap()]);
+    assert_eq!(screen.ended(), 3);
+    screen.until("the reason", |screen| screen.contents().contains("key q would both freeze and quit"));
+}

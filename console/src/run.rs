@@ -12,7 +12,11 @@ use crate::{
 };
 use futures::{Stream, StreamExt as _};
 use loadline_proto::health::frame::Body;
-use ratatui::{Terminal, backend::Backend};
+use ratatui::{
+    Terminal,
+    backend::Backend,
+    layout::{Position, Rect},
+};
 use std::time::Duration;
 use tokio::{
     sync::mpsc::Receiver,
@@ -90,7 +94,7 @@ pub async fn run<B: Backend>(
             for effect in update(model, stamped.msg, now) {
                 match outside.perform(effect, model, terminal)? {
                     Flow::On => {}
-                    Flow::Redraw => terminal.clear()?,
+                    Flow::Redraw => forget(terminal)?,
                     Flow::Quit => return Ok(()),
                 }
             }
@@ -99,6 +103,13 @@ pub async fn run<B: Backend>(
             paint(model, terminal, &mut pace, clock)?;
         }
     }
+}
+
+/// Clears the screen and draws all of it next time. `Terminal::clear` would ask the terminal where its cursor is, and wait for
+/// an answer that comes among the keys.
+fn forget<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::from((Position::ORIGIN, size)))
 }
 
 /// Inputs are dated by when they came; the model's time never runs back.

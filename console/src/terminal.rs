@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, raise};
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
     fs::File,
-    io::{self, BufWriter, Stdout, Write as _, stdout},
+    io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdin, stdout},
     panic,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,6 +37,9 @@ impl Taken {
     /// # Errors
     /// When this is no terminal.
     pub fn take() -> io::Result<Self> {
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             give_back();

@@ -1,5 +1,6 @@
 //! The program in a terminal of its own: whatever ends or interrupts it, the terminal is as it was.
 
+use loadline_console::terminal::Taken;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -56,7 +57,7 @@ impl Screen {
 
     /// What the terminal has shown so far, played into one of this size.
     fn seen(&self, rows: u16, columns: u16) -> vt100::Parser {
-        let mut parser = vt100::Parser::new(rows, columns, 0);
+        let mut parser = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
         parser.process(&self.bytes.lock().unwrap());
         parser
     }
@@ -77,9 +78,9 @@ impl Screen {
     /// Whether lines are edited and keys are echoed, as a shell wants it.
     fn is_cooked(&self) -> bool {
         let settings = self.master.get_termios().unwrap();
-        let local = settings.local_flags;
-        use nix::sys::termios::LocalFlags;
-        local.contains(LocalFlags::ICANON | LocalFlags::ECHO)
+        let local = format!("{:?}", settings.local_flags);
+        let is_set = |name: &str| local.split(|char: char| !char.is_ascii_alphanumeric()).any(|flag| flag == name);
+        is_set("ICANON") && is_set("ECHO")
     }
 
     fn restored(&self) {
@@ -137,10 +138,19 @@ fn a_signal_to_end_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn a_panic_leaves_the_terminal_as_it_was_and_is_readable() {
-    let mut screen = Screen::open(&["--panic-after-first-frame"]);
+    let mut child = CommandBuilder::new(std::env::current_exe().unwrap());
+    child.args(["--ignored", "--exact", "a_child_that_panics_on_screen", "--nocapture"]);
+    let mut screen = Screen::of(child);
     screen.until("the panic", |screen| screen.contents().contains("panicked at"));
     assert_ne!(screen.ended(), 0);
     screen.restored();
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn a_child_that_panics_on_screen() {
+    let _taken = Taken::take().unwrap();
+    panic!("on purpose");
 }
 
 #[test]

@@ -121,3 +121,6 @@ fn play(world: &mut World, record: &Record) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

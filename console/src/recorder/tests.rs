@@ -1,0 +1,181 @@
+//! The past that is shown is the past that was.
+
+use super::*;
+use crate::{
+    action::KeyMap,
+    keys::Chord,
+    model::{Model, endpoint::Link},
+    msg::{Answer, Input, Topic, What},
+    update::{settle, update},
+};
+use jiff::Timestamp;
+use loadline_proto::{
+    grpc_health::health_check_response::ServingStatus,
+    health::{
+        Delta, Frame, Heartbeat, ListCatalogueResponse, ModeStatus, Severity, Snapshot, State,
+        frame::Body::{self, Delta as D, Heartbeat as H, Snapshot as S},
+    },
+    ingest::{DeadLetter, ListDeadLettersResponse, ListStreamsResponse},
+    query::{GetDeliveryResponse, ListTopAccountsResponse},
+    rollup::{ListJobsResponse, ListRunsResponse},
+};
+use std::io::BufReader;
+
+fn start() -> Moment {
+    Moment::start(Timestamp::from_second(1_795_271_400).unwrap())
+}
+
+fn targets() -> Vec<Target> {
+    vec![Target { address: "host:1".to_owned(), service: "ingest".to_owned() }]
+}
+
+fn frame(seq: u64, body: Body) -> Msg {
+    let frame = Frame {
+        boot_id: "boot".to_owned(),
+        seq,
+        service: "ingest".to_owned(),
+        next_within: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        body: Some(body),
+        ..Default::default()
+    };
+    Msg::Input(Input { endpoint: 0, what: What::Frame { watch: 0, frame: Box::new(frame) } })
+}
+
+fn mode(id: &str, state: State) -> ModeStatus {
+    ModeStatus { id: id.to_owned(), state: state.into(), severity: Severity::P3.into(), ..Default::default() }
+}
+
+/// A console that lives for a while: modes open and close, ticks pass, keys are pressed.
+fn life(recorder: impl FnOnce(Recorder) -> Recorder, steps: u64, mut look: impl FnMut(&Model)) -> Model {
+    let mut model = Model::new(&targets(), KeyMap::default(), start());
+    model.recorder = recorder(model.recorder);
+    let mut now = start();
+    let mut tell = |model: &mut Model, msg: Msg, now: Moment| {
+        update(model, msg, now);
+        settle(model, now);
+        look(model);
+    };
+    tell(&mut model, Msg::Input(Input { endpoint: 0, what: What::Link(Link::Up) }), now);
+    let modes = vec![mode("A", State::Ok), mode("B", State::Ok), mode("C", State::Unknown)];
+    tell(&mut model, frame(1, S(Snapshot { modes })), now);
+    for seq in 2..steps {
+        now = now.after(Duration::from_millis(500));
+        let body = match seq % 5 {
+            0 => D(Delta { modes: vec![mode("A", State::Open)] }),
+            1 => D(Delta { modes: vec![mode("A", State::Ok), mode("C", State::Suspect)] }),
+            _ => H(Heartbeat {}),
+        };
+        tell(&mut model, frame(seq, body), now);
+        tell(&mut model, Msg::Tick, now);
+        tell(&mut model, Msg::Key(Chord::char('j')), now);
+    }
+    model
+}
+
+#[test]
+fn each_moment_of_the_past_is_shown_as_it_was() {
+    let mut boards = Vec::new();
+    let model = life(|recorder| recorder, 60, |model| boards.push((model.now, model.world.board.clone())));
+    // Of several messages at one time the last one counts.
+    boards.dedup_by(|later, earlier| {
+        later.0 == earlier.0 && {
+            earlier.1 = later.1.clone();
+            true
+        }
+    });
+    assert!(boards.len() > 50);
+    for (at, board) in boards {
+        assert_eq!(model.recorder.world_at(at.elapsed).0.board, board, "{:?}", at.elapsed);
+    }
+}
+
+#[test]
+fn playing_on_comes_to_the_same_as_starting_there() {
+    let recorder = life(|recorder| recorder, 60, |_| {}).recorder;
+    let (mut world, mut applied) = recorder.world_at(recorder.first());
+    for seconds in 0..40 {
+        let at = recorder.first() + Duration::from_secs(seconds);
+        applied = recorder.advance(&mut world, applied, at);
+        assert_eq!(world.board, recorder.world_at(at).0.board);
+    }
+    assert_eq!(world.timeline.pushed(), recorder.world_at(recorder.last()).0.timeline.pushed());
+}
+
+#[test]
+fn what_fell_out_of_the_ring_is_still_known() {
+    let model = life(|recorder| recorder.with_limit(3_000), 300, |_| {});
+    let recorder = &model.recorder;
+    assert!(recorder.first() > Duration::from_secs(100), "the ring is bounded: {:?}", recorder.first());
+    assert!(recorder.bytes <= 3_000);
+    let (world, _) = recorder.world_at(recorder.last());
+    assert_eq!(world.board, model.world.board);
+    assert_eq!(world.endpoints[0].modes.keys().collect::<Vec<_>>(), ["A", "B", "C"], "B changed only before the ring");
+    assert_eq!(world.endpoints[0].gaps, 0);
+}
+
+#[test]
+fn a_file_holds_the_whole_recording() {
+    for limit in [usize::MAX, 3_000] {
+        let recorder = life(|recorder| recorder.with_limit(limit), 100, |_| {}).recorder;
+        let mut file = Vec::new();
+        recorder.write(&mut file).unwrap();
+        let read = Recorder::read(BufReader::new(&*file)).unwrap();
+        assert_eq!((read.targets(), read.begun(), read.last()), (recorder.targets(), recorder.begun(), recorder.last()));
+        let (was, is) = (recorder.world_at(recorder.last()).0, read.world_at(read.last()).0);
+        assert_eq!(was.board, is.board);
+        assert!(read.messages().count() >= recorder.ring.len());
+    }
+}
+
+#[test]
+fn another_file_is_refused_by_the_line() {
+    let mut file = Vec::new();
+    life(|recorder| recorder, 5, |_| {}).recorder.write(&mut file).unwrap();
+    let text = String::from_utf8(file).unwrap();
+    let newer = text.replacen("\"loadline_recording\":1", "\"loadline_recording\":2", 1);
+    let torn = &text[..text.len() - 20];
+    let cases = [
+        ("", "line 1"),
+        ("{}", "line 1"),
+        (newer.as_str(), "version 2"),
+        (torn, "line "),
+        (&text.replacen("\"frame\"", "\"fame\"", 1), "fame"),
+        (&text.replacen("\"data\":\"C", "\"data\":\"/", 1), "line "),
+    ];
+    for (text, word) in cases {
+        let error = Recorder::read(BufReader::new(text.as_bytes())).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn every_message_is_decoded_as_it_was_encoded() {
+    let input = |what| Msg::Input(Input { endpoint: 3, what });
+    let answer = |answer| input(What::Answer(answer));
+    let messages = [
+        frame(7, S(Snapshot { modes: vec![mode("A", State::Open)] })),
+        input(What::Link(Link::Connecting)),
+        input(What::Link(Link::Up)),
+        input(What::Link(Link::Down { error: "gone".to_owned(), retry_at: Duration::from_millis(12_345) })),
+        input(What::Catalogue(ListCatalogueResponse { failure_modes: vec![Default::default()] })),
+        input(What::Serving(ServingStatus::NotServing.into())),
+        input(What::Serving(-7)),
+        input(What::Refused { topic: Topic::Letter, error: "why".to_owned() }),
+        answer(Answer::Streams(ListStreamsResponse { streams: vec![Default::default()] })),
+        answer(Answer::Top(ListTopAccountsResponse::default())),
+        answer(Answer::Delivery(Box::new(GetDeliveryResponse { account: "a".to_owned(), ..Default::default() }))),
+        answer(Answer::Jobs(ListJobsResponse { leader: "l".to_owned(), ..Default::default() })),
+        answer(Answer::Runs(ListRunsResponse::default())),
+        answer(Answer::Letters { more: false, answer: ListDeadLettersResponse::default() }),
+        answer(Answer::Letters { more: true, answer: ListDeadLettersResponse::default() }),
+        answer(Answer::Letter(DeadLetter { id: 9, ..Default::default() })),
+        Msg::Key("Ctrl-d".parse().unwrap()),
+        Msg::Paste("text".to_owned()),
+        Msg::Tick,
+    ];
+    for msg in messages {
+        let record = codec::encode(start(), &msg).unwrap();
+        assert_eq!(codec::decode(&record), Some(msg));
+    }
+    assert_eq!(Topic::ALL.map(|topic| topic as usize), [0, 1, 2, 3, 4, 5, 6]);
+}

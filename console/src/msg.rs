@@ -99,7 +99,7 @@ pub enum Answer {
         more: bool,
         answer: ListDeadLettersResponse,
     },
-    Letter(DeadLetter),
+    Letter(Box<DeadLetter>),
 }
 
 /// A question without its details.

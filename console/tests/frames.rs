@@ -1,5 +1,7 @@
 //! What is drawn: frames with their styles, at three sizes, with and without colours and signs.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod fixture;
 
 use fixture::{Console, catalogue, delta, frame, heartbeat, seconds, snapshot, status, target, trouble};

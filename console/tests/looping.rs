@@ -1,5 +1,7 @@
 //! The real loop with scripted keys, on a terminal that only remembers.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 #[path = "fixture/mod.rs"]
 mod fixture;
 

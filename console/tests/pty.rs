@@ -1,5 +1,7 @@
 //! The program in a terminal of its own: whatever ends or interrupts it, the terminal is as it was.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 use loadline_console::terminal::Taken;
 use nix::{
     sys::signal::{Signal, kill},

@@ -1,5 +1,7 @@
 //! The screen never lies: whatever comes, in whatever order, nothing is OK that is not known to be.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod fixture;
 
 use fixture::{Console, catalogue, delta, frame, heartbeat, seconds, snapshot, start, status, target, well};

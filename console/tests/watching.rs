@@ -1,5 +1,7 @@
 //! The console and services over gRPC: it connects, resumes, asks for a snapshot after a gap, and comes back.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 #[path = "fixture/mod.rs"]
 mod fixture;
 #[path = "fixture/server.rs"]

@@ -49,7 +49,7 @@ async fn answer(channel: Channel, question: Question) -> Result<Answer, Status> 
             let more = !message.page_token.is_empty();
             Answer::Letters { more, answer: letters().list(request(message)).await.map(inner)? }
         }
-        Question::Letter(message) => Answer::Letter(letters().get(request(message)).await.map(inner)?),
+        Question::Letter(message) => Answer::Letter(Box::new(letters().get(request(message)).await.map(inner)?)),
     })
 }
 

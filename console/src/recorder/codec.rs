@@ -124,7 +124,7 @@ pub fn decode(record: &Record) -> Option<Msg> {
         Kind::Runs => What::Answer(Answer::Runs(message(data)?)),
         Kind::Letters => What::Answer(Answer::Letters { more: false, answer: message(data)? }),
         Kind::MoreLetters => What::Answer(Answer::Letters { more: true, answer: message(data)? }),
-        Kind::Letter => What::Answer(Answer::Letter(message(data)?)),
+        Kind::Letter => What::Answer(Answer::Letter(Box::new(message(data)?))),
     };
     Some(Msg::Input(Input { endpoint: record.endpoint, what }))
 }

@@ -14,7 +14,7 @@ pub use file::RecordingError;
 use crate::{
     model::world::{Target, World},
     moment::Moment,
-    msg::Msg,
+    msg::{Input, Msg, What},
     update::input,
 };
 use start::Start;
@@ -116,9 +116,21 @@ impl Recorder {
 
 fn play(world: &mut World, record: &Record) {
     match codec::decode(record) {
-        Some(Msg::Input(input)) => drop(input::apply(world, input, record.at)),
+        Some(Msg::Input(input)) => {
+            join_watch(world, &input);
+            drop(input::apply(world, input, record.at));
+        }
         Some(Msg::Tick) => world.pass(record.at),
         _ => {}
+    }
+}
+
+/// The watch that a recording begins in may not be the endpoint's first.
+fn join_watch(world: &mut World, input: &Input) {
+    if let (What::Frame { watch, .. }, Some(endpoint)) = (&input.what, world.endpoints.get_mut(input.endpoint))
+        && *watch > endpoint.watch
+    {
+        (endpoint.watch, endpoint.position) = (*watch, None);
     }
 }
 

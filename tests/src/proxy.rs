@@ -3,12 +3,12 @@
 //! A lost request and a lost reply are different operations: after the first nothing has happened, after the second it has,
 //! and the client cannot tell them apart.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -42,21 +42,25 @@ enum Weather {
     HalfOpen,
 }
 
-/// What happens to the next request that holds some bytes.
+/// What waits for requests that hold some bytes.
 #[derive(Debug, Clone)]
-enum Trap {
-    /// It never reaches the server: cut before it is sent on.
-    Request(Vec<u8>),
-    /// The server does it, answers, and the answer is swallowed: cut then.
-    Reply { request: Vec<u8>, answer: Vec<u8> },
+struct Trap {
+    /// Tells it from the traps before.
+    id: u64,
+    /// Found one after another in what one connection sends; the last one springs it.
+    requests: Vec<Vec<u8>>,
+    /// The last request is served and its answer, once it holds this, is swallowed; without it the request never arrives.
+    answer: Option<Vec<u8>>,
+    then: Then,
 }
 
-impl Trap {
-    fn request(&self) -> &[u8] {
-        match self {
-            Self::Request(request) | Self::Reply { request, .. } => request,
-        }
-    }
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It is cut.
+    Cut,
+    /// It stays open, and nothing passes any more, until the client is gone.
+    Hold,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,7 @@ struct Shared {
     upstream: SocketAddr,
     weather: watch::Sender<Weather>,
     trap: Mutex<Option<Trap>>,
+    traps: AtomicU64,
     sprung: AtomicU64,
     connections: AtomicU64,
 }
@@ -88,6 +93,7 @@ impl Proxy {
             upstream,
             weather: watch::Sender::new(Weather::Fair),
             trap: Mutex::new(None),
+            traps: AtomicU64::new(0),
             sprung: AtomicU64::new(0),
             connections: AtomicU64::new(0),
         });
@@ -127,13 +133,44 @@ impl Proxy {
 
     /// The next request that holds these bytes never arrives: its connection is cut first. Once.
     pub fn lose_request(&self, request: &[u8]) {
-        *trap(&self.shared) = Some(Trap::Request(request.to_vec()));
+        self.arm(&[request], None, Then::Cut);
     }
 
     /// The next request that holds these bytes arrives, and the server's answer to it does not: once the server has sent
     /// `answer` (anything, when empty) the connection is cut. Once.
     pub fn lose_reply(&self, request: &[u8], answer: &[u8]) {
-        *trap(&self.shared) = Some(Trap::Reply { request: request.to_vec(), answer: answer.to_vec() });
+        self.arm(&[request], Some(answer), Then::Cut);
+    }
+
+    /// Once a connection has sent these one after another, the last of them stands before the server and stays there: its
+    /// sender waits until somebody ends it. Once; [`Proxy::sprung`] tells when.
+    pub fn hold_request(&self, requests: &[&[u8]]) {
+        self.arm(requests, None, Then::Hold);
+    }
+
+    /// The same, but that the server does it and its answer, once it holds `answer`, stays behind.
+    pub fn hold_reply(&self, requests: &[&[u8]], answer: &[u8]) {
+        self.arm(requests, Some(answer), Then::Hold);
+    }
+
+    /// Waits until so many requests or replies are lost or held, since the start.
+    ///
+    /// # Errors
+    /// When it takes longer than `patience`.
+    pub async fn sprung(&self, lost: u64, patience: Duration) -> Result<()> {
+        let waiting = async {
+            while self.lost() < lost {
+                time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let what = || format!("nobody sent {:?}", trap(&self.shared).as_ref().map(Trap::told));
+        time::timeout(patience, waiting).await.with_context(what)
+    }
+
+    fn arm(&self, requests: &[&[u8]], answer: Option<&[u8]>, then: Then) {
+        let id = self.shared.traps.fetch_add(1, Ordering::SeqCst) + 1;
+        let requests = requests.iter().map(|request| request.to_vec()).collect();
+        *trap(&self.shared) = Some(Trap { id, requests, answer: answer.map(<[u8]>::to_vec), then });
     }
 
     /// The next COMMIT through here happens, and its client does not learn of it.
@@ -142,7 +179,7 @@ impl Proxy {
         self.lose_reply(POSTGRES_COMMIT, POSTGRES_COMMIT);
     }
 
-    /// Requests or replies lost so far.
+    /// Requests or replies lost or held so far.
     pub fn lost(&self) -> u64 {
         self.shared.sprung.load(Ordering::SeqCst)
     }
@@ -188,52 +225,67 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// What a connection's two directions tell each other.
-#[derive(Default)]
-struct Swallow {
-    on: AtomicBool,
-    answer: Mutex<Vec<u8>>,
+/// What a connection's two directions tell each other: the trap whose answer is swallowed.
+type Swallow = Mutex<Option<Trap>>;
+
+fn swallowed(swallow: &Swallow) -> Option<Trap> {
+    swallow.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
 }
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, swallow: &Swallow) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    // The end of what went before, since a pattern may lie across two reads.
-    let mut tail = Vec::new();
+    let mut track = Track::default();
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
             return Ok(());
         }
-        match sprung(shared, &mut tail, &buffer[..read]) {
-            Some(Trap::Request(_)) => return Ok(()),
-            Some(Trap::Reply { answer, .. }) => {
-                *swallow.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = answer;
-                swallow.on.store(true, Ordering::SeqCst);
+        let sprung = track.sprung(shared, &buffer[..read]);
+        if let Some(trap) = &sprung {
+            match (&trap.answer, trap.then) {
+                (None, Then::Cut) => return Ok(()),
+                (None, Then::Hold) => return until_gone(&mut from).await,
+                (Some(_), _) => {
+                    *swallow.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(trap.clone());
+                }
             }
-            None => {}
         }
         weathered(shared).await;
         to.write_all(&buffer[..read]).await?;
-        if swallow.on.load(Ordering::SeqCst) {
-            time::sleep(REPLY_PATIENCE).await;
-            return Ok(());
+        match sprung.map(|trap| trap.then) {
+            Some(Then::Cut) => {
+                time::sleep(REPLY_PATIENCE).await;
+                return Ok(());
+            }
+            Some(Then::Hold) => return until_gone(&mut from).await,
+            None => {}
         }
     }
 }
 
+/// Takes what still comes, for nobody, until the client has closed.
+async fn until_gone(from: &mut OwnedReadHalf) -> std::io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while from.read(&mut buffer).await? > 0 {}
+    Ok(())
+}
+
 async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, swallow: &Swallow) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut swallowed = Vec::new();
+    let mut taken = Vec::new();
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
             return Ok(());
         }
-        if swallow.on.load(Ordering::SeqCst) {
-            swallowed.extend_from_slice(&buffer[..read]);
-            let answer = swallow.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            if contains(&swallowed, &answer) {
-                return Ok(());
+        if let Some(trap) = swallowed(swallow) {
+            taken.extend_from_slice(&buffer[..read]);
+            if contains(&taken, trap.answer.as_deref().unwrap_or_default()) {
+                shared.sprung.fetch_add(1, Ordering::SeqCst);
+                return match trap.then {
+                    Then::Cut => Ok(()),
+                    Then::Hold => std::future::pending().await,
+                };
             }
             continue;
         }
@@ -242,23 +294,62 @@ async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Share
     }
 }
 
-/// Takes the trap when this read completes its pattern.
-fn sprung(shared: &Shared, tail: &mut Vec<u8>, read: &[u8]) -> Option<Trap> {
-    let mut armed = trap(shared);
-    let keep = armed.as_ref().map_or(64, |trap| trap.request().len().max(1)) - 1;
-    tail.extend_from_slice(read);
-    let hit = armed.as_ref().is_some_and(|trap| contains(tail, trap.request()));
-    tail.drain(..tail.len().saturating_sub(keep));
-    if !hit {
-        return None;
+/// How far what one connection sends is through a trap.
+#[derive(Default)]
+struct Track {
+    trap: u64,
+    found: usize,
+    /// The end of what went before, since a pattern may lie across two reads.
+    tail: Vec<u8>,
+}
+
+impl Track {
+    /// Takes the trap when this read completes its last pattern.
+    fn sprung(&mut self, shared: &Shared, read: &[u8]) -> Option<Trap> {
+        let mut armed = trap(shared);
+        if let Some(trap) = armed.as_ref().filter(|trap| trap.id != self.trap) {
+            (self.trap, self.found) = (trap.id, 0);
+            // What had passed whole before the trap was there does not spring it.
+            self.keep(trap.requests[0].len());
+        }
+        self.tail.extend_from_slice(read);
+        let Some(trap) = armed.as_ref() else {
+            self.keep(64);
+            return None;
+        };
+        while let Some(pattern) = trap.requests.get(self.found) {
+            let Some(at) = position(&self.tail, pattern) else {
+                self.keep(pattern.len());
+                return None;
+            };
+            self.tail.drain(..at + pattern.len());
+            self.found += 1;
+        }
+        self.tail.clear();
+        if trap.answer.is_none() {
+            shared.sprung.fetch_add(1, Ordering::SeqCst);
+        }
+        armed.take()
     }
-    tail.clear();
-    shared.sprung.fetch_add(1, Ordering::SeqCst);
-    armed.take()
+
+    fn keep(&mut self, pattern: usize) {
+        self.tail.drain(..self.tail.len().saturating_sub(pattern.max(1) - 1));
+    }
+}
+
+impl Trap {
+    fn told(&self) -> Vec<String> {
+        self.requests.iter().map(|request| String::from_utf8_lossy(request).into_owned()).collect()
+    }
+}
+
+/// Where a pattern begins.
+fn position(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    if pattern.is_empty() { Some(0) } else { bytes.windows(pattern.len()).position(|window| window == pattern) }
 }
 
 fn contains(bytes: &[u8], pattern: &[u8]) -> bool {
-    pattern.is_empty() || bytes.windows(pattern.len()).any(|window| window == pattern)
+    position(bytes, pattern).is_some()
 }
 
 /// Waits while nothing may pass.

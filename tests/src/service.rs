@@ -58,12 +58,15 @@ pub struct Settings {
     pub further: String,
     /// Further environment.
     pub environment: Vec<(String, String)>,
+    /// A program, with its arguments, that becomes the binary; none when empty.
+    pub within: Vec<String>,
 }
 
 impl Settings {
     /// Only where the log and the store are.
     pub fn new(program: Program, log: &str, store: &str) -> Self {
-        Self { program, log: log.to_owned(), store: store.to_owned(), further: String::new(), environment: Vec::new() }
+        let (further, environment, within) = Default::default();
+        Self { program, log: log.to_owned(), store: store.to_owned(), further, environment, within }
     }
 
     /// With further TOML.
@@ -71,6 +74,16 @@ impl Settings {
         self.further.push_str(toml);
         self.further.push('\n');
         self
+    }
+
+    /// Started through a program that then becomes the binary named after its arguments.
+    pub fn within(self, program: &[&str]) -> Self {
+        Self { within: program.iter().map(ToString::to_string).collect(), ..self }
+    }
+
+    /// The same of another program.
+    pub fn of(self, program: Program) -> Self {
+        Self { program, ..self }
     }
 
     /// With another value of a key, such as `ingest.lease_ttl`; it goes through the environment.
@@ -265,7 +278,15 @@ impl Service {
 }
 
 fn spawn(settings: &Settings, folder: &Path) -> Result<Process> {
-    let mut command = Command::new(binaries::ours(settings.program.binary())?);
+    let binary = binaries::ours(settings.program.binary())?;
+    let mut command = match &settings.within[..] {
+        [] => Command::new(binary),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+    };
     command.args(settings.program.arguments()).arg("--config").arg(folder.join("loadline.toml")).current_dir(folder);
     command.envs(settings.environment.iter().cloned());
     Process::spawn(settings.program.binary(), command, &folder.join("output"))

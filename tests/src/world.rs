@@ -3,6 +3,7 @@
 use crate::{
     checker,
     client::Clients,
+    history::{HistoryServer, Keeper},
     journal::Journal,
     log,
     nats::{NatsServer, NatsVersion},
@@ -57,6 +58,10 @@ pub struct World {
     pub postgres: Option<PostgresServer>,
     /// Between the services and PostgreSQL.
     pub to_postgres: Option<Proxy>,
+    /// The history's server, unless it is on disk.
+    pub keeper: Option<HistoryServer>,
+    /// Between the services and the history's server.
+    pub to_keeper: Option<Proxy>,
     /// URLs that lead straight to the log and the store, past the proxies.
     pub log: String,
     /// See `log`.
@@ -79,6 +84,14 @@ impl World {
     /// # Errors
     /// As [`World::start`].
     pub async fn start_with(backends: Backends, values: &[(&str, &str)]) -> Result<Self> {
+        Self::start_over(backends, None, values).await
+    }
+
+    /// The same with history kept by a server behind a proxy, rather than on disk.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_over(backends: Backends, keeper: Option<Keeper>, values: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loadline-world-").tempdir()?;
         let (mut nats, mut to_nats, mut postgres, mut to_postgres) = (None, None, None, None);
         let (log, store, log_seen, store_seen) = match backends {
@@ -96,7 +109,15 @@ impl World {
                 (nats.url(), database, NatsServer::url_at(to_nats.address()), store_seen)
             }
         };
-        let history = format!("file:{}", folder.path().join("history").display());
+        let (mut history, mut to_keeper) = (format!("file:{}", folder.path().join("history").display()), None);
+        let keeper = match keeper {
+            Some(keeper) => Some(HistoryServer::start(keeper).await?),
+            None => None,
+        };
+        if let Some(keeper) = &keeper {
+            let proxy = to_keeper.insert(Proxy::start(keeper.address()).await?);
+            history = keeper.url_at("archive", proxy.address());
+        }
         let settings = |program| {
             let settings = Settings::new(program, &log_seen, &store_seen).set("history.url", &history);
             values.iter().fold(settings, |settings, (key, value)| settings.set(key, value))
@@ -104,10 +125,10 @@ impl World {
         let ingest = Service::start(settings(Program::Ingest)).await?;
         let query = Service::start(settings(Program::Query)).await?;
         let rollup = settings(Program::Rollup);
-        Ok(Self { ingest, query, rollup, nats, to_nats, postgres, to_postgres, log, store, folder })
+        Ok(Self { ingest, query, rollup, nats, to_nats, postgres, to_postgres, keeper, to_keeper, log, store, folder })
     }
 
-    /// Folder of the history.
+    /// Folder of the history, when it is on disk.
     pub fn history(&self) -> PathBuf {
         self.folder.path().join("history")
     }
@@ -161,12 +182,7 @@ impl World {
     /// # Errors
     /// When it is not in time, with what stands where.
     pub async fn drained(&self) -> Result<()> {
-        let clients = self.ingest.ingest()?;
-        ports::wait_until("the log's end", DRAIN, || {
-            let mut clients = clients.clone();
-            async move { Ok(drained(&mut clients).await.unwrap_or_else(|error| Ready::No(format!("{error:#}")))) }
-        })
-        .await
+        drained(&self.ingest).await
     }
 
     /// Waits for the end of the log, then checks that the store holds exactly what was published.
@@ -191,7 +207,20 @@ async fn acknowledge(sent: Option<(PublishAckFuture, &Bytes)>, journal: &mut Jou
     Ok(())
 }
 
-async fn drained(clients: &mut Clients) -> Result<Ready> {
+/// Waits until all that stands in the log of a service is applied.
+///
+/// # Errors
+/// When it is not in time, with what stands where.
+pub async fn drained(ingest: &Service) -> Result<()> {
+    let clients = ingest.ingest()?;
+    ports::wait_until("the log's end", DRAIN, || {
+        let mut clients = clients.clone();
+        async move { Ok(is_drained(&mut clients).await.unwrap_or_else(|error| Ready::No(format!("{error:#}")))) }
+    })
+    .await
+}
+
+async fn is_drained(clients: &mut Clients) -> Result<Ready> {
     let streams = clients.streams.list(ListStreamsRequest {}).await?.into_inner().streams;
     for stream in &streams {
         let progress = stream.progress.clone().unwrap_or_default();
@@ -206,6 +235,21 @@ async fn drained(clients: &mut Clients) -> Result<Ready> {
         }
     }
     Ok(if streams.len() < STREAMS.len() { Ready::No(format!("{} streams", streams.len())) } else { Ready::Yes })
+}
+
+/// Each fact is an async function of [`Backends`] and of who keeps history, and a test on each combination that is listed.
+#[macro_export]
+macro_rules! on_combinations {
+    ($($fact:ident { $($name:ident: $backends:expr, $keeper:expr;)* })*) => {$(
+        mod $fact {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $name() -> anyhow::Result<()> {
+                super::$fact($backends, $keeper).await
+            })*
+        }
+    )*};
 }
 
 /// Each fact is an async function of [`Backends`], and a test on embedded and one on real backends.

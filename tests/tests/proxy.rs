@@ -143,3 +143,37 @@ async fn a_lost_reply_is_served_and_not_seen_even_when_the_request_comes_in_piec
     client.send("pay\n").await.unwrap();
     assert_eq!(client.line().await, "PAY\n", "the trap springs once");
 }
+
+#[tokio::test]
+async fn a_held_request_waits_before_the_server_until_its_sender_is_gone() {
+    let (server, served) = echo().await.unwrap();
+    let proxy = Proxy::start(server).await.unwrap();
+    let mut client = Client::connect(&proxy).await.unwrap();
+    client.send("pay\n").await.unwrap();
+    assert_eq!(client.line().await, "PAY\n");
+    proxy.hold_request(&[b"begin", b"pay"]);
+    client.send("pay\n").await.unwrap();
+    assert_eq!(client.line().await, "PAY\n", "out of turn");
+    client.send("begin\n").await.unwrap();
+    assert_eq!(client.line().await, "BEGIN\n");
+    assert_eq!(proxy.lost(), 0);
+    client.send("pay\n").await.unwrap();
+    proxy.sprung(1, SOON).await.unwrap();
+    assert!(client.is_silent().await);
+    assert_eq!(served.load(Ordering::SeqCst), 3);
+    let mut other = Client::connect(&proxy).await.unwrap();
+    other.send("pay\n").await.unwrap();
+    assert_eq!(other.line().await, "PAY\n", "others go on");
+}
+
+#[tokio::test]
+async fn a_held_reply_was_served_and_its_reader_waits() {
+    let (server, served) = echo().await.unwrap();
+    let proxy = Proxy::start(server).await.unwrap();
+    proxy.hold_reply(&[b"pay"], b"PAY");
+    let mut client = Client::connect(&proxy).await.unwrap();
+    client.send("pay\n").await.unwrap();
+    proxy.sprung(1, SOON).await.unwrap();
+    assert!(client.is_silent().await);
+    assert_eq!((served.load(Ordering::SeqCst), proxy.lost()), (1, 1));
+}

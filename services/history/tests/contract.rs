@@ -1,10 +1,8 @@
 //! Every behaviour of the contract on every backend. A backend that cannot be started fails; it is never skipped.
 
-mod servers;
-
 use futures::future::BoxFuture;
 use loadline_history::contract::Subject;
-use servers::Server;
+use loadline_tests::history::{HistoryServer, Keeper};
 
 /// A behaviour on a place of its own.
 type Behaviour = (&'static str, fn(String) -> BoxFuture<'static, ()>);
@@ -34,23 +32,23 @@ macro_rules! behaviours {
             })),*];
         })*
 
-        on_a_server!(s3_by_seaweedfs, Server::seaweedfs, Server::bucket, $($module)*);
-        on_a_server!(s3_by_moto, Server::moto, Server::bucket, $($module)*);
-        on_a_server!(clickhouse_18, Server::clickhouse_18, Server::clickhouse, $($module)*);
-        on_a_server!(current_clickhouse_engine, Server::clickhouse_engine, Server::clickhouse, $($module)*);
+        on_a_server!(s3_by_seaweedfs, SeaweedFs, $($module)*);
+        on_a_server!(s3_by_moto, Moto, $($module)*);
+        on_a_server!(clickhouse_18, ClickHouse18, $($module)*);
+        on_a_server!(current_clickhouse_engine, ClickHouseEngine, $($module)*);
     };
 }
 
 /// A server takes seconds to start: the behaviours of a module share one, each on a place of its own.
 macro_rules! on_a_server {
-    ($backend:ident, $start:path, $place:path, $($module:ident)*) => {
+    ($backend:ident, $keeper:ident, $($module:ident)*) => {
         mod $backend {
-            use crate::Server;
+            use crate::{HistoryServer, Keeper};
 
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $module() {
-                let server = $start();
-                crate::each(crate::$module::EACH, |name| $place(&server, name)).await;
+                let server = HistoryServer::start(Keeper::$keeper).await.unwrap();
+                crate::each(crate::$module::EACH, |name| server.url(name)).await;
             })*
         }
     };

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // what tests share may stop at the first surprise
 
-mod servers;
-
 use loadline_domain::{
     AccountId, AccountScope, Day, Hour,
     archive::Part,
@@ -11,7 +9,7 @@ use loadline_domain::{
     usage::{Usage, UsageKey},
 };
 use loadline_history::{History, HistoryError, Options, Rows, open};
-use servers::Server;
+use loadline_tests::history::{HistoryServer, KEY, Keeper, SECRET};
 use std::{sync::Arc, time::Duration};
 
 fn at(url: &str) -> Arc<dyn History> {
@@ -58,8 +56,9 @@ async fn every_call(history: &dyn History, part: &Part) -> Vec<Result<(), Histor
     ]
 }
 
-async fn a_killed_server_can_be_retried(mut server: Server, url: String) {
-    let (history, part) = (at(&url), part());
+async fn a_killed_server_can_be_retried(keeper: Keeper) {
+    let mut server = HistoryServer::start(keeper).await.unwrap();
+    let (history, part) = (at(&server.url("killed")), part());
     history.prepare().await.unwrap();
     let mut writer = history.begin(&part).await.unwrap();
     writer.write(Rows::Hourly(rows(&part))).await.unwrap();
@@ -76,24 +75,20 @@ async fn a_killed_server_can_be_retried(mut server: Server, url: String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_s3_can_be_retried() {
-    let server = Server::moto();
-    let url = server.bucket("killed");
-    a_killed_server_can_be_retried(server, url).await;
+    a_killed_server_can_be_retried(Keeper::Moto).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_clickhouse_can_be_retried() {
-    let server = Server::clickhouse_18();
-    let url = server.clickhouse("killed");
-    a_killed_server_can_be_retried(server, url).await;
+    a_killed_server_can_be_retried(Keeper::ClickHouse18).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absent_bucket_and_a_wrong_key_are_told_without_the_key() {
-    let server = Server::seaweedfs();
-    let url = server.bucket("right");
+    let server = HistoryServer::start(Keeper::SeaweedFs).await.unwrap();
+    let url = server.url("right");
     at(&url).prepare().await.unwrap();
-    for wrong in [url.replace("s3://history", "s3://absent-bucket"), url.replace(servers::SECRET, "hunter2")] {
+    for wrong in [url.replace("s3://history", "s3://absent-bucket"), url.replace(SECRET, "hunter2")] {
         let refused = at(&wrong).prepare().await.unwrap_err();
         assert!(refused.is_retryable() && !refused.to_string().contains("hunter2"), "{refused}");
     }
@@ -101,37 +96,38 @@ async fn an_absent_bucket_and_a_wrong_key_are_told_without_the_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_misconfigured_and_not_shown() {
-    let server = Server::clickhouse_18();
-    let with = |login: &str| server.clickhouse("guarded").replace("127.0.0.1", &format!("{login}@127.0.0.1"));
-    at(&with(&format!("{}:{}", servers::KEY, servers::SECRET))).prepare().await.unwrap();
-    let refused = at(&with(&format!("{}:hunter2", servers::KEY))).prepare().await.unwrap_err();
+    let server = HistoryServer::start(Keeper::ClickHouse18).await.unwrap();
+    let with = |login: &str| server.url("guarded").replace("127.0.0.1", &format!("{login}@127.0.0.1"));
+    at(&with(&format!("{}:{}", KEY, SECRET))).prepare().await.unwrap();
+    let refused = at(&with(&format!("{}:hunter2", KEY))).prepare().await.unwrap_err();
     assert!(matches!(&refused, HistoryError::Misconfigured(text) if !text.contains("hunter2")), "{refused}");
 }
 
-async fn tables_of_another_shape_are_named(server: Server) {
-    let history = at(&server.clickhouse("shaped"));
+async fn tables_of_another_shape_are_named(keeper: Keeper) {
+    let server = HistoryServer::start(keeper).await.unwrap();
+    let history = at(&server.url("shaped"));
     history.prepare().await.unwrap();
-    server.statement("ALTER TABLE shaped.usage_daily DROP COLUMN segments");
-    server.statement("DROP TABLE shaped.latency_hourly");
-    server.statement("CREATE TABLE shaped.latency_hourly (count String) ENGINE = Memory");
+    server.statement("ALTER TABLE shaped.usage_daily DROP COLUMN segments").await.unwrap();
+    server.statement("DROP TABLE shaped.latency_hourly").await.unwrap();
+    server.statement("CREATE TABLE shaped.latency_hourly (count String) ENGINE = Memory").await.unwrap();
     let refused = history.prepare().await.unwrap_err();
     let HistoryError::WrongSchema(what) = &refused else { panic!("{refused}") };
     assert!(what.contains("usage_daily.segments (Int64) is absent"), "{what}");
     assert!(what.contains("latency_hourly.count is String, not Int64"), "{what}");
     // Gone altogether, it may come back.
-    server.statement("DROP DATABASE shaped");
+    server.statement("DROP DATABASE shaped").await.unwrap();
     let gone = history.totals(&part()).await.unwrap_err();
     assert!(matches!(gone, HistoryError::Unavailable(_)), "{gone}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_shape_are_named_by_clickhouse_18() {
-    tables_of_another_shape_are_named(Server::clickhouse_18()).await;
+    tables_of_another_shape_are_named(Keeper::ClickHouse18).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_of_another_shape_are_named_by_a_current_engine() {
-    tables_of_another_shape_are_named(Server::clickhouse_engine()).await;
+    tables_of_another_shape_are_named(Keeper::ClickHouseEngine).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,6 +54,11 @@ impl JobError {
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::Store(StoreError::Stale(_)))
     }
+
+    /// The store went away, perhaps while it wrote: every step can be repeated when it is back.
+    pub fn lost_the_store(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_) | StoreError::Unknown(_)))
+    }
 }
 
 /// A run under way.

@@ -9,7 +9,7 @@ use loadline_store::{JobRun, Leadership, NewRun, Outcome, Store, StoreError, Tri
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub const ROLE: &str = "rollup";
 /// How often schedules and the queue are looked at.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Tries of a run whose process was lost.
+/// Tries of a run whose process was lost, and of one in whose process the store was lost.
 const ATTEMPTS: u32 = 5;
 /// Pause after the store failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -56,8 +56,9 @@ impl Leader {
         }
     }
 
-    /// One leadership, from taking it to losing it or to shutdown. Runs under way are dropped at its end: what they had not
-    /// finished is done again by the next leader, and nothing they still have in flight passes the fence.
+    /// One leadership, from taking it to losing it or to shutdown. Runs under way are dropped at its end, and handed back when
+    /// it ends in order: what they had not finished is done by the next leader, and nothing they still have in flight passes
+    /// the fence.
     async fn lead(&self, leadership: Leadership, shutdown: &CancellationToken) {
         tracing::info!(epoch = leadership.epoch, holder = %self.holder, "leading jobs");
         let mut runs = JoinSet::new();
@@ -69,27 +70,36 @@ impl Leader {
         if let Err(error) = ended {
             tracing::warn!(%error, "no longer leading jobs");
         }
-        if let Err(error) = self.store.step_down(&leadership).await {
-            tracing::debug!(%error, "leadership not given up; it will expire");
+        let given_up = async {
+            let runs = self.store.hand_back(&leadership).await?;
+            self.store.step_down(&leadership).await?;
+            Ok::<_, StoreError>(runs)
+        };
+        match given_up.await {
+            Ok(0) => {}
+            Ok(runs) => tracing::info!(runs, "runs under way are left to the next leader"),
+            Err(error) => tracing::debug!(%error, "leadership not given up; it will expire"),
         }
     }
 
     /// Returns when the leadership is lost.
     async fn work(&self, leadership: &Leadership, runs: &mut JoinSet<()>) -> Result<(), StoreError> {
         self.take_up(leadership).await?;
-        let known_since = self.clock.now();
-        let mut renewed = self.clock.now();
+        let mut known_since = self.clock.now();
+        // Not by the clock of schedules, which may be set back.
+        let mut renewed = Instant::now();
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             while runs.try_join_next().is_some() {}
             let round = async {
-                if self.clock.now().since(renewed) >= self.ttl / 3 {
+                if renewed.elapsed() >= self.ttl / 3 {
                     let lost = || StoreError::Stale("somebody else leads".to_owned());
                     self.store.keep_leading(leadership, self.ttl).await?.ok_or_else(lost)?;
-                    renewed = self.clock.now();
+                    renewed = Instant::now();
                 }
+                known_since = known_since.min(self.clock.now());
                 self.queue_due(known_since).await?;
                 while let Some(run) = self.store.claim(leadership).await? {
                     self.start(leadership, run, runs);
@@ -124,7 +134,7 @@ impl Leader {
             let Some(schedule) = schedule else { continue };
             let last = match &last {
                 Some(last) => last,
-                None => last.insert(self.store.last_scheduled().await?),
+                None => last.insert(self.store.last_scheduled(now).await?),
             };
             let since = last.get(job.name()).copied().unwrap_or(known_since);
             let Some(due) = schedule.due(since, now) else { continue };
@@ -150,29 +160,46 @@ impl Leader {
     }
 }
 
-/// How a run ended; `None` when that is no longer ours to say.
+/// How a run ended; `None` when that is no longer ours to say. One that lost the store goes on when the store is back.
 async fn outcome(job: &dyn Job, running: &Running) -> Option<Outcome> {
-    let name = job.name();
+    let (name, mut attempt) = (job.name(), 1);
     tracing::info!(job = name, run = %running.run.id, "run begins");
-    match job.run(running).await {
-        Ok(result) => Some(Outcome::Succeeded(result.to_string())),
-        Err(JobError::Cancelled) => Some(Outcome::Cancelled),
-        Err(error) if error.is_stale() => {
-            tracing::warn!(job = name, run = %running.run.id, %error, "run abandoned to the next leader");
-            None
-        }
-        Err(error) => {
-            tracing::error!(job = name, run = %running.run.id, %error, "run failed");
-            Some(Outcome::Failed(error.to_string()))
+    loop {
+        match job.run(running).await {
+            Ok(result) => return Some(Outcome::Succeeded(result.to_string())),
+            Err(JobError::Cancelled) => return Some(Outcome::Cancelled),
+            Err(error) if error.is_stale() => {
+                tracing::warn!(job = name, run = %running.run.id, %error, "run abandoned to the next leader");
+                return None;
+            }
+            Err(error) if error.lost_the_store() && attempt < ATTEMPTS => {
+                tracing::warn!(job = name, run = %running.run.id, %error, "run goes on when the store is back");
+                attempt += 1;
+                answering(&*running.store).await;
+            }
+            Err(error) => {
+                tracing::error!(job = name, run = %running.run.id, %error, "run failed");
+                return Some(Outcome::Failed(error.to_string()));
+            }
         }
     }
 }
 
-/// Writes down how a run ended, however long the store is away.
+/// Waits until the store answers.
+async fn answering(store: &dyn Store) {
+    loop {
+        tokio::time::sleep(RETRY_AFTER).await;
+        if store.probe().await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Writes down how a run ended, however long the store is away. The same end twice is one.
 async fn finish(running: &Running, outcome: &Outcome) {
     loop {
-        match running.store.finish(&running.leadership, running.run.id, outcome).await {
-            Err(error) if error.is_retryable() => tokio::time::sleep(RETRY_AFTER).await,
+        match running.store.finish(&running.leadership, running.run.id, outcome).await.map_err(JobError::from) {
+            Err(error) if error.lost_the_store() => tokio::time::sleep(RETRY_AFTER).await,
             Err(error) => return tracing::warn!(run = %running.run.id, %error, "the end of a run was not written down"),
             Ok(_) => return,
         }

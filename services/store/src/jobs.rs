@@ -152,6 +152,13 @@ pub trait Jobs {
     /// [`StoreError::Stale`] when the leadership was taken over.
     async fn interrupt_orphans(&self, leadership: &Leadership) -> Result<Vec<JobRun>, StoreError>;
 
+    /// Puts what runs under this leadership back into the queue, as if it had not begun: for a leader that steps down in order.
+    /// Returns how many runs.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the leadership was taken over.
+    async fn hand_back(&self, leadership: &Leadership) -> Result<u64, StoreError>;
+
     /// Asks a run to end: one that is queued ends at once, one that runs is told by its next report, others stay as they
     /// are. `None` when there is no such run.
     async fn request_cancel(&self, id: Uuid) -> Result<Option<JobRun>, StoreError>;
@@ -165,8 +172,8 @@ pub trait Jobs {
     /// Of each job, the run that finished last, however it ended.
     async fn last_finished(&self) -> Result<HashMap<String, JobRun>, StoreError>;
 
-    /// Of each job, the latest time its schedule was queued for.
-    async fn last_scheduled(&self) -> Result<HashMap<String, Timestamp>, StoreError>;
+    /// Of each job, the latest time up to `until` that its schedule was queued for. Later ones are of a clock that was ahead.
+    async fn last_scheduled(&self, until: Timestamp) -> Result<HashMap<String, Timestamp>, StoreError>;
 }
 
 impl RunState {

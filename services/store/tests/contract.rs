@@ -208,6 +208,7 @@ behaviours! {
         runs_of_lost_leaders_are_interrupted_and_their_jobs_run_again
         runs_are_listed_newest_first_by_pages
         the_last_run_and_the_last_fire_of_each_job_are_known
+        a_run_that_is_handed_back_is_queued_as_if_it_had_not_begun
     }
     audit {
         a_repair_replaces_rows_marks_the_day_and_is_written_down

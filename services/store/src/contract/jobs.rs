@@ -185,6 +185,31 @@ pub async fn the_last_run_and_the_last_fire_of_each_job_are_known(subject: &Subj
     queued(subject, "verify", "1").await;
     let finished = subject.last_finished().await.unwrap();
     assert_eq!((finished.len(), finished["archive"].error.as_deref()), (1, Some("2")));
-    let fires = subject.last_scheduled().await.unwrap();
-    assert_eq!((fires.len(), fires["archive"]), (1, Timestamp::from_micros(30 * 60_000_000)));
+    let minute = |minute: i64| Timestamp::from_micros(minute * 60_000_000);
+    let fires = subject.last_scheduled(Timestamp::END).await.unwrap();
+    assert_eq!((fires.len(), fires["archive"]), (1, minute(30)));
+    // What a clock that was ahead has queued is not the latest once the clock is right again.
+    assert_eq!(subject.last_scheduled(minute(29)).await.unwrap()["archive"], minute(20));
+    assert_eq!(subject.last_scheduled(minute(20)).await.unwrap()["archive"], minute(20));
+    assert!(subject.last_scheduled(minute(9)).await.unwrap().is_empty());
+}
+
+pub async fn a_run_that_is_handed_back_is_queued_as_if_it_had_not_begun(subject: &Subject) {
+    let first = subject.leader().await;
+    let (run, other) = (queued(subject, "archive", "one").await, queued(subject, "verify", "one").await);
+    subject.claim(&first).await.unwrap().unwrap();
+    let progress = RunProgress { done: 3, total: Some(9), note: "2026-01-01".to_owned() };
+    subject.report(&first, run.id, &progress).await.unwrap();
+    assert_eq!(subject.hand_back(&first).await.unwrap(), 1);
+    assert_eq!(subject.hand_back(&first).await.unwrap(), 0);
+    let waiting = subject.job_run(run.id).await.unwrap().unwrap();
+    assert_eq!((waiting.state, waiting.asked.attempt, waiting.epoch, waiting.started_at), (RunState::Queued, 1, None, None));
+    assert!(is_stale(subject.report(&first, run.id, &progress).await));
+    subject.step_down(&first).await.unwrap();
+    let second = subject.leader().await;
+    assert!(is_stale(subject.hand_back(&first).await));
+    assert!(subject.interrupt_orphans(&second).await.unwrap().is_empty());
+    let claimed = subject.claim(&second).await.unwrap().unwrap();
+    assert_eq!((claimed.id, claimed.asked.attempt, claimed.epoch), (run.id, 1, Some(second.epoch)));
+    assert_eq!(subject.claim(&second).await.unwrap().map(|claimed| claimed.id), Some(other.id));
 }

@@ -59,6 +59,15 @@ impl Jobs for PostgresStore {
         interrupting.await
     }
 
+    async fn hand_back(&self, leadership: &Leadership) -> Result<u64, StoreError> {
+        let leadership = Arc::new(leadership.clone());
+        let handing = self.write(End::Commit, move |connection| {
+            let leadership = Arc::clone(&leadership);
+            Box::pin(async move { hand_back(connection, &leadership).await })
+        });
+        handing.await
+    }
+
     async fn request_cancel(&self, id: Uuid) -> Result<Option<JobRun>, StoreError> {
         let cancel = sqlx::query(concat!(
             "UPDATE job_run SET cancel_requested = TRUE, state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END,
@@ -97,10 +106,11 @@ impl Jobs for PostgresStore {
         rows.into_iter().map(|row| JobRun::try_from(row).map(|run| (run.asked.job.clone(), run))).collect()
     }
 
-    async fn last_scheduled(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
+    async fn last_scheduled(&self, until: Timestamp) -> Result<HashMap<String, Timestamp>, StoreError> {
         let last = sqlx::query_as(
-            "SELECT job, max(scheduled_for) FROM job_run WHERE triggered_by = 'schedule' AND scheduled_for IS NOT NULL GROUP BY job",
+            "SELECT job, max(scheduled_for) FROM job_run WHERE triggered_by = 'schedule' AND scheduled_for <= $1 GROUP BY job",
         );
+        let last = last.bind(until.micros());
         let rows: Vec<(String, i64)> = self.run(|connection| Box::pin(async { Ok(last.fetch_all(connection).await?) })).await?;
         Ok(rows.into_iter().map(|(job, at)| (job, Timestamp::from_micros(at))).collect())
     }
@@ -210,6 +220,16 @@ async fn interrupt_orphans(connection: &mut PgConnection, leadership: &Leadershi
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(JobRun::try_from).collect::<Result<_, _>>()?)
+}
+
+async fn hand_back(connection: &mut PgConnection, leadership: &Leadership) -> Result<u64, Fault> {
+    fence(&mut *connection, leadership).await?;
+    let back = sqlx::query(
+        "UPDATE job_run SET state = 'queued', role = NULL, holder = NULL, epoch = NULL, started_at = NULL
+         WHERE state = 'running' AND role = $1 AND epoch = $2",
+    );
+    let back = back.bind(&leadership.role).bind(stored(leadership.epoch)?);
+    Ok(back.execute(connection).await?.rows_affected())
 }
 
 async fn by_id(connection: &mut PgConnection, id: Uuid) -> Result<Option<JobRun>, Fault> {

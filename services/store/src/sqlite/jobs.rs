@@ -42,6 +42,11 @@ impl Jobs for SqliteStore {
         self.writer.transaction(move |connection| Box::pin(interrupt_orphans(connection, leadership))).await
     }
 
+    async fn hand_back(&self, leadership: &Leadership) -> Result<u64, StoreError> {
+        let leadership = leadership.clone();
+        self.writer.transaction(move |connection| Box::pin(hand_back(connection, leadership))).await
+    }
+
     async fn request_cancel(&self, id: Uuid) -> Result<Option<JobRun>, StoreError> {
         self.writer.transaction(move |connection| Box::pin(request_cancel(connection, id))).await
     }
@@ -83,11 +88,12 @@ impl Jobs for SqliteStore {
         rows.into_iter().map(|row| JobRun::try_from(row).map(|run| (run.asked.job.clone(), run))).collect()
     }
 
-    async fn last_scheduled(&self) -> Result<HashMap<String, Timestamp>, StoreError> {
+    async fn last_scheduled(&self, until: Timestamp) -> Result<HashMap<String, Timestamp>, StoreError> {
         let mut snapshot = self.snapshot().await?;
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT job, max(scheduled_for) FROM job_run WHERE triggered_by = 'schedule' AND scheduled_for IS NOT NULL GROUP BY job",
+            "SELECT job, max(scheduled_for) FROM job_run WHERE triggered_by = 'schedule' AND scheduled_for <= ?1 GROUP BY job",
         )
+        .bind(until.micros())
         .fetch_all(&mut *snapshot)
         .await
         .map_err(failed)?;
@@ -209,6 +215,16 @@ async fn interrupt_orphans(connection: &mut SqliteConnection, leadership: Leader
     .await
     .map_err(failed)?;
     rows.into_iter().map(JobRun::try_from).collect()
+}
+
+async fn hand_back(connection: &mut SqliteConnection, leadership: Leadership) -> Result<u64, StoreError> {
+    fence(&mut *connection, &leadership).await?;
+    let back = sqlx::query(
+        "UPDATE job_run SET state = 'queued', role = NULL, holder = NULL, epoch = NULL, started_at = NULL
+         WHERE state = 'running' AND role = ?1 AND epoch = ?2",
+    );
+    let back = back.bind(&leadership.role).bind(stored(leadership.epoch)?);
+    Ok(back.execute(connection).await.map_err(failed)?.rows_affected())
 }
 
 async fn request_cancel(connection: &mut SqliteConnection, id: Uuid) -> Result<Option<JobRun>, StoreError> {

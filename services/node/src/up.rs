@@ -77,7 +77,8 @@ async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> any
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
     let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
-    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default());
+    let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
+    let history = loadline_history::open(settings.history.url.reveal(), options);
     let history = history.context("opening history.url")?;
     for caveat in [log.caveats().await.unwrap_or_default(), store.caveats(), history.caveats()].concat() {
         tracing::warn!("{caveat}");

@@ -1,12 +1,6 @@
 //! What became of the messages submitted in a range.
 
-use crate::{
-    Query, convert,
-    history::{Archived, archived},
-    request::Range,
-    status::QueryError,
-    usage::add,
-};
+use crate::{Query, convert, history::Archived, request::Range, status::QueryError, usage::add};
 use loadline_domain::question::{Grain, LatencyRow, UsageQuery};
 use loadline_domain::{
     AccountScope,
@@ -33,7 +27,7 @@ impl Query {
         let (hot, hot_latency, as_of) = self.parts.store.delivery(scope, question).await?;
         let parts = &as_of.sources.parts;
         let Archived { rows: (old, old_latency), missing } =
-            archived(parts, self.parts.history.delivery(scope, parts, question)).await;
+            self.archived(parts, self.parts.history.delivery(scope, parts, question)).await;
         let latency = [hot_latency, old_latency].concat();
         let usage = hot.iter().chain(&old).map(|row| ((row.channel, row.country), row.usage));
         let cohorts = cohorts(usage, &latency)?;

@@ -13,6 +13,7 @@ use loadline_history::HistoryError;
 use loadline_proto::query::{Part as WirePart, part::Origin};
 use loadline_store::AsOf;
 use std::future::Future;
+use tokio::time::timeout;
 
 /// An answer of history, or why there is none. Nothing is missing where nothing was archived.
 pub(crate) struct Archived<T> {
@@ -31,20 +32,26 @@ impl Query {
         as_of: &AsOf,
     ) -> Archived<Vec<UsageRow>> {
         let parts = &as_of.sources.parts;
-        archived(parts, self.parts.history.usage(scope, parts, question)).await
+        self.archived(parts, self.parts.history.usage(scope, parts, question)).await
     }
-}
 
-/// Asks history, unless there is nothing to ask for.
-pub(crate) async fn archived<T: Default>(parts: &[Part], asking: impl Future<Output = Result<T, HistoryError>>) -> Archived<T> {
-    if parts.is_empty() {
-        return Archived { rows: T::default(), missing: None };
-    }
-    match asking.await {
-        Ok(rows) => Archived { rows, missing: None },
-        Err(error) => {
-            tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
-            Archived { rows: T::default(), missing: Some(told(&error)) }
+    /// Asks history, unless there is nothing to ask for; no longer than callers can wait for all of their answer.
+    pub(crate) async fn archived<T: Default>(
+        &self,
+        parts: &[Part],
+        asking: impl Future<Output = Result<T, HistoryError>>,
+    ) -> Archived<T> {
+        if parts.is_empty() {
+            return Archived { rows: T::default(), missing: None };
+        }
+        let patience = self.parts.settings.history_patience;
+        let slow = |_| Err(HistoryError::Unavailable(format!("no answer within {patience:?}")));
+        match timeout(patience, asking).await.unwrap_or_else(slow) {
+            Ok(rows) => Archived { rows, missing: None },
+            Err(error) => {
+                tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
+                Archived { rows: T::default(), missing: Some(told(&error)) }
+            }
         }
     }
 }

@@ -1,4 +1,7 @@
-//! How long answers took within the last minute.
+//! How long answers about accounts' usage took within the last minute: those of GetUsage, GetDelivery and ListTopAccounts.
+//!
+//! Explanations and watches take as long as they take, and a refusal is no answer: one that is quick must not hide slow answers,
+//! and one that waited for a store that is down is AN-01's.
 
 use std::{
     collections::VecDeque,
@@ -25,11 +28,13 @@ pub struct Paced {
 }
 
 impl Pace {
-    /// Waits for an answer, and remembers how long it took; errors too: a caller waited for them as well.
-    pub async fn of<T>(&self, answer: impl Future<Output = T>) -> T {
+    /// Waits for an answer, and remembers how long it took; of an error nothing.
+    pub async fn of<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let started = Instant::now();
         let answer = answer.await;
-        self.took(started, started.elapsed());
+        if answer.is_ok() {
+            self.took(started, started.elapsed());
+        }
         answer
     }
 
@@ -65,6 +70,15 @@ mod tests {
         assert_eq!(pace.now(), Paced { answers: 0, p95: Duration::ZERO });
         (1..=100).for_each(|millis| pace.took(now, Duration::from_millis(millis)));
         assert_eq!(pace.now(), Paced { answers: 100, p95: Duration::from_millis(95) });
+    }
+
+    #[tokio::test]
+    async fn only_answers_count() {
+        let pace = Pace::default();
+        let refused: Result<(), &str> = pace.of(async { Err("no such account") }).await;
+        assert_eq!((refused, pace.now().answers), (Err("no such account"), 0));
+        let answered: Result<u8, ()> = pace.of(async { Ok(7) }).await;
+        assert_eq!((answered, pace.now().answers), (Ok(7), 1));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
-    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default())?;
+    let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
+    let history = loadline_history::open(settings.history.url.reveal(), options)?;
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
     let backends = Backends { store, history, log: Arc::new(log) };
     serve(&settings, backends, listener, &telemetry, &readiness, &shutdown).await
@@ -70,7 +71,11 @@ pub async fn serve(
         streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
         rules: settings.rules.rules(),
         clock: Arc::new(SystemClock),
-        settings: Limits { explain_max_records: settings.query.explain_max_records, ..Limits::default() },
+        settings: Limits {
+            explain_max_records: settings.query.explain_max_records,
+            history_patience: *settings.query.history_patience,
+            ..Limits::default()
+        },
         shutdown: shutdown.clone(),
     });
     let mut routes = RoutesBuilder::default();

@@ -9,6 +9,8 @@ pub struct Settings {
     pub log_patience: Duration,
     /// How old that may be. Shorter asks the log more often, whatever the number of requests.
     pub log_max_age: Duration,
+    /// How long an answer waits for history; past it the answer goes without, and says so.
+    pub history_patience: Duration,
     /// Most records one explanation reads. Each million takes seconds and, if all are of one account-hour, 50 MB.
     pub explain_max_records: usize,
     /// Longest time of one explanation; the caller's deadline shortens it.
@@ -22,6 +24,7 @@ impl Default for Settings {
         Self {
             log_patience: Duration::from_millis(250),
             log_max_age: Duration::from_secs(1),
+            history_patience: Duration::from_secs(5),
             explain_max_records: 2_000_000,
             explain_max_time: Duration::from_secs(20),
             explain_at_once: 2,

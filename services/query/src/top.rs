@@ -1,12 +1,6 @@
 //! The accounts with most usage: a question only operators may ask.
 
-use crate::{
-    Query, convert,
-    history::{Archived, archived},
-    request::Range,
-    status::QueryError,
-    usage::add,
-};
+use crate::{Query, convert, history::Archived, request::Range, status::QueryError, usage::add};
 use loadline_domain::{
     AccountId, AccountScope, Hour,
     event::Currency,
@@ -53,7 +47,7 @@ impl Query {
         let (mut sums, as_of) = self.parts.store.account_totals(scope, range.from, range.to, filter, grain(range)).await?;
         let parts = &as_of.sources.parts;
         let asking = self.parts.history.account_totals(scope, parts, range.from, range.to, filter);
-        let Archived { rows, missing } = archived(parts, asking).await;
+        let Archived { rows, missing } = self.archived(parts, asking).await;
         for (key, usage) in rows {
             let sum = sums.entry(key).or_default();
             *sum = add(*sum, usage)?;

@@ -43,7 +43,8 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
     let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
-    let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default())?;
+    let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
+    let history = loadline_history::open(settings.history.url.reveal(), options)?;
     store.caveats().iter().chain(&history.caveats()).for_each(|caveat| tracing::warn!("{caveat}"));
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
     serve(&settings, Backends { store, history, log: Arc::new(log) }, listener, &telemetry, &readiness, &shutdown).await

@@ -11,6 +11,8 @@ use std::{net::SocketAddr, str::FromStr as _, time::Duration};
 pub struct HistorySettings {
     /// `file:data/history` (Parquet on disk), `s3://bucket/prefix` (Parquet in a bucket), or `clickhouse://user:password@host:8123/database`.
     pub url: SecretUrl,
+    /// Longest that a step of writing, or a question, may take. A question of a caller waits no longer than `query.history_patience`.
+    pub timeout: HumanDuration,
 }
 
 /// `[rollup]`
@@ -30,6 +32,8 @@ pub struct RollupSettings {
     pub time_zone: String,
     /// Days that stay in the store beside today; older ones move to history.
     pub hot_days: u32,
+    /// Dedup keys, over all days, past which AN-05 opens. Each takes some 100 bytes of the store's disk.
+    pub dedup_rows: u64,
     /// What is deleted, and when.
     pub retention: RetentionSettings,
     /// How much counting hours again may take.
@@ -103,7 +107,7 @@ pub enum Missed {
 
 impl Default for HistorySettings {
     fn default() -> Self {
-        Self { url: SecretUrl::new("file:data/history") }
+        Self { url: SecretUrl::new("file:data/history"), timeout: HumanDuration::secs(30) }
     }
 }
 
@@ -116,6 +120,7 @@ impl Default for RollupSettings {
             lease_ttl: HumanDuration::secs(10),
             time_zone: "UTC".to_owned(),
             hot_days: 90,
+            dedup_rows: 500_000_000,
             retention: RetentionSettings::default(),
             verify: VerifySettings::default(),
             jobs: JobsSettings::default(),
@@ -183,6 +188,9 @@ impl Check for HistorySettings {
                 "file:FOLDER, s3://BUCKET/PREFIX or clickhouse://USER:PASSWORD@HOST:8123/DATABASE",
             );
         }
+        if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&*self.timeout) {
+            problems.refuse(key(at, "timeout"), self.timeout, "from 1s to 10m");
+        }
     }
 }
 
@@ -194,6 +202,9 @@ impl Check for RollupSettings {
         }
         if !(1..=36_500).contains(&self.hot_days) {
             problems.refuse(key(at, "hot_days"), self.hot_days, "from 1 to 36500");
+        }
+        if self.dedup_rows == 0 {
+            problems.refuse(key(at, "dedup_rows"), self.dedup_rows, "at least 1");
         }
         self.retention.check(&key(at, "retention"), problems);
         self.verify.check(&key(at, "verify"), problems);
@@ -233,12 +244,26 @@ impl Check for VerifySettings {
 impl Check for JobSettings {
     fn check(&self, at: &str, problems: &mut Problems) {
         let fields = self.schedule.split_whitespace().count();
-        if !self.schedule.is_empty() && (fields != 5 || croner::Cron::from_str(&self.schedule).is_err()) {
+        let cron = croner::Cron::from_str(&self.schedule).ok().filter(|_| fields == 5);
+        if !self.schedule.is_empty() && cron.is_none() {
             let allowed = "minute, hour, day of month, month and day of week, such as `20 2 * * *`; or nothing";
             problems.refuse(key(at, "schedule"), &self.schedule, allowed);
+        }
+        if let Some(shortest) = cron.as_ref().and_then(shortest_period).filter(|shortest| *self.jitter >= *shortest) {
+            let shortest = HumanDuration::from(shortest);
+            let allowed = format!("less than {shortest}, the shortest time between two runs of `{}`", self.schedule);
+            problems.refuse(key(at, "jitter"), self.jitter, &allowed);
         }
         if *self.jitter > Duration::from_secs(3600) {
             problems.refuse(key(at, "jitter"), self.jitter, "at most 1h");
         }
     }
+}
+
+/// Among the next times of a schedule: enough to meet every pause within an hour.
+fn shortest_period(cron: &croner::Cron) -> Option<Duration> {
+    const TIMES: usize = 100;
+    let start = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    let times: Vec<_> = cron.iter_after(start).take(TIMES).collect();
+    times.windows(2).map(|pair| pair[0].duration_until(&pair[1]).unsigned_abs()).min()
 }

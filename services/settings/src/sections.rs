@@ -67,6 +67,9 @@ pub struct QuerySettings {
     pub admin: SocketAddr,
     /// Most records an explanation reads from the log.
     pub explain_max_records: usize,
+    /// How long an answer waits for history. Past it the rest is answered, and the days in history are named as missing; it
+    /// should be less than the deadlines of callers.
+    pub history_patience: HumanDuration,
 }
 
 /// `[simulate]`: traffic of `loadline up`.
@@ -127,7 +130,12 @@ impl Default for IngestSettings {
 
 impl Default for QuerySettings {
     fn default() -> Self {
-        Self { listen: loopback(7402), admin: loopback(7412), explain_max_records: 2_000_000 }
+        Self {
+            listen: loopback(7402),
+            admin: loopback(7412),
+            explain_max_records: 2_000_000,
+            history_patience: HumanDuration::secs(5),
+        }
     }
 }
 
@@ -220,6 +228,9 @@ impl Check for QuerySettings {
     fn check(&self, at: &str, problems: &mut Problems) {
         if self.explain_max_records == 0 {
             problems.refuse(key(at, "explain_max_records"), 0, "at least 1");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&*self.history_patience) {
+            problems.refuse(key(at, "history_patience"), self.history_patience, "from 100ms to 1m");
         }
     }
 }

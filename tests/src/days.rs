@@ -30,7 +30,7 @@ use tokio::{
 use tonic::Code;
 
 /// Accounts that [`fill`] makes.
-pub const ACCOUNTS: u64 = 7;
+pub const ACCOUNTS: u64 = 3;
 /// Days back from today that it fills.
 pub const DAYS: u64 = 12;
 /// Events of each account and day.

@@ -96,7 +96,7 @@ async fn the_health_stream_starts_with_a_snapshot_and_never_falls_silent() -> Re
     let world = World::start(Backends::Embedded).await?;
     let rollup = Service::start(world.rollup.clone()).await?;
     let detected = [
-        (world.ingest.ingest()?, &["AN-01", "AN-02", "AN-03", "AN-08", "AN-09"][..]),
+        (world.ingest.ingest()?, &["AN-01", "AN-02", "AN-03", "AN-05", "AN-08", "AN-09"][..]),
         (world.query.query()?, &["AN-01", "AN-06", "AN-08"][..]),
         (rollup.rollup()?, &["AN-04", "AN-05", "AN-07", "AN-08"][..]),
     ];

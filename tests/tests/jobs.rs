@@ -82,7 +82,9 @@ async fn mistakes_of_schedules_are_all_named_before_anything_starts() -> Result<
     let file = folder.path().join("wrong.toml");
     std::fs::write(
         &file,
-        "[rollup]\ntime_zone = \"Mars/Olympus\"\nhot_days = 0\n[rollup.jobs.archive]\nschedule = \"61 * * * *\"\njitter = \"2h\"\n[history]\nurl = \"ftp://x\"\n",
+        "[rollup]\ntime_zone = \"Mars/Olympus\"\nhot_days = 0\n[rollup.jobs.archive]\nschedule = \"61 * * * *\"\njitter = \"2h\"\n\
+         [rollup.jobs.daily_rollup]\nschedule = \"*/5 * * * *\"\njitter = \"5m\"\n\
+         [history]\nurl = \"ftp://x\"\ntimeout = \"0s\"\n[query]\nhistory_patience = \"2m\"\n",
     )?;
     let checked = std::process::Command::new(loadline_tests::binaries::ours("loadline")?)
         .args(["config", "check", "--config"])
@@ -90,9 +92,17 @@ async fn mistakes_of_schedules_are_all_named_before_anything_starts() -> Result<
         .output()?;
     let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     ensure!(!checked.status.success(), "{said}");
-    for key in
-        ["rollup.time_zone", "rollup.hot_days", "rollup.jobs.archive.schedule", "rollup.jobs.archive.jitter", "history.url"]
-    {
+    for key in [
+        "rollup.time_zone",
+        "rollup.hot_days",
+        "rollup.jobs.archive.schedule",
+        "rollup.jobs.archive.jitter",
+        "rollup.jobs.daily_rollup.jitter",
+        "less than 5m, the shortest time between two runs",
+        "history.url",
+        "history.timeout",
+        "query.history_patience",
+    ] {
         ensure!(said.contains(key), "{key} is not named: {said}");
     }
     Ok(())

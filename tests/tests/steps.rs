@@ -217,22 +217,27 @@ async fn killed_at_every_step_a_roll_up_leaves_days_equal_to_their_hours() -> Re
     Ok(())
 }
 
-/// Lets a run come to a step, cuts PostgreSQL's power there, and gives it back: the run goes on by itself.
-async fn postgres_killed_at(step: &Step, job: &str) -> Result<()> {
+/// Lets a run come to a step, cuts PostgreSQL's power there, and gives it back; then at the next step. The run goes on by
+/// itself.
+async fn postgres_killed_at(steps: &[&Step], job: &str) -> Result<()> {
     let mut world = World::start_with(REAL, &VALUES).await?;
     days::fill(&world.ingest).await?;
     let mut checker = Checker::start(&world.query, DAYS * EVENTS, Demand::Right)?;
     checker.round().await?;
     let alone = Alone::start(&world).await?;
-    let proxy = alone.proxy(step.side)?;
-    arm(proxy, step);
-    let asked = run(&alone.rollup, job, "once").await?;
-    proxy.sprung(1, PATIENCE).await?;
-    let postgres = world.postgres.as_mut().context("PostgreSQL")?;
-    postgres.kill()?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    postgres.restart().await?;
-    let ended = succeeded(&alone.rollup, job).await?;
+    let (mut asked, proxy) = (None, alone.proxy(Store)?);
+    for step in steps {
+        let lost = arm(proxy, step);
+        let postgres = world.postgres.as_mut().context("PostgreSQL")?;
+        match &asked {
+            None => asked = Some(run(&alone.rollup, job, "once").await?),
+            Some(_) => postgres.restart().await?,
+        }
+        proxy.sprung(lost + 1, PATIENCE).await.with_context(|| step.name)?;
+        postgres.kill()?;
+    }
+    world.postgres.as_mut().context("PostgreSQL")?.restart().await?;
+    let (asked, ended) = (asked.context("a run")?, succeeded(&alone.rollup, job).await?);
     ensure!(ended.id == asked.id && ended.attempt == 1, "another run did it: {ended:?}");
     checker.round().await?;
     let answers = checker.stop().await?;
@@ -241,16 +246,11 @@ async fn postgres_killed_at(step: &Step, job: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn postgres_killed_before_a_day_is_listed_holds_up_its_archive_and_no_more() -> Result<()> {
-    postgres_killed_at(&STORE[3], "archive").await
+async fn postgres_killed_within_the_move_of_a_day_holds_up_the_archive_and_no_more() -> Result<()> {
+    postgres_killed_at(&[&STORE[2], &STORE[5]], "archive").await
 }
 
 #[tokio::test]
-async fn postgres_killed_at_the_commit_of_a_day_holds_up_its_archive_and_no_more() -> Result<()> {
-    postgres_killed_at(&STORE[5], "archive").await
-}
-
-#[tokio::test]
-async fn postgres_killed_at_the_commit_of_a_roll_up_holds_it_up_and_no_more() -> Result<()> {
-    postgres_killed_at(&ROLL_UP[5], "daily_rollup").await
+async fn postgres_killed_within_a_roll_up_holds_it_up_and_no_more() -> Result<()> {
+    postgres_killed_at(&[&ROLL_UP[2], &ROLL_UP[5]], "daily_rollup").await
 }

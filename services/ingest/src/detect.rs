@@ -1,4 +1,4 @@
-//! The failure modes seen from ingest: AN-01, AN-02, AN-03, AN-08, AN-09.
+//! The failure modes seen from ingest: AN-01, AN-02, AN-03, AN-05 where it slows counting down, AN-08, AN-09.
 
 use crate::watch::StreamStatus;
 use loadline_domain::Clock;
@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Modes this service detects.
-pub const DETECTS: &[&str] = &["AN-01", "AN-02", "AN-03", "AN-08", "AN-09"];
+pub const DETECTS: &[&str] = &["AN-01", "AN-02", "AN-03", "AN-05", "AN-08", "AN-09"];
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Lag that is no longer traffic in flight.
@@ -26,6 +26,9 @@ const APPEARING: Duration = Duration::from_secs(60);
 const LOSS_NEWS: Duration = Duration::from_secs(3600);
 /// The conservation sum reads the whole usage table.
 const CONSERVATION_PERIOD: Duration = Duration::from_secs(60);
+const DEDUP_PERIOD: Duration = Duration::from_secs(5);
+/// Commits that take so many times as long as at their best are slow.
+const SLOW_COMMITS: f64 = 3.0;
 
 /// What the detectors look at.
 pub struct Detectors {
@@ -172,5 +175,49 @@ impl Detectors {
             let detail = format!("{} counted, {} in usage, {} unaccounted", sums.counted, sums.usage_events, sums.unaccounted);
             self.monitor.observe("AN-08", Reading { bad: apart != 0, ..Reading::good(apart as f64, detail) });
         }
+    }
+}
+
+/// AN-05 as far as it slows counting down: rollup sees the tables grow past `most` keys, and only here is seen what commits
+/// take by it. Until shutdown.
+pub async fn pace_dedup(
+    statuses: Vec<Arc<StreamStatus>>,
+    store: Arc<dyn Store>,
+    most: u64,
+    monitor: Monitor,
+    shutdown: CancellationToken,
+) {
+    if let Err(error) = monitor.expect_every("AN-05", DEDUP_PERIOD) {
+        return tracing::error!(%error, "a detector reports a mode that is not announced");
+    }
+    let mut ticks = tokio::time::interval(DEDUP_PERIOD);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let Ok(tables) = store.partitions().await else { continue };
+        let keys = tables.iter().map(|(_, keys)| keys).sum();
+        let slowdowns = statuses.iter().filter_map(|status| status.pace.slowdown(Instant::now()));
+        monitor.observe("AN-05", slowed(keys, most, tables.len(), slowdowns.fold(1.0, f64::max)));
+    }
+}
+
+/// Bad only when there are too many keys and commits are slow: either may be for another reason.
+fn slowed(keys: u64, most: u64, tables: usize, slowdown: f64) -> Reading {
+    let detail = format!("commits take {slowdown:.1} times as long as at their best, with {keys} dedup keys of {most}");
+    if keys > most && slowdown > SLOW_COMMITS {
+        Reading::bad(tables as f64, detail).raised(Severity::P2)
+    } else {
+        Reading::good(0.0, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_slow_commits_over_too_many_keys_are_bad() {
+        assert!(!slowed(11, 10, 2, 3.0).bad);
+        assert!(!slowed(10, 10, 2, 9.0).bad);
+        let bad = slowed(11, 10, 2, 3.1);
+        assert_eq!((bad.bad, bad.severity, bad.value), (true, Some(Severity::P2), 2.0));
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! - [`publish`]: judges events one by one and appends the valid ones
 //! - [`owner`]: holds a stream's lease and keeps it applied; [`pipeline`]: reads and folds the next batch while one commits
-//! - [`watch`]: lag, headroom and losses of every stream; [`detect`]: the failure modes seen from here
+//! - [`watch`]: lag, headroom and losses of every stream; [`pace`]: how long commits take; [`detect`]: the failure modes seen
+//!   from here
 //! - [`grpc`]: `loadline.ingest.v1`, thin over the above; [`serve`]: the service on its ports
 //!
 //! The nasty invariant: nothing here decides whether an event was counted. Leases, positions and batches in memory may all be
@@ -16,6 +17,7 @@
 mod detect;
 mod grpc;
 mod owner;
+mod pace;
 mod pipeline;
 mod publish;
 pub mod serve;

@@ -10,7 +10,10 @@ use loadline_domain::{
 };
 use loadline_event_log::{EventLog, LogError, StreamSpec};
 use loadline_store::{Store, StoreError};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -192,8 +195,10 @@ impl Owner {
     async fn commit(&self, lease: &Lease, batch: &Batch, shutdown: &CancellationToken) -> Result<(), Ended> {
         let (mut pause, mut tries) = (MIN_PAUSE, 0);
         loop {
+            let began = Instant::now();
             let error = match self.store.commit(lease, batch).await {
                 Ok(progress) => {
+                    self.status.pace.took(began, batch.len(), began.elapsed());
                     self.status.committed(&progress, batch);
                     return Ok(());
                 }

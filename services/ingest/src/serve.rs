@@ -73,6 +73,7 @@ pub async fn serve(
         monitor: monitor.clone(),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
+    ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());
     let mut routes = RoutesBuilder::default();
     ingest.routes(&mut routes);
     let port = Port {

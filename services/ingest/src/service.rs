@@ -1,7 +1,7 @@
 //! Starts and stops the parts of ingest, in order.
 
 use crate::{
-    detect::{DETECTS, Detectors},
+    detect::{self, DETECTS, Detectors},
     grpc::{self, Backends},
     owner::{Owner, OwnerSettings},
     publish::{Publisher, Routes},
@@ -95,6 +95,12 @@ impl Ingest {
     /// Adds the gRPC services.
     pub fn routes(&self, builder: &mut RoutesBuilder) {
         grpc::routes(builder, self.publisher.clone(), self.backends.clone());
+    }
+
+    /// Also reports commits that are slow because there are more dedup keys than `dedup_rows`.
+    pub fn watch_dedup(&self, dedup_rows: u64, monitor: Monitor) {
+        let (statuses, store) = (self.backends.statuses.clone(), self.backends.store.clone());
+        self.tasks.spawn(detect::pace_dedup(statuses, store, dedup_rows, monitor, self.stop.clone()));
     }
 
     /// The streams as seen from here.

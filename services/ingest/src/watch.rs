@@ -1,5 +1,6 @@
 //! Lag, headroom and throughput of every configured stream, read once a second, whoever owns it.
 
+use crate::pace::CommitPace;
 use loadline_domain::{
     Batch, Clock, Incarnation, Sequence, Timestamp,
     progress::{Headroom, Lease, Progress},
@@ -32,6 +33,8 @@ pub struct StreamStatus {
     heads: Mutex<BTreeMap<Incarnation, Sequence>>,
     commits: AtomicU64,
     dead: AtomicU64,
+    /// How long commits take.
+    pub pace: CommitPace,
     /// Batches are read 2^-n as large as configured, because the store did not manage larger ones in time.
     halvings: AtomicU32,
 }
@@ -70,6 +73,7 @@ impl StreamStatus {
             heads: Mutex::default(),
             commits: AtomicU64::new(0),
             dead: AtomicU64::new(0),
+            pace: CommitPace::default(),
             halvings: AtomicU32::new(0),
         }
     }

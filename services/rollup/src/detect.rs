@@ -84,19 +84,24 @@ impl Detectors {
     }
 
     async fn dedup(&self) -> Result<Reading, JobError> {
-        let Parts { store, log, streams, rules, clock, .. } = &self.parts;
+        let Parts { store, log, streams, rules, clock, settings, .. } = &self.parts;
         // A table is past its horizon from a midnight on, and goes with the next run: only one that was passed over is late.
         let then = clock.now().minus(self.period(PURGE_DEDUP) * SCHEDULES);
         let past = past_horizon(&**store, &**log, streams, rules, then).await?;
-        let rows: u64 = past.iter().map(|table| table.rows).sum();
+        let keys: u64 = store.partitions().await?.iter().map(|(_, keys)| keys).sum();
+        let mut wrong = Vec::new();
+        wrong.extend(self.failure(PURGE_DEDUP).await?.map(|error| format!("the last run failed: {error}")));
+        wrong.extend(past.first().map(|oldest| {
+            let rows: u64 = past.iter().map(|table| table.rows).sum();
+            format!("{} tables with {rows} keys are past their horizon, the oldest {}", past.len(), oldest.name)
+        }));
+        wrong.extend(
+            (keys > settings.dedup_rows).then(|| format!("{keys} keys, over rollup.dedup_rows = {}", settings.dedup_rows)),
+        );
         let late = past.len() as f64;
-        Ok(match (self.failure(PURGE_DEDUP).await?, past.first()) {
-            (Some(error), _) => Reading::bad(late, format!("the last run failed: {error}")),
-            (None, Some(oldest)) => Reading::bad(
-                late,
-                format!("{} tables with {rows} keys are past their horizon, the oldest {}", past.len(), oldest.name),
-            ),
-            (None, None) => Reading::good(late, "no table is past its horizon"),
+        Ok(match &wrong[..] {
+            [] => Reading::good(late, format!("{keys} keys, and no table is past its horizon")),
+            wrong => Reading::bad(late, wrong.join("; ")),
         })
     }
 

@@ -6,13 +6,10 @@ mod world;
 
 use async_trait::async_trait;
 use loadline_domain::{
-    AccountId, AccountScope, Hour, Timestamp,
+    StreamName,
     archive::{Part, Totals},
-    event::Currency,
-    question::{LatencyRow, UsageFilter, UsageQuery, UsageRow},
-    usage::Usage,
 };
-use loadline_history::{History, HistoryError, PartWriter};
+use loadline_event_log::{NewRecord, Retention, StreamSpec};
 use loadline_rollup::{job::Job, leader::Scheduled, schedule::Schedule};
 use loadline_settings::JobSettings;
 use loadline_store::{
@@ -21,7 +18,6 @@ use loadline_store::{
 };
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -29,7 +25,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::sleep;
-use world::{Brief, Endless, Leading, World, noon, ten_days};
+use world::{
+    Brief, DAY, Endless, Leading, World, noon, ten_days,
+    watched::{Eye, Watched},
+};
 
 #[tokio::test]
 async fn old_days_are_whole_in_history_and_gone_from_the_store() {
@@ -68,17 +67,16 @@ async fn days_are_rolled_up_and_dedup_tables_made_and_dropped() {
 
 #[tokio::test]
 async fn a_late_event_while_a_day_is_written_makes_it_written_again() {
-    let meddled = Arc::new(Mutex::new(None::<Owner>));
-    let tries = Arc::new(AtomicU32::new(0));
-    let (owner, counted) = (meddled.clone(), tries.clone());
-    let world = World::over(move |history| Arc::new(Meddler { history, owner, tries: counted })).await;
+    let meddler = Arc::new(Meddler { owner: Mutex::new(None), tries: AtomicU32::new(0) });
+    let eye = meddler.clone();
+    let world = World::over(move |history| Arc::new(Watched { history, eye })).await;
     ten_days(&world).await;
-    *meddled.lock().unwrap() = Some(Owner::of(&world.store, "BILLING").await);
+    *meddler.owner.lock().unwrap() = Some(Owner::of(&world.store, "BILLING").await);
     let leading = Leading::start(world.leader("one", world.jobs()));
     let run = world.ended(&world.enqueue("archive", "a").await).await;
     assert_eq!(run.state, RunState::Succeeded, "{run:?}");
     assert_eq!(world.events("acme").await, (40, 61), "the late event is in history, once");
-    assert_eq!(tries.load(Ordering::SeqCst), 7, "six days, and one of them twice");
+    assert_eq!(meddler.tries.load(Ordering::SeqCst), 7, "six days, and one of them twice");
     leading.stop().await;
 }
 
@@ -138,68 +136,91 @@ async fn a_time_of_a_schedule_is_run_once_whoever_leads() {
 
 /// Counts a late event of a day whose part was just written, once.
 struct Meddler {
-    history: Arc<dyn History>,
-    owner: Arc<Mutex<Option<Owner>>>,
-    tries: Arc<AtomicU32>,
+    owner: Mutex<Option<Owner>>,
+    tries: AtomicU32,
 }
 
 #[async_trait]
-impl History for Meddler {
-    async fn prepare(&self) -> Result<(), HistoryError> {
-        self.history.prepare().await
-    }
-
-    async fn probe(&self) -> Result<(), HistoryError> {
-        self.history.probe().await
-    }
-
-    async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
-        self.tries.fetch_add(1, Ordering::SeqCst);
-        self.history.begin(part).await
-    }
-
-    async fn totals(&self, part: &Part) -> Result<Totals, HistoryError> {
-        let owner = self.owner.lock().unwrap().take();
+impl Eye for Meddler {
+    async fn sees(&self, end: &'static str, part: &Part) {
+        self.tries.fetch_add(u32::from(end == "begin"), Ordering::SeqCst);
+        let owner = if end == "count" { self.owner.lock().unwrap().take() } else { None };
         if let Some(mut owner) = owner {
             let at = part.day.start().plus(Duration::from_secs(3_600));
             owner.count_at(at, &[billing("late", "acme", at)]).await;
         }
-        self.history.totals(part).await
     }
+}
 
-    async fn usage(&self, scope: &AccountScope, parts: &[Part], query: &UsageQuery) -> Result<Vec<UsageRow>, HistoryError> {
-        self.history.usage(scope, parts, query).await
-    }
+/// Tells of a row fewer than there is.
+struct Liar;
 
-    async fn delivery(
-        &self,
-        scope: &AccountScope,
-        parts: &[Part],
-        query: &UsageQuery,
-    ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>), HistoryError> {
-        self.history.delivery(scope, parts, query).await
+impl Eye for Liar {
+    fn tells(&self, totals: Totals) -> Totals {
+        Totals { hourly_rows: totals.hourly_rows - 1, ..totals }
     }
+}
 
-    async fn account_totals(
-        &self,
-        scope: &AccountScope,
-        parts: &[Part],
-        from: Hour,
-        to: Hour,
-        filter: &UsageFilter,
-    ) -> Result<HashMap<(AccountId, Currency), Usage>, HistoryError> {
-        self.history.account_totals(scope, parts, from, to, filter).await
-    }
+#[tokio::test]
+async fn a_part_that_does_not_read_back_as_it_was_written_leaves_its_day_hot() {
+    let world = World::over(move |history| Arc::new(Watched { history, eye: Arc::new(Liar) })).await;
+    ten_days(&world).await;
+    let leading = Leading::start(world.leader("one", world.jobs()));
+    let run = world.ended(&world.enqueue("archive", "a").await).await;
+    assert_eq!(run.state, RunState::Failed);
+    assert!(run.error.as_deref().unwrap().contains("history does not hold what it was given for 2026-03-01"), "{run:?}");
+    assert_eq!(world.events("acme").await, (100, 0));
+    leading.stop().await;
+}
 
-    async fn compact(&self, parts: &[Part]) -> Result<u64, HistoryError> {
-        self.history.compact(parts).await
+#[tokio::test]
+async fn what_was_kept_long_enough_is_deleted_and_nothing_younger() {
+    let world = World::new().await;
+    let leading = Leading::start(world.leader("one", world.jobs()));
+    let old = world.ended(&world.enqueue("daily_rollup", "old").await).await;
+    // The last run of a job is kept whatever its age.
+    world.ended(&world.enqueue("daily_rollup", "new").await).await;
+    // The store's own clock dates the end of a run; thirty days from it are the default policy.
+    for (days, kept) in [(29, true), (31, false)] {
+        world.clock.0.store(old.finished_at.unwrap().plus(DAY * days).micros(), Ordering::SeqCst);
+        let run = world.ended(&world.enqueue("retention", &days.to_string()).await).await;
+        assert_eq!(run.state, RunState::Succeeded, "{run:?}");
+        assert_eq!(world.store.job_run(old.id).await.unwrap().is_some(), kept, "after {days} days");
     }
+    leading.stop().await;
+}
 
-    async fn sweep(&self, keep: &[Part], older_than: Timestamp) -> Result<u64, HistoryError> {
-        self.history.sweep(keep, older_than).await
+#[tokio::test]
+async fn more_account_days_than_one_transaction_takes_are_all_rolled_up() {
+    let world = World::new().await;
+    let mut owner = Owner::of(&world.store, "BILLING").await;
+    // Transactions take 5,000.
+    for chunk in 0..6 {
+        let events: Vec<_> = (0..1_000).map(|n| billing("one", &format!("acct-{chunk}-{n}"), noon())).collect();
+        owner.count_at(noon(), &events).await;
     }
+    let leading = Leading::start(world.leader("one", world.jobs()));
+    let run = world.ended(&world.enqueue("daily_rollup", "a").await).await;
+    assert_eq!((run.state, run.progress.done), (RunState::Succeeded, 6_000), "{run:?}");
+    assert_eq!(world.store.dirty().await.unwrap().account_days, 0);
+    leading.stop().await;
+}
 
-    fn caveats(&self) -> Vec<String> {
-        self.history.caveats()
-    }
+#[tokio::test]
+async fn keys_of_a_stream_that_is_no_longer_configured_are_kept_while_it_is_behind() {
+    let mut world = World::new().await;
+    let long_ago = noon().minus(DAY * 9);
+    Owner::of(&world.store, "BILLING").await.count_at(long_ago, &[billing("one", "acme", long_ago)]).await;
+    // Its log went on after what was counted, and whoever configures it again counts on from there.
+    let name = StreamName::new("BILLING").unwrap();
+    let retention = Retention { max_age: None, max_bytes: None };
+    world.parts.log.ensure(&StreamSpec { name: name.clone(), subject: "billing".to_owned(), retention }).await.unwrap();
+    let record = NewRecord { key: "acme".to_owned(), payload: "more".into(), traceparent: None };
+    world.parts.log.append(&name, vec![record]).await.unwrap();
+    world.parts.streams = Vec::new();
+    let leading = Leading::start(world.leader("one", world.jobs()));
+    let purged = world.ended(&world.enqueue("purge_dedup", "a").await).await;
+    let result: Value = serde_json::from_str(purged.result.as_deref().unwrap()).unwrap();
+    assert_eq!(result["dropped"], json!(0), "{result}");
+    leading.stop().await;
 }

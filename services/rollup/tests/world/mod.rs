@@ -1,6 +1,8 @@
 //! Jobs and their leader over an embedded store and history, on a clock that stands still.
 #![allow(clippy::unwrap_used, dead_code)] // a module of several test programs, each of which uses its part
 
+pub mod watched;
+
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Clock, Day, Rules, StreamName, Timestamp,

@@ -67,8 +67,9 @@ const STORE: [Step; 7] = [
     step("begin to tidy", Store, &[b"tidying history"], Sent),
 ];
 
-const END: [Step; 2] = [
+const END: [Step; 3] = [
     step("end the run", Store, &[b"SET state = $4, result"], Sent),
+    step("ended, not committed", Store, &[b"SET state = $4, result", POSTGRES_COMMIT], Sent),
     step("ended, not told", Store, &[b"SET state = $4, result", POSTGRES_COMMIT], Answered(POSTGRES_COMMIT)),
 ];
 
@@ -253,4 +254,23 @@ async fn postgres_killed_within_the_move_of_a_day_holds_up_the_archive_and_no_mo
 #[tokio::test]
 async fn postgres_killed_within_a_roll_up_holds_it_up_and_no_more() -> Result<()> {
     postgres_killed_at(&[&ROLL_UP[2], &ROLL_UP[5]], "daily_rollup").await
+}
+
+#[tokio::test]
+async fn an_end_whose_commit_is_lost_is_written_down_again() -> Result<()> {
+    let world = World::start_with(REAL, &VALUES).await?;
+    days::fill(&world.ingest).await?;
+    let alone = Alone::start(&world).await?;
+    let proxy = alone.proxy(Store)?;
+    for step in &END[1..] {
+        let lost = arm(proxy, step);
+        let asked = run(&alone.rollup, "daily_rollup", step.name).await?;
+        proxy.sprung(lost + 1, PATIENCE).await.with_context(|| step.name)?;
+        // Now the connection goes, and nobody there knows whether it happened.
+        proxy.cut();
+        proxy.pass();
+        let ended = succeeded(&alone.rollup, "daily_rollup").await?;
+        ensure!(ended.id == asked.id && ended.attempt == 1, "after `{}`: {ended:?}", step.name);
+    }
+    Ok(())
 }

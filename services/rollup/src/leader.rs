@@ -5,7 +5,7 @@ use crate::{
     schedule::Schedule,
 };
 use loadline_domain::{Clock, Timestamp};
-use loadline_store::{JobRun, Leadership, NewRun, Outcome, Store, StoreError, Trigger};
+use loadline_store::{JobRun, Leadership, NewRun, Outcome, RunFilter, RunState, Store, StoreError, Trigger};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,
@@ -114,15 +114,20 @@ impl Leader {
         }
     }
 
-    /// Marks what an earlier leader left running, and queues it again.
+    /// Queues what an earlier leader left running again, and marks it. In this order: whoever dies between the two leaves it to
+    /// the next leader to do both, and the key sees to it that nothing is queued twice.
     async fn take_up(&self, leadership: &Leadership) -> Result<(), StoreError> {
-        for run in self.store.interrupt_orphans(leadership).await? {
+        let running = RunFilter { state: Some(RunState::Running), ..RunFilter::default() };
+        let running = self.store.job_runs(&running, None, u32::MAX).await?;
+        for run in running.into_iter().filter(|run| run.epoch < Some(leadership.epoch)) {
             let attempt = run.asked.attempt + 1;
-            tracing::warn!(job = run.asked.job, run = %run.id, attempt, "run was interrupted");
             if attempt <= ATTEMPTS {
                 let again = NewRun { idempotency_key: format!("again:{}", run.id), attempt, ..run.asked };
                 self.store.enqueue(&again).await?;
             }
+        }
+        for run in self.store.interrupt_orphans(leadership).await? {
+            tracing::warn!(job = run.asked.job, run = %run.id, attempt = run.asked.attempt, "run was interrupted");
         }
         Ok(())
     }

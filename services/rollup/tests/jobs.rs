@@ -217,7 +217,7 @@ async fn keys_of_a_stream_that_is_no_longer_configured_are_kept_while_it_is_behi
     world.parts.log.ensure(&StreamSpec { name: name.clone(), subject: "billing".to_owned(), retention }).await.unwrap();
     let record = NewRecord { key: "acme".to_owned(), payload: "more".into(), traceparent: None };
     world.parts.log.append(&name, vec![record]).await.unwrap();
-    world.parts.streams = Vec::new();
+    world.parts.streams = vec![StreamName::new("OTHER").unwrap()];
     let leading = Leading::start(world.leader("one", world.jobs()));
     let purged = world.ended(&world.enqueue("purge_dedup", "a").await).await;
     let result: Value = serde_json::from_str(purged.result.as_deref().unwrap()).unwrap();

@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use loadline_proto::{
-    event::Event,
     health::{ModeStatus, Severity, State},
     query::Granularity,
     rollup::run,
@@ -13,8 +12,9 @@ use loadline_tests::{
     events::{billing, envelope},
     jobs::{self, run, succeeded},
     nats::NatsVersion,
+    proxy::Proxy,
     questions::{mode, mode_until},
-    service::Service,
+    service::{Program, Service},
     world::{Backends, World},
 };
 use sqlx::{Connection as _, PgConnection, raw_sql};
@@ -104,32 +104,9 @@ async fn an_archive_that_is_behind_or_fails_opens_an_07_and_worse_while_history_
     Ok(())
 }
 
-#[tokio::test]
-async fn dedup_tables_past_their_horizon_or_over_budget_open_an_05_until_they_are_purged() -> Result<()> {
-    let world = World::start_with(Backends::Embedded, &VALUES).await?;
-    days::fill(&world.ingest).await?;
-    // A process for which keys are old after a day, and which should have purged those of more than three days ago.
-    let budget = (4 * days::ACCOUNTS * days::EVENTS).to_string();
-    let settings = world.rollup.clone().set("rules.billing_horizon", "24h").set("rollup.dedup_rows", &budget);
-    let rollup = Service::start(settings).await?;
-    let modes = rollup.rollup()?;
-    let suspect = |mode: &ModeStatus| mode.state() == State::Suspect;
-    let mode = mode_until(&modes, "AN-05", PATIENCE, suspect).await?;
-    ensure!(
-        detail(&mode).contains("past their horizon, the oldest") && detail(&mode).contains("over rollup.dedup_rows"),
-        "{mode:?}"
-    );
-    mode_until(&modes, "AN-05", HELD, open(Severity::P4, "past their horizon")).await?;
-    run(&rollup, "purge_dedup", "at last").await?;
-    succeeded(&rollup, "purge_dedup").await?;
-    mode_until(&modes, "AN-05", PATIENCE, |mode| is_ok(mode) && detail(mode).contains("no table is past its horizon")).await?;
-    Ok(())
-}
-
-/// Publishes a batch and waits until it is applied, so that each is a commit of its own.
+/// Publishes an event and waits until it is applied, so that each is a commit of its own.
 async fn commit(world: &World, ingest: &Clients, number: usize) -> Result<()> {
-    let event = |n: usize| -> Event { envelope(billing(&account(0), &format!("{number}-{n}"), now())) };
-    days::publish(ingest, (0..4).map(event).collect()).await?;
+    days::publish(ingest, vec![envelope(billing(&account(0), &format!("commit-{number}"), now()))]).await?;
     world.drained().await
 }
 
@@ -141,22 +118,48 @@ async fn keep_asking(mut query: Clients, stop: tokio::sync::watch::Receiver<bool
     Ok(())
 }
 
+/// A rollup for which keys are old after a day, which should have purged those of more than three days ago, and for which
+/// what [`days::fill`] makes is a little too much.
+async fn forgetful(world: &World) -> Result<Service> {
+    let budget = (days::DAYS * days::ACCOUNTS * days::EVENTS - 40).to_string();
+    let settings = world.rollup.clone().set("rules.billing_horizon", "24h").set("rollup.dedup_rows", &budget);
+    Service::start(settings).await
+}
+
+/// A query with a way of its own to PostgreSQL.
+async fn behind_a_proxy(world: &World) -> Result<(Proxy, Service)> {
+    let postgres = world.postgres.as_ref().context("PostgreSQL")?;
+    let proxy = Proxy::start(postgres.address()).await?;
+    let mut settings = world.rollup.clone().of(Program::Query);
+    settings.store = postgres.url_through(&world.store, proxy.address())?;
+    Ok((proxy, Service::start(settings).await?))
+}
+
+/// Three modes in one test, since each has to be bad for a minute before it opens.
 #[tokio::test]
-async fn a_slow_store_opens_an_06_and_raises_an_05_when_there_are_too_many_keys() -> Result<()> {
+async fn a_slow_store_opens_an_06_and_too_many_keys_an_05_and_both_together_raise_it() -> Result<()> {
     let world = World::start_with(REAL, &[&VALUES[..], &[("rollup.dedup_rows", "10")]].concat()).await?;
-    let (ingest, query) = (world.ingest.ingest()?, world.query.query()?);
-    // The measure: what commits take while nothing is wrong.
+    let (to_query, asked) = behind_a_proxy(&world).await?;
+    let (ingest, query) = (world.ingest.ingest()?, asked.query()?);
+    days::fill(&world.ingest).await?;
+    // The measure: what commits take while nothing is wrong. It is taken every five seconds.
     for number in 0..30 {
         commit(&world, &ingest, number).await?;
     }
-    // It is taken every five seconds.
     sleep(Duration::from_secs(6)).await;
     mode_until(&ingest, "AN-05", PATIENCE, is_ok).await?;
     mode_until(&query, "AN-06", PATIENCE, is_ok).await?;
+    let rollup = forgetful(&world).await?;
+    let modes = rollup.rollup()?;
+    let why = |mode: &ModeStatus| {
+        detail(mode).contains("past their horizon, the oldest") && detail(mode).contains("over rollup.dedup_rows")
+    };
+    mode_until(&modes, "AN-05", PATIENCE, |mode| mode.state() == State::Suspect && why(mode)).await?;
 
-    let proxy = world.to_postgres.as_ref().context("a proxy")?;
-    // Twice that is more than an answer may take.
-    proxy.delay(Duration::from_millis(140));
+    // A commit has many statements, an answer one: twice that is more than it may take.
+    let to_ingest = world.to_postgres.as_ref().context("a proxy")?;
+    to_ingest.delay(Duration::from_millis(40));
+    to_query.delay(Duration::from_millis(140));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let asking: Vec<_> = (0..4).map(|_| tokio::spawn(keep_asking(query.clone(), stopped.clone()))).collect();
     let publishing = async {
@@ -167,6 +170,7 @@ async fn a_slow_store_opens_an_06_and_raises_an_05_when_there_are_too_many_keys(
         anyhow::Ok(())
     };
     let opening = async {
+        mode_until(&modes, "AN-05", HELD, open(Severity::P4, "past their horizon")).await?;
         mode_until(&query, "AN-06", HELD, open(Severity::P2, "answers in the last minute")).await?;
         mode_until(&ingest, "AN-05", HELD, open(Severity::P2, "times as long as at their best")).await
     };
@@ -174,7 +178,10 @@ async fn a_slow_store_opens_an_06_and_raises_an_05_when_there_are_too_many_keys(
         ended = publishing => ended.context("publishing ended")?,
         opened = opening => drop(opened?),
     }
-    proxy.pass();
+
+    to_ingest.pass();
+    to_query.pass();
+    run(&rollup, "purge_dedup", "at last").await?;
     // Fast ones outweigh the slow ones of the last minute.
     let committing = async {
         for number in 10_000.. {
@@ -191,5 +198,7 @@ async fn a_slow_store_opens_an_06_and_raises_an_05_when_there_are_too_many_keys(
     for asking in asking {
         timeout(PATIENCE, asking).await???;
     }
+    succeeded(&rollup, "purge_dedup").await?;
+    mode_until(&modes, "AN-05", PATIENCE, |mode| is_ok(mode) && detail(mode).contains("no table is past its horizon")).await?;
     Ok(())
 }

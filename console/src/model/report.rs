@@ -1,10 +1,13 @@
 //! What one process says of one mode, and what the catalogue says of it, cleaned and bounded.
 
 use super::standing::{Severity, State};
-use crate::{moment::Moment, text::clean};
+use crate::{
+    moment::Moment,
+    text::{clean, quantity},
+};
 use jiff::Timestamp;
 use loadline_proto::health::{Evidence as WireEvidence, FailureMode, ModeStatus};
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 /// Most readings kept for a sparkline.
 const HISTORY: usize = 60;
@@ -82,6 +85,16 @@ impl Report {
 }
 
 impl Evidence {
+    /// The reading against its threshold; once it is `past` that, by the sign between them. Some are bad below it.
+    pub fn compared(&self, past: bool) -> String {
+        let sign = match self.value.partial_cmp(&self.threshold) {
+            Some(Ordering::Greater) if past => ">",
+            Some(Ordering::Less) if past => "<",
+            _ => "/",
+        };
+        format!("{}{sign}{} {}", quantity(self.value), quantity(self.threshold), self.unit)
+    }
+
     fn from_wire(wire: WireEvidence, sent: Timestamp) -> Self {
         let skipped = wire.history.len().saturating_sub(HISTORY);
         Self {

@@ -9,7 +9,7 @@ use crate::{
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Topic, What},
-    text::{clean, clock, quantity},
+    text::{clean, clock},
 };
 use loadline_proto::{
     grpc_health::health_check_response::ServingStatus,
@@ -188,6 +188,5 @@ fn raised(before: Option<Severity>, after: &Report) -> Option<String> {
 }
 
 fn reading(report: &Report) -> String {
-    let Some(evidence) = &report.evidence else { return String::new() };
-    format!(" {}>{} {}", quantity(evidence.value), quantity(evidence.threshold), evidence.unit)
+    report.evidence.as_ref().map(|evidence| format!(" {}", evidence.compared(true))).unwrap_or_default()
 }

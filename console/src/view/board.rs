@@ -15,7 +15,7 @@ use crate::{
         ui::{Pane, Screen},
         world::World,
     },
-    text::{age, clock, fit, quantity, right, status},
+    text::{age, clock, fit, right, status},
 };
 use ratatui::{
     Frame,
@@ -169,8 +169,8 @@ fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> Stri
         (Status::Says(State::Planned), _) => "not detected yet".to_owned(),
         (Status::Says(State::Unknown | State::Foreign(_)), None) => "no reading".to_owned(),
         (Status::Says(_), Some(evidence)) => {
-            let sign = if evidence.value > evidence.threshold { ">" } else { "/" };
-            format!("{}{sign}{} {}", quantity(evidence.value), quantity(evidence.threshold), evidence.unit)
+            let active = report.is_some_and(|report| report.state.is_active());
+            evidence.compared(active)
         }
         (Status::Says(_), None) => "no reading".to_owned(),
     }

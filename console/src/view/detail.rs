@@ -159,7 +159,7 @@ fn of_mode(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Re
 fn standing(row: &Row) -> String {
     let lasts = row.lasts.map(|lasts| format!(" for {}", clock(lasts))).unwrap_or_default();
     match &row.status {
-        Status::Blind(Some(was)) => format!("BLIND: what is known is too old. It was {was}{lasts}"),
+        Status::Blind(Some(was)) => format!("BLIND{lasts}: what is known is too old. It was {was}"),
         Status::Says(State::Planned) => "PLANNED: no part detects it yet, so nothing is known".to_owned(),
         Status::Says(State::Unknown) => format!("UNKNOWN: its process has no reading{lasts}"),
         Status::Says(State::Foreign(number)) => format!("state {number} of a newer service: not known here"),

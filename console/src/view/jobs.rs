@@ -48,8 +48,14 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         if matches!(listed, JobLine::Run(_)) && (place == 0 || matches!(ids.get(place - 1), Some(id) if id.starts_with("job "))) {
             drawn.push(Line::default());
             let gap = " ".repeat(GAUGE + 6);
-            let heading =
-                format!(" {} {} {} {gap} {} WHAT", fit("RUN OF", 20), fit("STATE", 12), right("TOOK", 8), fit("BY", 10));
+            let heading = format!(
+                " {} {} {} {} {gap} {} WHAT",
+                fit("RUN OF", 20),
+                fit("STATE", 12),
+                right("ENDED", 5),
+                right("TOOK", 8),
+                fit("BY", 10)
+            );
             drawn.push(Line::styled(heading, look.dim()));
         }
         if place == cursor {
@@ -87,10 +93,12 @@ fn job_line(model: &Model, job: &Job, now: Moment) -> Line<'static> {
 fn run_line(model: &Model, run: &Run, now: Moment, width: usize) -> Line<'static> {
     let look = model.ui.look;
     let took = match (run.took(), run.started) {
+        (Some(took), _) if took.as_secs() < 10 => format!("{:.1}s", took.as_secs_f64()),
         (Some(took), _) => clock(took),
         (None, Some(started)) => clock(crate::model::report::span(started, now.wall)),
         (None, None) => "-".to_owned(),
     };
+    let ago = run.finished.map_or("now".to_owned(), |finished| age(crate::model::report::span(finished, now.wall)));
     let share = run.share();
     let percent = match share {
         Some(share) => format!("{:>3.0}%", (share * 100.0).floor()),
@@ -102,10 +110,10 @@ fn run_line(model: &Model, run: &Run, now: Moment, width: usize) -> Line<'static
     Line::from_iter([
         Span::raw(format!(" {} ", fit(&run.job, 20))),
         Span::styled(fit(&run.state.name(), 12) + " ", style(model, run.state)),
-        Span::raw(right(&took, 8) + " "),
+        Span::raw(format!("{} {} ", right(&ago, 5), right(&took, 8))),
         Span::styled(gauge(share, GAUGE), look.bar()),
         Span::raw(format!(" {percent}  {} ", fit(&run.by, 10))),
-        Span::styled(cut(&what, width.saturating_sub(78)), look.dim()),
+        Span::styled(cut(&what, width.saturating_sub(84)), look.dim()),
     ])
 }
 

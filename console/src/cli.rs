@@ -3,7 +3,7 @@
 use crate::{
     action::{KeyMap, markdown},
     clock::Clock,
-    connection::Connections,
+    connection::{Connections, Stamped},
     headless::{Headless, frame},
     model::{Model, Replay, world::Target},
     plain::{self, Verdict},
@@ -16,14 +16,16 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
-    env,
     fs::{self, File},
-    io::{BufReader, ErrorKind, stdout},
-    path::PathBuf,
+    io::{self, BufReader, ErrorKind, stdout},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc::{self, Receiver},
+};
 
 /// The operator's console of Loadline. It is read-only.
 #[derive(Debug, Parser)]
@@ -95,12 +97,6 @@ struct ScreenArgs {
     plain: bool,
 }
 
-impl Watched {
-    fn addresses(&self) -> Vec<String> {
-        self.connect.iter().map(|target| target.address.clone()).collect()
-    }
-}
-
 fn target(text: &str) -> Result<Target, String> {
     let (service, address) = text.split_once('=').unwrap_or(("", text));
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
@@ -112,10 +108,7 @@ fn target(text: &str) -> Result<Target, String> {
 
 impl ScreenArgs {
     fn look(&self) -> Look {
-        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
-        let utf8 = locale.contains("utf-8") || locale.contains("utf8");
-        Look { theme: if set("NO_COLOR").is_some() { Theme::Mono } else { self.theme }, ascii: self.ascii || !utf8 }
+        Look::of_environment(self.theme, self.ascii)
     }
 
     fn keys(&self) -> anyhow::Result<KeyMap> {
@@ -131,14 +124,16 @@ impl Cli {
     /// # Errors
     /// What kept it from that, in words.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        // One thread: the console has little to do, and is to cost little.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let screen = &self.screen;
         match &self.command {
             Some(Command::Keys) => print!("{}", markdown()),
-            Some(Command::Check(args)) => return runtime.block_on(self.check(args)),
-            None if self.screen.once => runtime.block_on(self.once())?,
-            None if self.screen.plain => runtime.block_on(self.plain())?,
-            None => runtime.block_on(self.screen())?,
+            Some(Command::Check(args)) => return runtime()?.block_on(self.check(args)),
+            None if screen.once => runtime()?.block_on(self.once())?,
+            None if screen.plain => runtime()?.block_on(self.plain())?,
+            None => match &screen.replay {
+                Some(path) => show_recording(path, screen.keys()?, screen.look())?,
+                None => show(&self.watched.connect, screen.keys()?, screen.look())?,
+            },
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -147,7 +142,7 @@ impl Cli {
         let clock = Clock::system();
         let mut model = Model::new(&self.watched.connect, self.screen.keys()?, clock.now());
         model.ui.look = self.screen.look();
-        let (connections, inputs) = Connections::start(&self.watched.addresses(), clock);
+        let (connections, inputs) = Connections::start(&addresses(&self.watched.connect), clock);
         Ok(Headless { model, connections, inputs, clock })
     }
 
@@ -178,31 +173,55 @@ impl Cli {
             result => Ok(result?),
         }
     }
+}
 
-    async fn screen(self) -> anyhow::Result<()> {
+/// The screen, until somebody ends it. It brings its own runtime: call it from a thread that has none.
+///
+/// # Errors
+/// When there is no terminal, or it is gone.
+pub fn show(targets: &[Target], keys: KeyMap, look: Look) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
         let clock = Clock::system();
-        let keys = self.screen.keys()?;
-        let (mut model, connections, mut inputs) = match &self.screen.replay {
-            Some(path) => {
-                let (_, silent) = mpsc::channel(1);
-                (recorded(path, keys)?, None, silent)
-            }
-            None => {
-                let (connections, inputs) = Connections::start(&self.watched.addresses(), clock);
-                (Model::new(&self.watched.connect, keys, clock.now()), Some(connections), inputs)
-            }
-        };
-        model.ui.look = self.screen.look();
-        let taken = Taken::take().context("this is no terminal; try --once, --plain or check")?;
-        let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        let result = run(&mut model, &mut terminal, &mut inputs, events()?, &mut Host { connections }, clock).await;
-        drop(taken);
-        Ok(result?)
-    }
+        let (connections, inputs) = Connections::start(&addresses(targets), clock);
+        let model = Model::new(targets, keys, clock.now());
+        screen(model, look, Some(connections), inputs, clock).await
+    })
+}
+
+/// A recording on the same screen.
+fn show_recording(path: &Path, keys: KeyMap, look: Look) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (_, silent) = mpsc::channel(1);
+        screen(recorded(path, keys)?, look, None, silent, Clock::system()).await
+    })
+}
+
+/// One thread: the console has little to do, and is to cost little.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn addresses(targets: &[Target]) -> Vec<String> {
+    targets.iter().map(|target| target.address.clone()).collect()
+}
+
+async fn screen(
+    mut model: Model,
+    look: Look,
+    connections: Option<Connections>,
+    mut inputs: Receiver<Stamped>,
+    clock: Clock,
+) -> anyhow::Result<()> {
+    model.ui.look = look;
+    let taken = Taken::take().context("this is no terminal; try --once, --plain or check")?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+    let result = run(&mut model, &mut terminal, &mut inputs, events()?, &mut Host { connections }, clock).await;
+    drop(taken);
+    Ok(result?)
 }
 
 /// A model that shows the end of a recording.
-fn recorded(path: &PathBuf, keys: KeyMap) -> anyhow::Result<Model> {
+fn recorded(path: &Path, keys: KeyMap) -> anyhow::Result<Model> {
     let file = File::open(path).with_context(|| format!("recording {}", path.display()))?;
     let recorder = Recorder::read(BufReader::new(file)).with_context(|| format!("recording {}", path.display()))?;
     let mut model = Model::new(recorder.targets(), keys, recorder.begun());

@@ -63,6 +63,7 @@ mod tests {
         assert_eq!(selection.place([1, 3].iter()), Some(1));
         assert_eq!(selection.place([9].iter()), Some(0));
         assert_eq!(selection.place([].iter()), None);
+        selection.settle(&[1, 3]);
         assert_eq!(selection.place([3, 2].iter()), Some(1), "and is found again when it comes back");
     }
 

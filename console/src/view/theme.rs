@@ -5,6 +5,7 @@ use ratatui::{
     buffer::Buffer,
     style::{Color, Modifier, Style},
 };
+use std::env;
 
 /// A set of colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -30,6 +31,14 @@ pub struct Look {
 }
 
 impl Look {
+    /// As asked, without colours where `NO_COLOR` is set, and in ASCII where the locale is not UTF-8.
+    pub fn of_environment(theme: Theme, ascii: bool) -> Self {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
+        let utf8 = locale.contains("utf-8") || locale.contains("utf8");
+        Self { theme: if set("NO_COLOR").is_some() { Theme::Mono } else { theme }, ascii: ascii || !utf8 }
+    }
+
     /// Of a severity.
     pub fn severity(self, severity: Severity) -> Style {
         let colour = |colour: Color| Style::new().fg(colour);

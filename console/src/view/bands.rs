@@ -18,6 +18,8 @@ const KEYS: [Action; 5] = [Action::Band1, Action::Band2, Action::Band3, Action::
 /// Draws the line.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (look, board) = (model.ui.look, &model.shown().board);
+    // Where there is little room, what there is none of is left out.
+    let narrow = area.width < 100;
     let mut line = Line::raw(" ");
     for (severity, action) in Severity::ALL.into_iter().zip(KEYS) {
         let count = board.count(severity);
@@ -26,7 +28,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let style = if chosen { style.patch(look.selected()) } else { style };
         let key = model.keys.keys(action).first().map(ToString::to_string).unwrap_or_default();
         line.push_span(Span::styled(format!("[{key}]{severity} {count}"), style));
-        line.push_span(Span::raw("  "));
+        line.push_span(Span::raw(if narrow { " " } else { "  " }));
     }
     let all = model.keys.keys(Action::BandAll).first().map(ToString::to_string).unwrap_or_default();
     line.push_span(Span::raw(format!("[{all}]all {}", board.rows.len())));
@@ -36,9 +38,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         ("planned", board.size(Band::Planned), look.dim()),
         ("ok", board.size(Band::Ok), look.good()),
     ];
-    for (word, count, style) in rest {
+    for (word, count, style) in rest.into_iter().filter(|(_, count, _)| *count > 0 || !narrow) {
         let style = if count > 0 { style } else { look.dim() };
-        line.push_span(Span::styled(format!("   {word} {count}"), style));
+        line.push_span(Span::styled(format!("{}{word} {count}", if narrow { "  " } else { "   " }), style));
     }
     frame.render_widget(line, area);
 }

@@ -169,8 +169,8 @@ fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> Stri
         (Status::Says(State::Planned), _) => "not detected yet".to_owned(),
         (Status::Says(State::Unknown | State::Foreign(_)), None) => "no reading".to_owned(),
         (Status::Says(_), Some(evidence)) => {
-            let active = report.is_some_and(|report| report.state.is_active());
-            evidence.compared(active)
+            // What is being remedied may be back within its bounds already.
+            evidence.compared(report.is_some_and(|report| report.state == State::Open))
         }
         (Status::Says(_), None) => "no reading".to_owned(),
     }

@@ -5,7 +5,7 @@ use super::{
     plot::spark,
 };
 use crate::{
-    model::{Model, ledger::Ledger},
+    model::{Model, endpoint::BLIND_AFTER, ledger::Ledger},
     text::{age, cut, grouped, quantity, right},
 };
 use ratatui::{
@@ -24,7 +24,12 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         frame.render_widget(folded(model, ledger), area);
         return;
     }
-    let title = Line::styled(" LEDGER  applied = sum of the rest ", look.strong());
+    let stale = if old.is_some_and(|old| old >= BLIND_AFTER) { look.blind() } else { look.dim() };
+    let title = Line::from_iter([
+        Span::styled(" LEDGER ", look.strong()),
+        Span::styled(old.map(|old| format!("{} old ", age(old))).unwrap_or_default(), stale),
+        Span::styled(" applied = sum of the rest ", look.dim()),
+    ]);
     let inner = pane(frame, look, area, title, false);
     let width = usize::from(inner.width);
     let Some(old) = old else {
@@ -39,7 +44,6 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let bad = |value: u64| if value > 0 { look.bad() } else { Style::new() };
     let (dead, lost) = (ledger.sum(|account| account.dead_lettered), ledger.sum(|account| account.lost));
     let unaccounted = u64::try_from(ledger.unaccounted()).unwrap_or(u64::MAX);
-    let stale = if old.as_secs() >= 5 { look.blind() } else { look.dim() };
     let rate = ledger.rates.back().map_or("-".to_owned(), |rate| format!("{}/s", quantity(*rate)));
     let plot = spark(ledger.rates.iter().copied(), width.saturating_sub(rate.len() + 3));
     lines(
@@ -51,14 +55,24 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
             number("dead letters", dead, Style::new()),
             number("lost", lost, bad(lost)),
-            number("UNACCOUNTED", unaccounted, if unaccounted > 0 { look.bad() } else { look.good() }),
+            // Nothing that is too old is good.
+            number(
+                "UNACCOUNTED",
+                unaccounted,
+                if unaccounted > 0 {
+                    look.bad()
+                } else if old >= BLIND_AFTER {
+                    stale
+                } else {
+                    look.good()
+                },
+            ),
             number("behind", ledger.sum(|account| account.backlog), Style::new()),
             Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
             Line::styled(
                 format!(
-                    " {} streams, {} old{}",
+                    " {} streams{}",
                     ledger.accounts.len(),
-                    age(old),
                     ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
                 ),
                 stale,

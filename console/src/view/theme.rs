@@ -172,3 +172,21 @@ fn plain(symbol: &str) -> char {
         _ => '?',
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::layout::Rect;
+
+    #[test]
+    fn the_last_touch_takes_colours_and_signs_from_whatever_was_drawn() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 1));
+        buffer.set_string(0, 0, "a│█…é停", Style::new().fg(Color::Red).bg(Color::Blue));
+        Look { theme: Theme::Dark, ascii: false }.finish(&mut buffer);
+        assert_eq!((buffer[(1, 0)].symbol(), buffer[(1, 0)].fg), ("│", Color::Red));
+        Look { theme: Theme::Mono, ascii: true }.finish(&mut buffer);
+        let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        assert_eq!(text, "a|#~??  ");
+        assert!(buffer.content.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+    }
+}

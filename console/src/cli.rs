@@ -14,9 +14,11 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use futures::StreamExt as _;
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
     fs::{self, File},
+    future::pending,
     io::{self, BufReader, ErrorKind, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -132,7 +134,7 @@ impl Cli {
             None if screen.plain => runtime()?.block_on(self.plain())?,
             None => match &screen.replay {
                 Some(path) => show_recording(path, screen.keys()?, screen.look())?,
-                None => show(&self.watched.connect, screen.keys()?, screen.look())?,
+                None => show(&self.watched.connect, screen.keys()?, screen.look(), pending())?,
             },
         }
         Ok(ExitCode::SUCCESS)
@@ -175,16 +177,16 @@ impl Cli {
     }
 }
 
-/// The screen, until somebody ends it. It brings its own runtime: call it from a thread that has none.
+/// The screen, until somebody ends it or `until` comes. It brings its own runtime: call it from a thread that has none.
 ///
 /// # Errors
 /// When there is no terminal, or it is gone.
-pub fn show(targets: &[Target], keys: KeyMap, look: Look) -> anyhow::Result<()> {
+pub fn show(targets: &[Target], keys: KeyMap, look: Look, until: impl Future<Output = ()>) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let clock = Clock::system();
         let (connections, inputs) = Connections::start(&addresses(targets), clock);
         let model = Model::new(targets, keys, clock.now());
-        screen(model, look, Some(connections), inputs, clock).await
+        screen(model, look, Some(connections), inputs, clock, until).await
     })
 }
 
@@ -192,7 +194,7 @@ pub fn show(targets: &[Target], keys: KeyMap, look: Look) -> anyhow::Result<()> 
 fn show_recording(path: &Path, keys: KeyMap, look: Look) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let (_, silent) = mpsc::channel(1);
-        screen(recorded(path, keys)?, look, None, silent, Clock::system()).await
+        screen(recorded(path, keys)?, look, None, silent, Clock::system(), pending()).await
     })
 }
 
@@ -211,11 +213,13 @@ async fn screen(
     connections: Option<Connections>,
     mut inputs: Receiver<Stamped>,
     clock: Clock,
+    until: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     model.ui.look = look;
     let taken = Taken::take().context("this is no terminal; try --once, --plain or check")?;
     let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-    let result = run(&mut model, &mut terminal, &mut inputs, events()?, &mut Host { connections }, clock).await;
+    let keys = events()?.take_until(until);
+    let result = run(&mut model, &mut terminal, &mut inputs, keys, &mut Host { connections }, clock).await;
     drop(taken);
     Ok(result?)
 }

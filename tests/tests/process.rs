@@ -189,9 +189,10 @@ async fn a_port_that_is_taken_is_said_with_its_key() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let free = |key: &str| anyhow::Ok(format!("{key}=127.0.0.1:{}", ports::free()?));
-    for key in ["ingest.listen", "query.listen", "ingest.admin"] {
+    const PORTS: [&str; 4] = ["ingest.listen", "query.listen", "rollup.listen", "ingest.admin"];
+    for key in PORTS {
         let mut arguments = vec!["up".to_owned(), "--headless".to_owned(), "--rate".to_owned(), "0".to_owned()];
-        for other in ["ingest.listen", "query.listen", "ingest.admin"] {
+        for other in PORTS {
             let address = if other == key { format!("{key}={}", taken.local_addr()?) } else { free(other)? };
             arguments.extend(["--set".to_owned(), address]);
         }

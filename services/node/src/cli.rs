@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Event analytics that shows its own load line.
 ///
-/// Without a command: `up`, the services on embedded backends with simulated traffic.
+/// Without a command: `up`, the services on embedded backends with simulated traffic, and their console.
 #[derive(Debug, Parser)]
 #[command(name = "loadline", version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -31,8 +31,10 @@ pub struct Configuration {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs all services in this process until Ctrl-C
+    /// Runs all services in this process, with their console when on a terminal
     Up(up::UpArgs),
+    /// Shows running services on one screen, or says once how they are
+    Console(loadline_console::cli::Cli),
     /// Publishes the events of a file
     Publish(publish::PublishArgs),
     /// Shows what accounts used

@@ -1,8 +1,8 @@
 //! `loadline`: the whole product in one process, and every command of an operator.
 //!
 //! ```text
-//! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ status   all in this process, each service on its own port
-//! loadline publish│usage│streams│dead-letters│jobs                     clients of a running one
+//! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ console or status   all in this process, a port each
+//! loadline console│publish│usage│streams│dead-letters│jobs             clients of a running one
 //! loadline config│bench│completions
 //! ```
 
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "loadline", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+        Command::Console(console) => output::finish(console.run()),
         Command::Publish(args) => client(publish::run(args)),
         Command::Usage(args) => client(usage::run(args)),
         Command::Streams(args) => client(streams::run(args)),

@@ -1,4 +1,5 @@
-//! `loadline up`: all services in this process, each on its own port, with simulated traffic through the public API.
+//! `loadline up`: all services in this process, each on its own port, with simulated traffic through the public API, and the
+//! console on top of them.
 
 use crate::{
     cli::Configuration,
@@ -6,6 +7,11 @@ use crate::{
     status::{self, Board},
 };
 use anyhow::Context as _;
+use loadline_console::{
+    action::KeyMap,
+    model::world::Target,
+    view::theme::{Look, Theme},
+};
 use loadline_event_log::EventLog;
 use loadline_ingest::serve::open_log;
 use loadline_runtime::{
@@ -16,7 +22,7 @@ use loadline_runtime::{
 };
 use loadline_settings::Settings;
 use loadline_store::{Options, Store};
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode, sync::Arc};
 use tokio::net::TcpListener;
 
 #[derive(Debug, Default, clap::Args)]
@@ -43,22 +49,26 @@ pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
         Some(rate) => settings.simulate.rate = rate,
         None => {}
     }
-    let (telemetry, grace) = (quiet_for_a_screen(&settings), *settings.grpc.grace);
+    let with_console = !args.headless && status::on_a_terminal() && std::io::stdin().is_terminal();
+    let (telemetry, grace) = (quiet_for_a_screen(&settings, with_console), *settings.grpc.grace);
     loadline_runtime::run("loadline", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        up(settings, telemetry, shutdown)
+        up(settings, with_console, telemetry, shutdown)
     })
 }
 
-/// Log lines would tear the status screen: on a terminal only warnings are written, unless somebody asked for more.
-fn quiet_for_a_screen(settings: &Settings) -> loadline_runtime::telemetry::Settings {
+/// Log lines would tear a screen: on a terminal only errors are written, beside the console nothing. The status screen leaves
+/// the choice to whoever asks for more.
+fn quiet_for_a_screen(settings: &Settings, with_console: bool) -> loadline_runtime::telemetry::Settings {
     let mut telemetry = settings.telemetry.clone();
-    if status::on_a_terminal() && telemetry.log == loadline_runtime::telemetry::Settings::default().log {
+    if with_console {
+        telemetry.log = "off".to_owned();
+    } else if status::on_a_terminal() && telemetry.log == loadline_runtime::telemetry::Settings::default().log {
         telemetry.log = "error".to_owned();
     }
     telemetry
 }
 
-async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
     let ingest = bind(settings.ingest.listen, "ingest.listen").await?;
     let query = bind(settings.query.listen, "query.listen").await?;
     let rollup = bind(settings.rollup.listen, "rollup.listen").await?;
@@ -91,10 +101,25 @@ async fn up(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> any
     let querying = loadline_query::serve::serve(&settings, backends, query, &telemetry, &query_ready, &shutdown);
     let backends = loadline_rollup::serve::Backends { store: store.clone(), history, log: log.clone() };
     let rolling = loadline_rollup::serve::serve(&settings, backends, rollup, &telemetry, &rollup_ready, &shutdown);
-    let showing = board.run(log, store, shutdown.clone());
-    let (ingested, queried, rolled, _, _) =
+    let showing = async {
+        match with_console {
+            true => ending(console(&addresses[..3], &shutdown), &shutdown).await,
+            false => Ok(board.run(log, store, shutdown.clone()).await),
+        }
+    };
+    let (ingested, queried, rolled, _, shown) =
         tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), ending(rolling, &shutdown), traffic, showing);
-    ingested.and(queried).and(rolled)
+    ingested.and(queried).and(rolled).and(shown)
+}
+
+/// The console on a thread of its own: what it draws does not wait for what it shows. Whoever leaves it ends the product.
+async fn console(services: &[(&str, SocketAddr)], shutdown: &Shutdown) -> anyhow::Result<()> {
+    let target =
+        |(service, address): &(&str, SocketAddr)| Target { address: address.to_string(), service: (*service).to_owned() };
+    let (targets, until): (Vec<_>, _) = (services.iter().map(target).collect(), shutdown.cancelled_owned());
+    let look = Look::of_environment(Theme::default(), false);
+    let shown = tokio::task::spawn_blocking(move || loadline_console::cli::show(&targets, KeyMap::default(), look, until));
+    shown.await?
 }
 
 /// One service that ends early ends them all: half a product would look like a whole one.

@@ -102,10 +102,11 @@ async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdo
     let backends = loadline_rollup::serve::Backends { store: store.clone(), history, log: log.clone() };
     let rolling = loadline_rollup::serve::serve(&settings, backends, rollup, &telemetry, &rollup_ready, &shutdown);
     let showing = async {
-        match with_console {
-            true => ending(console(&addresses[..3], &shutdown), &shutdown).await,
-            false => Ok(board.run(log, store, shutdown.clone()).await),
+        if with_console {
+            return ending(console(&addresses[..3], &shutdown), &shutdown).await;
         }
+        board.run(log, store, shutdown.clone()).await;
+        Ok(())
     };
     let (ingested, queried, rolled, _, shown) =
         tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), ending(rolling, &shutdown), traffic, showing);

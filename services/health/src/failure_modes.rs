@@ -1,20 +1,33 @@
-//! `loadline.health.v1.FailureModeService` over a [`Monitor`].
+//! `loadline.health.v1.FailureModeService` over a [`Monitor`] and the desk of its remedies.
 //!
 //! A watcher has no queue: it is a position in the monitor's frame log, and asks for the next frame when the connection has
 //! room for one. A slow watcher therefore costs a number; once its position has left the log, a fresh snapshot brings it back.
 
-use crate::{Catalogue, Monitor};
+use crate::{AttentionError, Catalogue, Desk, Monitor};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use loadline_proto::health::{
-    Frame, ListCatalogueRequest, ListCatalogueResponse, WatchRequest,
+    AbortRemedyRequest, AcknowledgeRequest, ExecuteRemedyRequest, Frame, ListAuditRequest, ListAuditResponse,
+    ListCatalogueRequest, ListCatalogueResponse, ModeStatus, MuteRequest, PlanRemedyRequest, RemedyPlan, RemedyRun,
+    UndoRemedyRequest, WatchRequest,
     failure_mode_service_server::{FailureModeService, FailureModeServiceServer},
 };
+use loadline_runtime::{errors, identity::Identity};
+use std::time::Duration;
 use tokio::{sync::watch, time};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
+
+/// Entries of the audit on a page.
+const PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1_000;
 
 /// The service, ready to be added to a server's routes.
 pub fn server(monitor: Monitor) -> FailureModeServiceServer<FailureModes> {
-    FailureModeServiceServer::new(FailureModes { monitor })
+    FailureModeServiceServer::new(service(monitor))
+}
+
+/// The service itself, for a server of another kind.
+pub fn service(monitor: Monitor) -> FailureModes {
+    FailureModes { monitor }
 }
 
 /// Answers for one monitor.
@@ -36,6 +49,79 @@ impl FailureModeService for FailureModes {
         let seq = self.monitor.resume(request.into_inner().resume);
         let watcher = Watcher { head: self.monitor.head(), monitor: self.monitor.clone(), seq };
         Ok(Response::new(stream::unfold(Some(watcher), step).boxed()))
+    }
+
+    async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<ModeStatus>, Status> {
+        let who = caller(&request)?;
+        let AcknowledgeRequest { failure_mode, note } = request.into_inner();
+        self.monitor.acknowledge(&failure_mode, &who.name, &note).map(Response::new).map_err(attention)
+    }
+
+    async fn mute(&self, request: Request<MuteRequest>) -> Result<Response<ModeStatus>, Status> {
+        caller(&request)?;
+        let MuteRequest { failure_mode, duration, note } = request.into_inner();
+        let duration = duration.ok_or_else(|| errors::invalid("duration", "is required: nothing is muted for good"))?;
+        let duration = Duration::try_from(duration).map_err(|_| errors::invalid("duration", "must not be negative"))?;
+        self.monitor.mute(&failure_mode, duration, &note).map(Response::new).map_err(attention)
+    }
+
+    async fn plan_remedy(&self, request: Request<PlanRemedyRequest>) -> Result<Response<RemedyPlan>, Status> {
+        let who = caller(&request)?;
+        Ok(Response::new(self.desk()?.plan(&who, request.into_inner()).await?))
+    }
+
+    async fn execute_remedy(&self, request: Request<ExecuteRemedyRequest>) -> Result<Response<RemedyRun>, Status> {
+        let who = caller(&request)?;
+        Ok(Response::new(self.desk()?.execute(&who, request.into_inner()).await?))
+    }
+
+    async fn abort_remedy(&self, request: Request<AbortRemedyRequest>) -> Result<Response<RemedyRun>, Status> {
+        let who = caller(&request)?;
+        Ok(Response::new(self.desk()?.abort(&who, request.into_inner()).await?))
+    }
+
+    async fn undo_remedy(&self, request: Request<UndoRemedyRequest>) -> Result<Response<RemedyRun>, Status> {
+        let who = caller(&request)?;
+        Ok(Response::new(self.desk()?.undo(&who, request.into_inner()).await?))
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
+        let who = caller(&request)?;
+        let ListAuditRequest { page_size, page_token } = request.into_inner();
+        let after = match page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| errors::invalid("page_token", "send one that an answer carried, or none"))?,
+        };
+        let size = if page_size == 0 { PAGE } else { page_size.min(MAX_PAGE) };
+        let entries = self.desk()?.audit(&who, after, size).await?;
+        let full = entries.len() == size as usize;
+        let next_page_token = entries.last().filter(|_| full).map(|last| last.id.to_string()).unwrap_or_default();
+        Ok(Response::new(ListAuditResponse { entries: entries.into_iter().map(Into::into).collect(), next_page_token }))
+    }
+}
+
+impl FailureModes {
+    fn desk(&self) -> Result<&Desk, Status> {
+        let service = self.monitor.service();
+        self.monitor.desk().ok_or_else(|| errors::not_found("desk", &service, "this service has no remedies: ask another"))
+    }
+}
+
+/// Who asks. The port lets nobody in without an identity; whether it is an operator's, the desk looks again.
+fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let nobody = [] as [(&str, &str); 0];
+    let unknown = || errors::rich(Code::Unauthenticated, "UNKNOWN_CALLER", "this needs a known caller: send credentials", nobody);
+    Identity::of(request).cloned().ok_or_else(unknown)
+}
+
+fn attention(error: AttentionError) -> Status {
+    match error {
+        AttentionError::NotDetected { ref id, .. } => {
+            errors::not_found("failure mode", id, "this process does not detect it: ask the service that does")
+        }
+        AttentionError::NotOpen { ref id, .. } => errors::failed_precondition("NOT_OPEN", id, error.to_string()),
+        AttentionError::TooLong => errors::invalid("duration", error.to_string()),
+        AttentionError::LongNote => errors::invalid("note", error.to_string()),
     }
 }
 
@@ -60,6 +146,7 @@ impl Watcher {
         while !closed.is_cancelled() {
             // Marked before the look, so that a frame made after it is not slept through.
             self.head.mark_unchanged();
+            self.monitor.desk().into_iter().for_each(Desk::refresh);
             match self.monitor.next_frame(self.seq) {
                 Ok(frame) => {
                     self.seq = Some(frame.seq);

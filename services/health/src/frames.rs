@@ -5,7 +5,7 @@
 //! watcher that sees any other jump has lost a frame.
 
 use crate::signal::Moment;
-use loadline_proto::health::{Frame, Heartbeat, ModeStatus, frame::Body};
+use loadline_proto::health::{Frame, Heartbeat, Snapshot, frame::Body};
 use std::{collections::VecDeque, time::Duration};
 use uuid::Uuid;
 
@@ -80,8 +80,8 @@ impl FrameLog {
     }
 
     /// All there is, as of the newest entry.
-    pub(crate) fn snapshot(&self, modes: Vec<ModeStatus>, now: Moment) -> Frame {
-        self.frame(Body::Snapshot(loadline_proto::health::Snapshot { modes }), now)
+    pub(crate) fn snapshot(&self, snapshot: Snapshot, now: Moment) -> Frame {
+        self.frame(Body::Snapshot(snapshot), now)
     }
 
     fn frame(&self, body: Body, now: Moment) -> Frame {

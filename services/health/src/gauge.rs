@@ -4,7 +4,8 @@ use crate::monitor::{Monitor, WeakMonitor};
 use loadline_proto::health::State;
 use opentelemetry::{KeyValue, metrics::Meter};
 
-/// Name of the gauge. Its value is the number of the contract's `State`: 1 OK, 2 SUSPECT, 3 OPEN, 7 PLANNED, 8 UNKNOWN.
+/// Name of the gauge. Its value is the number of the contract's `State`: 1 OK, 2 SUSPECT,
+/// 3 OPEN, 4 ACKNOWLEDGED, 5 REMEDIATING, 6 VERIFYING, 7 PLANNED, 8 UNKNOWN; 3 to 6 are open.
 const NAME: &str = "loadline_failure_mode_state";
 
 /// Publishes the states of a monitor for as long as it lives.
@@ -13,7 +14,7 @@ pub(crate) fn register(meter: &Meter, monitor: &Monitor) {
     let weak: WeakMonitor = monitor.downgrade();
     meter
         .i64_observable_gauge(NAME)
-        .with_description("State of a failure mode: 1 ok, 2 suspect, 3 open, 7 planned, 8 unknown")
+        .with_description("State of a failure mode: 1 ok, 2 suspect, 3 to 6 open (4 acknowledged, 5 remediating, 6 verifying), 7 planned, 8 unknown")
         .with_callback(move |gauge| {
             let Some(monitor) = weak.upgrade() else { return };
             for status in monitor.statuses() {

@@ -10,14 +10,20 @@
 //!
 //! - [`catalogue`]: the 25 modes, one TOML file, parsed and checked once
 //! - [`Monitor`]: takes [`Reading`]s, keeps each mode's state and one numbered log of frames
-//! - [`failure_modes`]: the gRPC service over a monitor
+//! - [`Desk`]: plans [`Remedy`]s, executes and verifies them, takes them back; every step in an [`audit`]
+//! - [`failure_modes`]: the gRPC service over a monitor and its desk
 //! - [`Port`]: a gRPC port with all of it
 //! - [`grpc_health`]: `grpc.health.v1`, and the handle that sets what it answers
 //!
 //! The nasty invariant: **nothing is OK by default.** A mode is OK only while a detector keeps saying so; one that has fallen
-//! silent is UNKNOWN, one that nothing detects yet is PLANNED, and neither is ever left out of a snapshot.
+//! silent is UNKNOWN, one that nothing detects yet is PLANNED, and neither is ever left out of a snapshot. A remedy closes no
+//! mode: the mode's own signal does.
 
+mod attention;
+pub mod audit;
+mod board;
 pub mod catalogue;
+pub mod desk;
 pub mod failure_modes;
 mod frames;
 mod gauge;
@@ -25,12 +31,18 @@ pub mod grpc_health;
 mod monitor;
 pub mod port;
 mod reading;
+pub mod remedy;
 mod severity;
 mod signal;
+mod world;
 
+pub use attention::{AttentionError, LONGEST_MUTE};
 pub use catalogue::{Catalogue, CatalogueError, FailureMode};
+pub use desk::{Desk, DeskError};
 pub use grpc_health::{HealthReporter, ServingStatus};
 pub use monitor::{Monitor, MonitorError};
 pub use port::Port;
 pub use reading::Reading;
+pub use remedy::Remedy;
 pub use severity::Severity;
+pub use world::World;

@@ -7,16 +7,24 @@ use loadline_runtime::{
     admin::Readiness,
     grpc::{ReflectionError, Server, Settings, reflection},
     identity::LocalProvider,
+    lifecycle::DEFAULT_GRACE,
     telemetry::Telemetry,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
-/// Who may see failure modes.
+/// Who may see failure modes and do something about them.
 const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.health.v1.FailureModeService/ListCatalogue", Access::Operator),
     ("/loadline.health.v1.FailureModeService/Watch", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/Acknowledge", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/Mute", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/PlanRemedy", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/ExecuteRemedy", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/AbortRemedy", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/UndoRemedy", Access::Operator),
+    ("/loadline.health.v1.FailureModeService/ListAudit", Access::Operator),
 ]);
 
 const LONG_LIVED: &str = "/loadline.health.v1.FailureModeService/Watch";
@@ -55,12 +63,24 @@ impl Port {
         let (reporter, server) = health(self.services);
         let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
         routes.add_service(server).add_service(failure_modes::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
+        let monitor = self.monitor.clone();
         let following = follow(reporter, self.services, self.readiness, self.monitor, shutdown.clone());
         let long_lived = [self.long_lived, &[LONG_LIVED]].concat();
         let server =
             Server::new(self.settings, &[self.access, ACCESS], Arc::new(LocalProvider), &self.telemetry).long_lived(&long_lived);
-        tokio::join!(server.serve(listener, routes.routes(), shutdown), following);
+        tokio::join!(server.serve(listener, routes.routes(), shutdown.clone()), following, stop_remedies(&monitor, shutdown));
         Ok(())
+    }
+}
+
+/// Lets runs end between two of their steps. What has not ended when the grace is over is cut with its process: its lease
+/// ends by itself, and the audit has its beginning.
+async fn stop_remedies(monitor: &Monitor, shutdown: Shutdown) {
+    shutdown.cancelled().await;
+    if let Some(desk) = monitor.desk()
+        && tokio::time::timeout(DEFAULT_GRACE, desk.stop()).await.is_err()
+    {
+        tracing::warn!("a remedy was still under way when the grace was over");
     }
 }
 

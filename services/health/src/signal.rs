@@ -115,9 +115,14 @@ impl Signal {
         }
     }
 
-    /// What a watcher has to hear of at once when it changes.
-    pub(crate) fn face(&self) -> (State, Severity) {
-        (self.state(), self.impact.0)
+    pub(crate) fn severity(&self) -> Severity {
+        self.impact.0
+    }
+
+    /// Whether it is OK by a reading taken at `since` or later: what was good before proves nothing about what was done then.
+    pub(crate) fn is_good_since(&self, since: Instant) -> bool {
+        let fresh = self.latest.as_ref().is_some_and(|latest| since <= latest.taken.at && !latest.reading.bad);
+        fresh && self.state() == State::Ok
     }
 
     /// Takes a reading. The caller has let time pass until `now` before.
@@ -167,7 +172,7 @@ impl Signal {
             since: Some(self.since.into()),
             evidence: self.latest.as_ref().map(|latest| self.evidence(latest)),
             time_to_loss: self.latest.as_ref().and_then(|latest| latest.reading.time_to_loss).and_then(|d| d.try_into().ok()),
-            drill_id: String::new(),
+            ..ModeStatus::default()
         }
     }
 
@@ -363,12 +368,27 @@ mod tests {
         assert_eq!(bench.signal.status().rule, "P2, the base");
         let worse = Reading { rule: Some("an invoice was sent".to_owned()), ..Reading::bad(9.0, "").raised(Severity::P1) };
         bench.read(2.0, worse);
-        assert_eq!(bench.signal.face(), (State::Open, Severity::P1));
+        assert_eq!((bench.signal.state(), bench.signal.severity()), (State::Open, Severity::P1));
         bench.good(3.0);
         assert_eq!(bench.signal.status().rule, "an invoice was sent");
         bench.good(8.0);
-        assert_eq!(bench.signal.face(), (State::Ok, Severity::P2));
+        assert_eq!((bench.signal.state(), bench.signal.severity()), (State::Ok, Severity::P2));
         assert_eq!(bench.signal.status().rule, "");
+    }
+
+    #[test]
+    fn only_a_reading_taken_since_then_shows_that_it_is_good_since_then() {
+        let mut bench = Bench::new();
+        bench.good(0.0);
+        assert!(bench.signal.is_good_since(bench.at(0.0).at));
+        assert!(!bench.signal.is_good_since(bench.at(0.1).at));
+        bench.bad(1.0);
+        bench.good(2.0);
+        assert!(!bench.signal.is_good_since(bench.at(1.5).at), "good, but not for long enough to be OK");
+        bench.good(7.0);
+        assert!(bench.signal.is_good_since(bench.at(1.5).at));
+        bench.pass(60.0);
+        assert!(!bench.signal.is_good_since(bench.at(1.5).at), "silent");
     }
 
     #[test]

@@ -3,15 +3,19 @@
 //! Nothing runs in the background. State is a function of readings and of time, brought up to date whenever somebody looks; a
 //! watcher looks at least once a beat, which is also what makes the heartbeats.
 
+mod shown;
+
 use crate::{
-    Catalogue, FailureMode, Reading,
+    Catalogue, Desk, FailureMode, Reading,
+    attention::Attention,
+    board::Board,
     frames::{BEAT, FrameLog, Next},
     gauge,
     signal::{Moment, Signal},
 };
-use loadline_proto::health::{Delta, Frame, Heartbeat, ModeStatus, ResumePoint, Severity, State, frame::Body};
+use loadline_proto::health::{Delta, Frame, Heartbeat, ModeStatus, ResumePoint, Severity, Snapshot, State, frame::Body};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
@@ -35,6 +39,7 @@ struct Shared {
     modes: Mutex<Modes>,
     head: watch::Sender<u64>,
     closed: CancellationToken,
+    desk: OnceLock<Desk>,
 }
 
 #[derive(Debug)]
@@ -42,6 +47,7 @@ struct Modes {
     watched: Vec<Watched>,
     /// Modes without a detector in this process: planned, or owned and not detected.
     undetected: Vec<ModeStatus>,
+    board: Board,
     log: FrameLog,
     last_frame: Instant,
 }
@@ -49,6 +55,7 @@ struct Modes {
 #[derive(Debug)]
 struct Watched {
     signal: Signal,
+    attention: Attention,
     /// Has changed since it was last in a frame.
     unsent: bool,
 }
@@ -90,14 +97,14 @@ impl Monitor {
         for id in detects {
             let mode = detectable(id)?;
             if watched.iter().all(|known| known.signal.id() != *id) {
-                watched.push(Watched { signal: Signal::new(mode, PERIOD, now), unsent: false });
+                watched.push(Watched { signal: Signal::new(mode, PERIOD, now), attention: Attention::default(), unsent: false });
             }
         }
         let log = FrameLog::new(service, build, now);
         let undetected = undetected(service, detects);
         let (head, _) = watch::channel(log.head());
-        let modes = Mutex::new(Modes { watched, undetected, log, last_frame: now.at });
-        let monitor = Self(Arc::new(Shared { modes, head, closed: CancellationToken::new() }));
+        let modes = Mutex::new(Modes { watched, undetected, board: Board::default(), log, last_frame: now.at });
+        let monitor = Self(Arc::new(Shared { modes, head, closed: CancellationToken::new(), desk: OnceLock::new() }));
         gauge::register(&opentelemetry::global::meter("loadline-health"), &monitor);
         Ok(monitor)
     }
@@ -127,12 +134,13 @@ impl Monitor {
             tracing::error!(id, service, detail = reading.detail, "reading that is not a number");
             return;
         }
-        let before = watched.signal.face();
+        let before = watched.face();
         watched.signal.pass(now);
         watched.signal.observe(reading, now);
+        watched.attention.pass(&watched.signal, now);
         watched.unsent = true;
-        if watched.signal.face() != before {
-            report(&service, &watched.signal);
+        if watched.face() != before {
+            watched.report(&service);
             modes.flush(now);
         }
         self.announce(&modes);
@@ -146,9 +154,15 @@ impl Monitor {
         modes.statuses()
     }
 
-    /// The modes that are open now.
+    /// How one mode stands now; `None` when this process has nothing to say of it.
+    pub fn status(&self, id: &str) -> Option<ModeStatus> {
+        self.statuses().into_iter().find(|status| status.id == id)
+    }
+
+    /// The modes that are open now, whatever is being done about them.
     pub fn open_modes(&self) -> Vec<ModeStatus> {
-        self.statuses().into_iter().filter(|status| status.state() == State::Open).collect()
+        let is_open = |state| matches!(state, State::Open | State::Acknowledged | State::Remediating | State::Verifying);
+        self.statuses().into_iter().filter(|status| is_open(status.state())).collect()
     }
 
     /// New for each monitor: the `boot_id` of its frames.
@@ -192,7 +206,7 @@ impl Monitor {
         match seq.map_or(Next::Unknown, |seq| modes.log.after(seq)) {
             Next::Frame(frame) => Ok(*frame),
             Next::Nothing => Err(modes.last_frame + BEAT),
-            Next::Unknown => Ok(modes.log.snapshot(modes.statuses(), now)),
+            Next::Unknown => Ok(modes.log.snapshot(modes.snapshot(), now)),
         }
     }
 
@@ -221,10 +235,13 @@ impl Modes {
     fn advance(&mut self, now: Moment) {
         let mut changed = false;
         for watched in &mut self.watched {
-            let before = watched.signal.face();
+            let before = watched.face();
             watched.signal.pass(now);
-            if watched.signal.face() != before {
-                report(self.log.service(), &watched.signal);
+            let ended = watched.attention.pass(&watched.signal, now);
+            if watched.face() != before {
+                watched.report(self.log.service());
+            }
+            if watched.face() != before || ended {
                 watched.unsent = true;
                 changed = true;
             }
@@ -238,14 +255,43 @@ impl Modes {
     fn flush(&mut self, now: Moment) {
         let watched = self.watched.iter_mut();
         let modes: Vec<ModeStatus> =
-            watched.filter_map(|watched| std::mem::take(&mut watched.unsent).then(|| watched.signal.status())).collect();
-        let body = if modes.is_empty() { Body::Heartbeat(Heartbeat {}) } else { Body::Delta(Delta { modes }) };
+            watched.filter_map(|watched| std::mem::take(&mut watched.unsent).then(|| watched.status())).collect();
+        let (runs, armed) = self.board.take_unsent();
+        let delta = Delta { modes, runs, armed };
+        let body = if delta == Delta::default() { Body::Heartbeat(Heartbeat {}) } else { Body::Delta(delta) };
         self.log.push(body, now);
         self.last_frame = now.at;
     }
 
     fn statuses(&self) -> Vec<ModeStatus> {
-        self.watched.iter().map(|watched| watched.signal.status()).chain(self.undetected.iter().cloned()).collect()
+        self.watched.iter().map(Watched::status).chain(self.undetected.iter().cloned()).collect()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { modes: self.statuses(), runs: self.board.runs(), armed: Some(self.board.armed()) }
+    }
+}
+
+impl Watched {
+    /// What a watcher has to hear of at once when it changes.
+    fn face(&self) -> (State, crate::Severity) {
+        (self.attention.state(&self.signal), self.signal.severity())
+    }
+
+    fn status(&self) -> ModeStatus {
+        self.attention.status(&self.signal)
+    }
+
+    fn report(&self, service: &str) {
+        let (state, severity) = self.face();
+        let status = self.status();
+        let detail = status.evidence.map(|evidence| evidence.detail).unwrap_or_default();
+        let id = self.signal.id();
+        match state {
+            State::Open => tracing::warn!(id, service, %severity, rule = status.rule, detail, "failure mode is open"),
+            State::Unknown => tracing::warn!(id, service, rule = status.rule, "failure mode cannot be seen"),
+            _ => tracing::info!(id, service, state = state.as_str_name(), detail, "failure mode changed"),
+        }
     }
 }
 
@@ -271,18 +317,6 @@ fn standing_without_detector(mode: &FailureMode, service: &str) -> Option<ModeSt
     };
     let severity = Severity::from(mode.severity).into();
     Some(ModeStatus { id: mode.id.clone(), state: state.into(), severity, rule: rule.to_owned(), ..ModeStatus::default() })
-}
-
-fn report(service: &str, signal: &Signal) {
-    let (state, severity) = signal.face();
-    let status = signal.status();
-    let detail = status.evidence.map(|evidence| evidence.detail).unwrap_or_default();
-    let id = signal.id();
-    match state {
-        State::Open => tracing::warn!(id, service, %severity, rule = status.rule, detail, "failure mode is open"),
-        State::Unknown => tracing::warn!(id, service, rule = status.rule, "failure mode cannot be seen"),
-        _ => tracing::info!(id, service, state = state.as_str_name(), detail, "failure mode changed"),
-    }
 }
 
 #[cfg(test)]

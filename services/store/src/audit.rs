@@ -1,6 +1,9 @@
 //! Corrections by hand or by a verification, each with an entry that says who did what, and why.
 
-use crate::{AsOf, Leadership, StoreError};
+use crate::{
+    AsOf, Leadership, StoreError,
+    trail::{Hash, Note},
+};
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, Hour, Settled, Timestamp,
@@ -61,6 +64,12 @@ pub struct AuditEntry {
     pub before: String,
     /// What is there now.
     pub after: String,
+    /// How it ended; empty for entries from before this was written down.
+    pub outcome: String,
+    /// Hash of the entry before; [`crate::GENESIS`] for the first. `None`: somebody took it away.
+    pub previous_hash: Option<Hash>,
+    /// Hash of all of it but its id. `None`: somebody took it away.
+    pub hash: Option<Hash>,
 }
 
 /// Hours as the store holds them.
@@ -89,14 +98,6 @@ pub trait Audit {
 
     /// Entries by id, after `after`, at most `limit`.
     async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
-}
-
-/// What an entry about a repair says, beside who, when and why.
-pub(crate) struct RepairEntry {
-    pub action: &'static str,
-    pub target: String,
-    pub before: String,
-    pub after: String,
 }
 
 impl Repair {
@@ -129,8 +130,16 @@ impl Repair {
         Settled { usage, ..Settled::default() }
     }
 
-    pub(crate) fn entry(&self, before: &[(UsageKey, Usage)], after: &[(UsageKey, Usage)]) -> RepairEntry {
-        RepairEntry { action: "repair_usage", target: self.target(), before: json(before), after: json(after) }
+    pub(crate) fn note(&self, before: &[(UsageKey, Usage)], after: &[(UsageKey, Usage)]) -> Note {
+        Note {
+            actor: self.actor.clone(),
+            action: "repair_usage".to_owned(),
+            target: self.target(),
+            reason: self.reason.clone(),
+            before: json(before),
+            after: json(after),
+            outcome: "DONE".to_owned(),
+        }
     }
 
     fn target(&self) -> String {

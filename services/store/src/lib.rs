@@ -8,7 +8,7 @@
 //!
 //! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
 //! [`Losses`], [`UsageTable`], [`DedupTable`]; and for the work in the background [`Leaders`], [`Rollups`], [`Archive`],
-//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
 //! [`contract`] is their test, one function a behaviour, run on every backend.
 //!
 //! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
@@ -30,6 +30,7 @@ mod rollups;
 mod rows;
 mod sources;
 pub mod sqlite;
+mod trail;
 mod work_rows;
 
 pub use archive::{Archivable, Archive, Archived, ArchivedPart, Export, Exported};
@@ -41,6 +42,7 @@ pub use open::{Options, open};
 pub use purge::{DedupPurge, Purgeable};
 pub use retention::{Expiring, Retention};
 pub use rollups::{Dirty, RolledUp, Rollups};
+pub use trail::{GENESIS, Hash, Note, Trail, first_break};
 
 use async_trait::async_trait;
 use loadline_domain::{
@@ -71,6 +73,7 @@ pub trait Store:
     + Retention
     + Jobs
     + Audit
+    + Trail
     + Send
     + Sync
 {

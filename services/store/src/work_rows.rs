@@ -4,6 +4,7 @@
 use crate::{
     ArchivedPart, AuditEntry, JobRun, Leadership, NewRun, RunProgress, RunState, StoreError, Trigger,
     rows::{account, channel, code, damaged, loaded},
+    trail,
 };
 use loadline_domain::{
     AccountId, Day, Hour, Timestamp,
@@ -178,12 +179,16 @@ pub(crate) struct StoredEntry {
     reason: String,
     before: String,
     after: String,
+    outcome: String,
+    previous_hash: Option<Vec<u8>>,
+    hash: Option<Vec<u8>>,
 }
 
 impl From<StoredEntry> for AuditEntry {
     fn from(row: StoredEntry) -> Self {
-        let StoredEntry { id, at, actor, action, target, reason, before, after } = row;
-        Self { id, at: Timestamp::from_micros(at), actor, action, target, reason, before, after }
+        let StoredEntry { id, at, actor, action, target, reason, before, after, outcome, previous_hash, hash } = row;
+        let (previous_hash, hash) = (trail::loaded(previous_hash), trail::loaded(hash));
+        Self { id, at: Timestamp::from_micros(at), actor, action, target, reason, before, after, outcome, previous_hash, hash }
     }
 }
 

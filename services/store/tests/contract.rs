@@ -220,6 +220,15 @@ behaviours! {
         what_is_held_comes_with_the_positions_it_rests_on
         more_rows_than_asked_for_are_none
     }
+    trail {
+        what_is_written_down_comes_back_and_is_a_chain
+        text_that_a_backend_cannot_hold_breaks_nothing
+        a_tampered_entry_is_found_at_its_place
+        a_deleted_or_unhashed_entry_is_found
+        repairs_are_links_of_the_chain
+        many_who_write_at_once_make_one_chain
+        entries_from_before_the_chain_are_chained_once
+    }
     schema {
         migrating_again_keeps_everything
         a_newer_schema_is_refused_with_both_versions

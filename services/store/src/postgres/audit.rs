@@ -5,7 +5,7 @@ use super::{
     connect::PostgresStore,
     fault::Fault,
     leadership::fence,
-    progress::text,
+    trail,
     transact::{End, Reach},
     usage::as_of_all,
 };
@@ -65,8 +65,7 @@ impl Audit for PostgresStore {
 
     async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         let page =
-            "SELECT id, at, actor, action, target, reason, before, after FROM audit_entry WHERE id > $1 ORDER BY id LIMIT $2";
-        let page = sqlx::query_as(page).bind(after).bind(i64::from(limit));
+            sqlx::query_as("SELECT * FROM audit_entry WHERE id > $1 ORDER BY id LIMIT $2").bind(after).bind(i64::from(limit));
         let rows: Vec<StoredEntry> = self.run(|connection| Box::pin(async { Ok(page.fetch_all(connection).await?) })).await?;
         Ok(rows.into_iter().map(AuditEntry::from).collect())
     }
@@ -113,17 +112,7 @@ async fn repair_usage(connection: &mut PgConnection, leadership: &Leadership, re
     .execute(&mut *connection)
     .await?;
     let after = lock_rows(&mut *connection, &repair.account, repair.hour).await?;
-    let entry = repair.entry(&before, &after);
-    sqlx::query("INSERT INTO audit_entry (at, actor, action, target, reason, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(now)
-        .bind(text(&repair.actor))
-        .bind(entry.action)
-        .bind(entry.target)
-        .bind(text(&repair.reason))
-        .bind(entry.before)
-        .bind(entry.after)
-        .execute(connection)
-        .await?;
+    trail::append(connection, &repair.note(&before, &after), now).await?;
     Ok(Repaired::Done { before, after })
 }
 

@@ -1,6 +1,6 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
-use super::{dedup::KnownPartitions, fault::Fault, transact::is_fit};
+use super::{dedup::KnownPartitions, fault::Fault, trail, transact::is_fit};
 use crate::{Options, Store, StoreError};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -163,8 +163,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
             return Err(StoreError::NewerSchema { found, known });
         }
     }
-    match MIGRATIONS.run_direct(None, connection, false).await {
-        Ok(()) => Ok(()),
+    match MIGRATIONS.run_direct(None, &mut *connection, false).await {
+        Ok(()) => trail::chain(connection).await.map_err(Fault::told),
         // A newer build came between the look and the lock.
         Err(MigrateError::VersionMissing(found)) if found > known => Err(StoreError::NewerSchema { found, known }),
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(told(error)),

@@ -4,6 +4,7 @@ use super::{
     commit::add_usage,
     connect::{SqliteStore, failed, now},
     leadership::fence,
+    trail,
     usage::as_of_all,
 };
 use crate::{
@@ -60,9 +61,7 @@ impl Audit for SqliteStore {
 
     async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        let page =
-            "SELECT id, at, actor, action, target, reason, before, after FROM audit_entry WHERE id > ?1 ORDER BY id LIMIT ?2";
-        let page = sqlx::query_as(page).bind(after).bind(limit);
+        let page = sqlx::query_as("SELECT * FROM audit_entry WHERE id > ?1 ORDER BY id LIMIT ?2").bind(after).bind(limit);
         let rows: Vec<StoredEntry> = page.fetch_all(&mut *snapshot).await.map_err(failed)?;
         Ok(rows.into_iter().map(AuditEntry::from).collect())
     }
@@ -87,18 +86,7 @@ async fn repair_usage(connection: &mut SqliteConnection, leadership: Leadership,
     .await
     .map_err(failed)?;
     let after = rows(&mut *connection, &repair.account, repair.hour).await?;
-    let entry = repair.entry(&before, &after);
-    sqlx::query("INSERT INTO audit_entry (at, actor, action, target, reason, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
-        .bind(now.micros())
-        .bind(repair.actor)
-        .bind(entry.action)
-        .bind(entry.target)
-        .bind(repair.reason)
-        .bind(entry.before)
-        .bind(entry.after)
-        .execute(connection)
-        .await
-        .map_err(failed)?;
+    trail::append(connection, repair.note(&before, &after), now).await?;
     Ok(Repaired::Done { before, after })
 }
 

@@ -1,5 +1,6 @@
 //! Connections: the one that writes, the pool that reads; and what belongs to the store as a whole.
 
+use super::trail;
 use crate::{Options, Store, StoreError};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -288,7 +289,9 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
             return Err(StoreError::NewerSchema { found, known });
         }
     }
-    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| StoreError::Broken(error.to_string()))
+    let migrated = MIGRATIONS.run_direct(None, &mut *connection, false).await;
+    migrated.map_err(|error| StoreError::Broken(error.to_string()))?;
+    trail::chain(connection).await
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod purge;
 mod ranking;
 mod retention;
 mod rollups;
+mod trail;
 mod usage;
 
 pub use connect::SqliteStore;

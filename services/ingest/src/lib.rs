@@ -8,7 +8,7 @@
 //! - [`publish`]: judges events one by one and appends the valid ones
 //! - [`owner`]: holds a stream's lease and keeps it applied; [`pipeline`]: reads and folds the next batch while one commits
 //! - [`watch`]: lag, headroom and losses of every stream; [`pace`]: how long commits take; [`detect`]: the failure modes seen
-//!   from here
+//!   from here; [`remedies`]: what an operator can have done about them
 //! - [`grpc`]: `loadline.ingest.v1`, thin over the above; [`serve`]: the service on its ports
 //!
 //! The nasty invariant: nothing here decides whether an event was counted. Leases, positions and batches in memory may all be
@@ -20,6 +20,7 @@ mod owner;
 mod pace;
 mod pipeline;
 mod publish;
+mod remedies;
 pub mod serve;
 mod service;
 mod watch;

@@ -124,8 +124,9 @@ impl Owner {
             stream: self.spec.name.clone(),
             incarnation: bounds.incarnation,
             rules: self.settings.rules,
-            batch_records: self.status.batch_records(self.settings.batch_records),
+            batch_records: self.settings.batch_records,
             batch_bytes: self.settings.batch_bytes,
+            status: self.status.clone(),
         };
         let reading = tokio::spawn(reader.run(progress, sender));
         let committed = self.commit_all(&lease, batches, shutdown).await;
@@ -148,12 +149,20 @@ impl Owner {
     ) -> Result<(), Ended> {
         let mut renewal = tokio::time::interval(self.settings.lease_ttl / 3);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(STOPPED_POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let batch = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 _ = renewal.tick() => {
                     self.renew(lease).await?;
+                    continue;
+                }
+                _ = poll.tick() => {
+                    if self.was_stopped().await {
+                        return Ok(());
+                    }
                     continue;
                 }
                 batch = batches.recv() => batch,
@@ -266,6 +275,12 @@ impl Owner {
                 }
             }
         }
+    }
+
+    /// Somebody else has stopped the stream, as the status says and the store confirms: the status may be a second old.
+    async fn was_stopped(&self) -> bool {
+        let seen = self.status.seen().progress.is_some_and(|progress| progress.stopped.is_some());
+        seen && matches!(self.is_still_stopped().await, Ok(true))
     }
 
     /// A stream that was made again is another one, and was never stopped.

@@ -1,5 +1,6 @@
 //! Reads a stream and folds it into batches, one ahead of the one that commits.
 
+use crate::watch::StreamStatus;
 use loadline_domain::{Batch, Incarnation, Rules, Sequence, StreamName, Timestamp, breaker::Breaker, progress::Progress};
 use loadline_event_log::{Entry, EventLog, LogError, ReadLimit};
 use std::{sync::Arc, time::Duration};
@@ -42,8 +43,10 @@ pub struct Reader {
     pub stream: StreamName,
     pub incarnation: Incarnation,
     pub rules: Rules,
+    /// As configured; what is read at once is for the stream's status to say.
     pub batch_records: usize,
     pub batch_bytes: usize,
+    pub status: Arc<StreamStatus>,
 }
 
 impl Reader {
@@ -52,7 +55,7 @@ impl Reader {
     pub async fn run(self, progress: Progress, batches: mpsc::Sender<Batch>) -> Result<(), LogError> {
         let mut breaker = Breaker::default();
         let (mut applied, mut applied_at) = (progress.applied, progress.applied_at);
-        let mut limit = ReadLimit { records: self.batch_records, bytes: self.batch_bytes };
+        let mut limit = ReadLimit { records: self.least(), bytes: self.batch_bytes };
         // The owner has just looked. After a silence or a failure the log may have come back with another past.
         let mut is_in_doubt = false;
         while !batches.is_closed() {
@@ -95,7 +98,13 @@ impl Reader {
 
     /// Grows while reads come back full, shrinks when the stream is caught up.
     fn next_limit(&self, limit: usize, read: usize) -> usize {
-        if read >= limit { (limit * 2).min(self.batch_records * GROWTH) } else { (limit / 2).max(self.batch_records) }
+        let least = self.least();
+        if read >= limit { (limit * 2).clamp(least, least * GROWTH) } else { (limit / 2).max(least) }
+    }
+
+    /// What a batch holds when the stream is caught up: less when the store is overtaxed, more when the stream was widened.
+    fn least(&self) -> usize {
+        self.status.batch_records(self.batch_records)
     }
 
     /// On a blocking thread: folding thousands of records would hold up the requests of this worker.

@@ -5,6 +5,7 @@ use crate::{
     grpc::{self, Backends},
     owner::{Owner, OwnerSettings},
     publish::{Publisher, Routes},
+    remedies,
     watch::{self, StreamStatus},
 };
 use loadline_domain::{Clock, identity::Kind};
@@ -67,6 +68,7 @@ impl Ingest {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
+        remedies::install(&parts.monitor, &ingest.backends, parts.owner.batch_records);
         for status in &statuses {
             let owner = Owner {
                 spec: status.spec.clone(),

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 const PERIOD: Duration = Duration::from_secs(1);
 /// What is appended and vanishes within it is not known to be lost while the store is away.
 const HEADS_PERIOD: Duration = Duration::from_millis(250);
+/// A stream that was widened is read in batches so many times as large.
+pub const WIDER: usize = 4;
 /// Commits after which a batch may be larger again.
 const GROWS_AFTER: u64 = 100;
 
@@ -37,6 +39,8 @@ pub struct StreamStatus {
     pub pace: CommitPace,
     /// Batches are read 2^-n as large as configured, because the store did not manage larger ones in time.
     halvings: AtomicU32,
+    /// Read in larger batches until then.
+    wide_until: Mutex<Option<tokio::time::Instant>>,
 }
 
 /// The latest readings.
@@ -75,6 +79,7 @@ impl StreamStatus {
             dead: AtomicU64::new(0),
             pace: CommitPace::default(),
             halvings: AtomicU32::new(0),
+            wide_until: Mutex::default(),
         }
     }
 
@@ -98,9 +103,20 @@ impl StreamStatus {
         self.halvings.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Read more at once until then; `None`: as usual.
+    pub fn widen(&self, until: Option<tokio::time::Instant>) {
+        *self.wide_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = until;
+    }
+
+    /// Whether it is read in larger batches.
+    pub fn is_wide(&self, now: tokio::time::Instant) -> bool {
+        self.wide_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some_and(|until| now < until)
+    }
+
     /// How much to read, of what is configured.
     pub fn batch_records(&self, configured: usize) -> usize {
-        (configured >> self.halvings.load(Ordering::Relaxed).min(usize::BITS - 1)).max(1)
+        let wider = if self.is_wide(tokio::time::Instant::now()) { WIDER } else { 1 };
+        (configured.saturating_mul(wider) >> self.halvings.load(Ordering::Relaxed).min(usize::BITS - 1)).max(1)
     }
 
     /// The log has, or had, records up to `last`.

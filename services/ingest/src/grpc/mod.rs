@@ -41,6 +41,14 @@ pub struct Backends {
     pub statuses: Vec<Arc<StreamStatus>>,
 }
 
+impl Backends {
+    /// Streams that their breaker has stopped, as seen last.
+    pub fn stopped(&self) -> impl Iterator<Item = &Arc<StreamStatus>> {
+        let is_stopped = |status: &&Arc<StreamStatus>| status.seen().progress.is_some_and(|progress| progress.stopped.is_some());
+        self.statuses.iter().filter(is_stopped)
+    }
+}
+
 /// Adds the three services.
 pub fn routes(builder: &mut RoutesBuilder, publisher: Publisher, backends: Backends) {
     builder.add_service(EventServiceServer::new(events::Events { publisher, statuses: backends.statuses.clone() }));

@@ -121,7 +121,7 @@ impl ScreenArgs {
 }
 
 impl Cli {
-    /// Does what the command line asks.
+    /// Does what the command line asks, on a runtime of its own.
     ///
     /// # Errors
     /// What kept it from that, in words.

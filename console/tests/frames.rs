@@ -187,6 +187,18 @@ fn the_past_and_a_frozen_picture_say_so_and_show_the_worst_of_now() {
 }
 
 #[test]
+fn a_recording_has_no_present_beside_it() {
+    let mut console = Console::well();
+    console.frame(0, frame("ingest", 8, delta(vec![status("AN-09", WireState::Open, Wire::P1)])));
+    console.press("v");
+    console.model.offline = true;
+    console.model.world = Console::new().model.world;
+    console.settle();
+    let text = headless::frame(&console.model, 120, 40);
+    assert!(text.contains("P1 FULL OUTAGE") && text.contains("WORST P1") && text.contains("live 3/3"), "{text}");
+}
+
+#[test]
 fn five_megabytes_of_modes_are_drawn() {
     let mut console = Console::of(&[target("ingest", "host:1")]);
     console.up(0);

@@ -97,6 +97,11 @@ impl Model {
         }
     }
 
+    /// What is so now, whatever is on screen; a recording has no other present than what is shown of it.
+    pub fn present(&self) -> &World {
+        if self.offline { self.shown() } else { &self.world }
+    }
+
     /// Rows of the board that pass band, filter and folds.
     pub fn rows(&self) -> Vec<&Row> {
         let world = self.shown();

@@ -27,25 +27,25 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, places: &Places) {
 
 /// What is P1, in words. Always of the present, whatever is on screen.
 fn alarm(model: &Model) -> [String; 2] {
-    let board = &model.world.board;
+    let board = &model.present().board;
     let rows: Vec<&Row> = board.rows.iter().filter(|row| row.band == Band::Of(Severity::P1) && row.counts()).collect();
     let named = |row: &&Row| match &row.id {
         RowId::Mode(id) => {
-            let title = model.world.catalogue.get(id).map_or("", |mode| &mode.title);
+            let title = model.present().catalogue.get(id).map_or("", |mode| &mode.title);
             format!("{id} {title} {} {}", status(&row.status), clock(row.lasts.unwrap_or_default()))
         }
-        RowId::Endpoint(index) => format!("{} cannot be seen", model.world.endpoints[*index].name()),
+        RowId::Endpoint(index) => format!("{} cannot be seen", model.present().endpoints[*index].name()),
     };
     let names: Vec<String> = rows.iter().map(named).collect();
     let impact = rows.first().and_then(|row| match &row.id {
-        RowId::Mode(id) => model.world.catalogue.get(id).map(|mode| mode.impact.clone()),
+        RowId::Mode(id) => model.present().catalogue.get(id).map(|mode| mode.impact.clone()),
         RowId::Endpoint(_) => None,
     });
     [format!(" P1 FULL OUTAGE  {}", names.join(" │ ")), format!(" {}", impact.unwrap_or_default())]
 }
 
 fn header(model: &Model, width: u16) -> Line<'static> {
-    let (look, world) = (model.ui.look, &model.world);
+    let (look, world) = (model.ui.look, model.present());
     let mut pieces: Vec<(String, Style)> = vec![(" loadline".to_owned(), look.strong())];
     let mut say = |text: String, style: Style| {
         pieces.push(("  ".to_owned(), Style::new()));
@@ -93,7 +93,7 @@ fn header(model: &Model, width: u16) -> Line<'static> {
 
 /// The clock furthest from ours, if it is further than a moment.
 fn skew(model: &Model) -> Option<String> {
-    let skews = model.world.endpoints.iter().map(|endpoint| (endpoint.skew, endpoint));
+    let skews = model.present().endpoints.iter().map(|endpoint| (endpoint.skew, endpoint));
     let (skew, endpoint) = skews.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()))?;
     let off = std::time::Duration::try_from_secs_f64(skew.abs()).ok()?;
     let word = if skew > 0.0 { "ahead" } else { "behind" };

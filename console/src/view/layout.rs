@@ -36,7 +36,7 @@ pub struct Places {
 /// For this model on this much room.
 pub fn places(model: &Model, screen: Rect) -> Places {
     let mut top = screen;
-    let alarmed = model.world.board.count(Severity::P1) > 0;
+    let alarmed = model.present().board.count(Severity::P1) > 0;
     let alarm = (alarmed && screen.height >= 4).then(|| take_top(&mut top, 2));
     let header = take_top(&mut top, 1);
     let hints = take_bottom(&mut top, 1);

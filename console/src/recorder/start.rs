@@ -58,7 +58,7 @@ impl Start {
     fn with_modes(&self, record: &Record) -> Record {
         let frame = Frame::decode(&*record.data).ok().filter(|_| record.kind == Kind::Frame);
         let (Some(frame), Some(modes)) = (frame, self.modes.get(&record.endpoint)) else { return record.clone() };
-        let snapshot = Snapshot { modes: modes.values().cloned().collect() };
+        let snapshot = Snapshot { modes: modes.values().cloned().collect(), ..Snapshot::default() };
         let data = Frame { body: Some(Body::Snapshot(snapshot)), ..frame }.encode_to_vec().into();
         Record { data, ..record.clone() }
     }

@@ -57,12 +57,12 @@ fn life(recorder: impl FnOnce(Recorder) -> Recorder, steps: u64, mut look: impl 
     };
     tell(&mut model, Msg::Input(Input { endpoint: 0, what: What::Link(Link::Up) }), now);
     let modes = vec![mode("A", State::Ok), mode("B", State::Ok), mode("C", State::Unknown)];
-    tell(&mut model, frame(1, S(Snapshot { modes })), now);
+    tell(&mut model, frame(1, S(Snapshot { modes, ..Default::default() })), now);
     for seq in 2..steps {
         now = now.after(Duration::from_millis(500));
         let body = match seq % 5 {
-            0 => D(Delta { modes: vec![mode("A", State::Open)] }),
-            1 => D(Delta { modes: vec![mode("A", State::Ok), mode("C", State::Suspect)] }),
+            0 => D(Delta { modes: vec![mode("A", State::Open)], ..Default::default() }),
+            1 => D(Delta { modes: vec![mode("A", State::Ok), mode("C", State::Suspect)], ..Default::default() }),
             _ => H(Heartbeat {}),
         };
         tell(&mut model, frame(seq, body), now);
@@ -123,7 +123,7 @@ fn a_ring_that_begins_after_a_gap_knows_what_came_before_it() {
         }
         other => other,
     };
-    let snapshot = || S(Snapshot { modes: vec![mode("A", State::Ok), mode("B", State::Open)] });
+    let snapshot = || S(Snapshot { modes: vec![mode("A", State::Ok), mode("B", State::Open)], ..Default::default() });
     update(&mut model, Msg::Input(Input { endpoint: 0, what: What::Link(Link::Up) }), start());
     update(&mut model, watched(0, 1, snapshot()), start());
     update(&mut model, watched(0, 3, H(Heartbeat {})), start());
@@ -179,7 +179,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
     let input = |what| Msg::Input(Input { endpoint: 3, what });
     let answer = |answer| input(What::Answer(answer));
     let messages = [
-        frame(7, S(Snapshot { modes: vec![mode("A", State::Open)] })),
+        frame(7, S(Snapshot { modes: vec![mode("A", State::Open)], ..Default::default() })),
         input(What::Link(Link::Connecting)),
         input(What::Link(Link::Up)),
         input(What::Link(Link::Down { error: "gone".to_owned(), retry_at: Duration::from_millis(12_345) })),

@@ -27,7 +27,7 @@ impl Resume {
     async fn world(&self, stream: &StreamName, through: u64) -> Result<(World, Progress), RemedyError> {
         let progress = self.progress(stream).await?;
         let why = progress.stopped.clone().ok_or_else(|| RemedyError::NotNow(format!("{stream} is not stopped")))?;
-        let world = World::default().with("stream", stream).with("incarnation", &progress.incarnation.as_str());
+        let world = World::default().with("stream", stream).with("incarnation", progress.incarnation.as_str());
         Ok((world.with("stopped", why).with("applied", progress.applied).with(THROUGH, through), progress))
     }
 }

@@ -139,7 +139,9 @@ impl World {
         tokio::spawn(async move { port.serve(listener, routes, ends).await.unwrap() });
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let client = FailureModeServiceClient::new(channel);
-        Self { log, store, clock, monitor, ingest, client, shutdown, folder }
+        let world = Self { log, store, clock, monitor, ingest, client, shutdown, folder };
+        world.until("the stream", async || world.log.bounds(&stream()).await.is_ok()).await;
+        world
     }
 
     async fn append(&self, payloads: Vec<Bytes>) {
@@ -301,7 +303,6 @@ async fn a_scarce_retention_is_extended_and_not_set_back_over_what_is_unread() {
     store.acquire(&stream(), "idle", Duration::from_secs(3_600)).await.unwrap().unwrap();
     let kept = |seconds| Retention { max_age: Some(Duration::from_secs(seconds)), max_bytes: None };
     let world = World::start(folder, log, store, kept(1_000)).await;
-    world.until("the stream", async || world.log.bounds(&stream()).await.is_ok()).await;
     world.garbage(1).await;
     world.clock.0.store(900, SeqCst);
     world.opens("AN-09").await;
@@ -329,7 +330,6 @@ async fn a_stream_that_is_behind_is_read_more_widely_by_the_process_that_reads_i
     let (log, store) = backends(&folder, &sqlite(&folder)).await;
     let idle = store.acquire(&stream(), "idle", Duration::from_secs(3_600)).await.unwrap().unwrap();
     let world = World::start(folder, log, store, days(7)).await;
-    world.until("the stream", async || world.log.bounds(&stream()).await.is_ok()).await;
     world.append((0..500).map(|n| billing(&format!("{n}"), "acme", SystemClock.now()).payload()).collect()).await;
     world.clock.0.store(600, SeqCst);
     world.opens("AN-02").await;

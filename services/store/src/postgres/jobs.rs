@@ -145,9 +145,10 @@ async fn enqueue(connection: &mut PgConnection, id: Uuid, run: &NewRun) -> Resul
     Ok(if known.id == id { Enqueued::New(known) } else { Enqueued::of_known(known, run) })
 }
 
-/// A job that another one starts at the same moment is found running by the table's index, and by the next try.
+/// One claim at a time: of two at once, the one that passes over the other's run would find a younger one of the same job.
 async fn claim(connection: &mut PgConnection, leadership: &Leadership) -> Result<Option<JobRun>, Fault> {
     fence(&mut *connection, leadership).await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('loadline job_run'))").execute(&mut *connection).await?;
     let claimed: Option<StoredRun> = sqlx::query_as(concat!(
         "UPDATE job_run SET state = 'running', role = $1, holder = $2, epoch = $3, started_at = ",
         clock!(),

@@ -260,9 +260,10 @@ async fn postgres_killed_within_a_roll_up_holds_it_up_and_no_more() -> Result<()
 async fn an_end_whose_commit_is_lost_is_written_down_again() -> Result<()> {
     let world = World::start_with(REAL, &VALUES).await?;
     days::fill(&world.ingest).await?;
-    let alone = Alone::start(&world).await?;
-    let proxy = alone.proxy(Store)?;
+    let mut alone = Alone::start(&world).await?;
     for step in &END[1..] {
+        alone.restart().await?;
+        let proxy = alone.proxy(Store)?;
         let lost = arm(proxy, step);
         let asked = run(&alone.rollup, "daily_rollup", step.name).await?;
         proxy.sprung(lost + 1, PATIENCE).await.with_context(|| step.name)?;

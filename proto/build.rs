@@ -11,6 +11,7 @@ const FILES: &[&str] = &[
     "loadline/ingest/v1/dead_letter_service.proto",
     "loadline/query/v1/usage_service.proto",
     "loadline/rollup/v1/job_service.proto",
+    "loadline/health/v1/drill.proto",
     "loadline/health/v1/remedy.proto",
     "loadline/health/v1/failure_mode_service.proto",
     "grpc/health/v1/health.proto",

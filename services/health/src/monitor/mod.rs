@@ -257,7 +257,7 @@ impl Modes {
         let modes: Vec<ModeStatus> =
             watched.filter_map(|watched| std::mem::take(&mut watched.unsent).then(|| watched.status())).collect();
         let (runs, armed) = self.board.take_unsent();
-        let delta = Delta { modes, runs, armed };
+        let delta = Delta { modes, runs, armed, ..Delta::default() };
         let body = if delta == Delta::default() { Body::Heartbeat(Heartbeat {}) } else { Body::Delta(delta) };
         self.log.push(body, now);
         self.last_frame = now.at;
@@ -268,7 +268,7 @@ impl Modes {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot { modes: self.statuses(), runs: self.board.runs(), armed: Some(self.board.armed()) }
+        Snapshot { modes: self.statuses(), runs: self.board.runs(), armed: Some(self.board.armed()), ..Snapshot::default() }
     }
 }
 

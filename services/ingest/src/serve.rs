@@ -12,7 +12,7 @@ use loadline_runtime::{
     telemetry::Telemetry,
 };
 use loadline_settings::Settings;
-use loadline_store::{Options, Store};
+use loadline_store::Store;
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -39,7 +39,7 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let metrics = telemetry.clone();
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
     let Some(log) = open_log(&settings, &readiness, &shutdown).await? else { return Ok(()) };
-    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
+    let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     serve(&settings, log, store, listener, &telemetry, &readiness, &shutdown).await
 }

@@ -21,7 +21,7 @@ use loadline_runtime::{
     telemetry::Telemetry,
 };
 use loadline_settings::Settings;
-use loadline_store::{Options, Store};
+use loadline_store::Store;
 use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode, sync::Arc};
 use tokio::net::TcpListener;
 
@@ -85,7 +85,7 @@ async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdo
     shutdown.spawn(admin::serve(admin, ready, move || metrics.metrics_text(), shutdown.clone()));
 
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
-    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
+    let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
     let history = loadline_history::open(settings.history.url.reveal(), options);

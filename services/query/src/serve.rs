@@ -12,7 +12,7 @@ use loadline_runtime::{
     telemetry::Telemetry,
 };
 use loadline_settings::Settings;
-use loadline_store::{Options, Store, StoreError};
+use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
@@ -33,7 +33,7 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let readiness = Readiness::new(&[STORE]);
     let metrics = telemetry.clone();
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
-    let options = Options { max_connections: settings.store.max_connections, rules: settings.rules.rules() };
+    let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };

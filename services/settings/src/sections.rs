@@ -24,6 +24,15 @@ pub struct StoreSettings {
     pub url: SecretUrl,
     /// Connections a process keeps at most. PostgreSQL pays some 10 MB for each.
     pub max_connections: u32,
+    /// Rows of hours of settled days that a process keeps in memory for questions asked again, at some 100 bytes each. 0: none.
+    pub kept_rows: u64,
+}
+
+impl StoreSettings {
+    /// How the store is opened.
+    pub fn options(&self, rules: Rules) -> loadline_store::Options {
+        loadline_store::Options { max_connections: self.max_connections, rules, kept_rows: self.kept_rows }
+    }
 }
 
 /// `[rules]`: must be the same in every process.
@@ -100,7 +109,7 @@ impl Default for LogSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { url: SecretUrl::new("sqlite:data/store.db"), max_connections: 16 }
+        Self { url: SecretUrl::new("sqlite:data/store.db"), max_connections: 16, kept_rows: 250_000 }
     }
 }
 

@@ -28,6 +28,7 @@ mod redrive;
 mod retention;
 mod rollups;
 mod rows;
+mod settled;
 mod sources;
 pub mod sqlite;
 mod trail;

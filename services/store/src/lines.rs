@@ -28,13 +28,23 @@ pub(crate) use line;
 /// Sums of a line that has no receipts.
 const WITHOUT_RECEIPTS: usize = 4;
 
-/// Lines, in any order, added up by hour, if so asked, and by the dimensions kept; in that order.
-pub(crate) fn grouped(lines: &str, by: GroupBy, hourly: bool) -> Result<Vec<UsageRow>, StoreError> {
-    let rows = lines.lines().map(|line| row(line, by, hourly)).collect::<Result<Vec<_>, _>>()?;
+/// Lines as rows of hours, in any order, with all their dimensions.
+pub(crate) fn rows(lines: &str) -> Result<Vec<UsageRow>, StoreError> {
+    lines.lines().map(row).collect()
+}
+
+/// Rows added up by hour, if so asked, and by the dimensions kept; in that order.
+pub(crate) fn grouped(mut rows: Vec<UsageRow>, by: GroupBy, hourly: bool) -> Result<Vec<UsageRow>, StoreError> {
+    for row in &mut rows {
+        row.hour = row.hour.filter(|_| hourly);
+        row.channel = row.channel.filter(|_| by.channel);
+        row.country = row.country.filter(|_| by.country);
+        row.currency = row.currency.filter(|_| by.currency);
+    }
     added_up(rows).ok_or_else(|| StoreError::Broken("a sum of hours does not fit 64 bits".to_owned()))
 }
 
-fn row(line: &str, by: GroupBy, hourly: bool) -> Result<UsageRow, StoreError> {
+fn row(line: &str) -> Result<UsageRow, StoreError> {
     #[expect(clippy::manual_pattern_char_comparison, reason = "a `char` is searched for, which is slower where fields are short")]
     let mut fields = line.split(|character| character == ' ');
     let mut next = || fields.next().ok_or_else(|| damaged("row of usage", line));
@@ -53,10 +63,10 @@ fn row(line: &str, by: GroupBy, hourly: bool) -> Result<UsageRow, StoreError> {
         return Err(damaged("row of usage", line));
     }
     Ok(UsageRow {
-        hour: hourly.then(|| parsed(hour, line).map(Hour::from_index)).transpose()?,
-        channel: by.channel.then(|| channel(parsed(number, line)?)).transpose()?,
-        country: by.country.then(|| code(country)).transpose()?,
-        currency: by.currency.then(|| code(currency)).transpose()?,
+        hour: Some(Hour::from_index(parsed(hour, line)?)),
+        channel: Some(channel(parsed(number, line)?)?),
+        country: Some(code(country)?),
+        currency: Some(code(currency)?),
         usage: Usage::from_columns(sums),
     })
 }
@@ -72,7 +82,7 @@ mod tests {
     const LINES: &str = "5 1 DE EUR 2 2 3 70\n4 1   1 0 0 0 1 0 0 0 0 0\n5 1 AT EUR 1 1 1 30 0 0 0 0 0 0";
 
     fn sums(by: GroupBy, hourly: bool) -> Vec<(Option<i32>, i64, i64)> {
-        let rows = grouped(LINES, by, hourly).unwrap();
+        let rows = grouped(rows(LINES).unwrap(), by, hourly).unwrap();
         rows.iter().map(|row| (row.hour.map(Hour::index), row.usage.events, row.usage.amount_micros)).collect()
     }
 
@@ -84,7 +94,7 @@ mod tests {
             [(Some(4), 1, 0), (Some(5), 1, 30), (Some(5), 2, 70)]
         );
         assert_eq!(sums(GroupBy::default(), false), [(None, 4, 100)]);
-        assert!(grouped("", GroupBy::default(), true).unwrap().is_empty());
+        assert!(rows("").unwrap().is_empty());
     }
 
     #[test]
@@ -96,14 +106,14 @@ mod tests {
             "x 1 DE EUR 2 2 3 70 0 0 0 0 0 0",
             "5 1 de EUR 2 2 3 70 0 0 0 0 0 0",
         ] {
-            let all = GroupBy { channel: true, country: true, currency: true };
-            assert!(matches!(grouped(line, all, true), Err(StoreError::Broken(_))), "{line}");
+            assert!(matches!(rows(line), Err(StoreError::Broken(_))), "{line}");
         }
     }
 
     #[test]
     fn a_sum_past_64_bits_is_refused() {
         let line = format!("5 1 DE EUR 2 2 3 {} 0 0 0 0 0 0", i64::MAX);
-        assert!(grouped(&format!("{line}\n{line}"), GroupBy::default(), true).is_err());
+        let rows = rows(&format!("{line}\n{line}")).unwrap();
+        assert!(grouped(rows, GroupBy::default(), true).is_err());
     }
 }

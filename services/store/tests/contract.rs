@@ -171,6 +171,11 @@ behaviours! {
         delivery_by_days_is_delivery_by_hours
         accounts_are_ranked_and_added_up_alike_by_hours_and_by_days
     }
+    settled {
+        a_settled_day_is_read_once
+        what_is_kept_of_days_is_never_older_than_the_store
+        days_kept_by_one_process_are_unsettled_by_another
+    }
     archive {
         an_export_has_every_row_of_its_day_in_order
         an_export_of_many_rows_is_whole

@@ -23,6 +23,7 @@ pub mod redrive;
 pub mod retention;
 pub mod rollups;
 pub mod schema;
+pub mod settled;
 pub mod trail;
 pub mod usage;
 

@@ -14,15 +14,17 @@ const ALL: AccountScope = AccountScope::All;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Account-days whose daily rows are not the sums of their hours.
-const WRONG: &str = "SELECT CAST(count(*) AS TEXT) FROM
-    (SELECT * FROM (SELECT * FROM usage_daily EXCEPT
+const WRONG: &str = "WITH daily AS (SELECT account, day, channel, country, currency, events, messages, segments, amount_micros,
+                      delivered, undelivered, expired, rejected, failed, not_final FROM usage_daily)
+    SELECT CAST(count(*) AS TEXT) FROM
+    (SELECT * FROM (SELECT * FROM daily EXCEPT
          SELECT account, hour / 24, channel, country, currency, sum(events), sum(messages), sum(segments), sum(amount_micros),
                 sum(delivered), sum(undelivered), sum(expired), sum(rejected), sum(failed), sum(not_final)
          FROM usage_hourly GROUP BY 1, 2, 3, 4, 5) AS too_much
      UNION ALL
      SELECT * FROM (SELECT account, hour / 24, channel, country, currency, sum(events), sum(messages), sum(segments),
                 sum(amount_micros), sum(delivered), sum(undelivered), sum(expired), sum(rejected), sum(failed), sum(not_final)
-         FROM usage_hourly GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM usage_daily) AS missing) AS wrong";
+         FROM usage_hourly GROUP BY 1, 2, 3, 4, 5 EXCEPT SELECT * FROM daily) AS missing) AS wrong";
 
 /// Whole days around noon.
 fn by_days(account: &str) -> UsageQuery {

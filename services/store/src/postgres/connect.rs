@@ -1,7 +1,7 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
 use super::{dedup::KnownPartitions, fault::Fault, trail, transact::is_fit};
-use crate::{Options, Store, StoreError};
+use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
 use sqlx::{
@@ -37,6 +37,7 @@ pub struct PostgresStore {
     pub(super) options: Options,
     /// Dedup tables known to exist.
     pub(super) partitions: Arc<KnownPartitions>,
+    pub(super) settled: Arc<SettledDays>,
 }
 
 impl PostgresStore {
@@ -64,7 +65,8 @@ impl PostgresStore {
             // Statements take arrays and follow an index for each element: compiling them costs more than it saves.
             ("jit", "off"),
         ]);
-        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default() })
+        let settled = Arc::new(SettledDays::new(options.kept_rows));
+        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default(), settled })
     }
 }
 

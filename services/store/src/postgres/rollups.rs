@@ -119,8 +119,8 @@ impl Picked {
         sqlx::raw_sql("SET LOCAL enable_sort = off").execute(&mut *connection).await?;
         let added = sqlx::query(
             "INSERT INTO usage_daily
-             SELECT picked.account, picked.day, sums.*
-             FROM unnest($1::text[], $2::int[]) AS picked (account, day)
+             SELECT picked.account, picked.day, sums.*, picked.version
+             FROM unnest($1::text[], $2::int[], $3::bigint[]) AS picked (account, day, version)
              CROSS JOIN LATERAL
              (SELECT channel, country, currency,
                      sum(events)::bigint, sum(messages)::bigint, sum(segments)::bigint, sum(amount_micros)::bigint,
@@ -130,7 +130,7 @@ impl Picked {
               WHERE account = picked.account AND hour >= picked.day * 24 AND hour < picked.day * 24 + 24
               GROUP BY channel, country, currency) AS sums",
         );
-        let added = added.bind(&self.accounts).bind(&self.days).execute(connection).await;
+        let added = added.bind(&self.accounts).bind(&self.days).bind(&self.versions).execute(connection).await;
         Ok(added.map_err(|error| Fault::from(error).or_overflow())?.rows_affected())
     }
 

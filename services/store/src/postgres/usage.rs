@@ -12,6 +12,7 @@ use crate::{
     AccountTotals, AsOf, StoreError, UsageTable,
     lines::{self, grouped},
     rows::{LatencyBucket, account_totals, as_of, latency, loaded},
+    settled::SettledDays,
     sources::{is_whole_days, sources, whole_days},
 };
 use async_trait::async_trait;
@@ -20,14 +21,21 @@ use loadline_domain::{
     question::{Grain, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use sqlx::PgConnection;
+use std::sync::Arc;
 
 #[async_trait]
 impl UsageTable for PostgresStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
         whole_if_by_days(query.grain, query.from, query.to)?;
-        let (query, rules) = (query.clone(), self.options.rules);
-        self.run(move |connection| Box::pin(async move { usage(connection, &query, &rules).await })).await
+        let (query, rules, settled) = (query.clone(), self.options.rules, Arc::clone(&self.settled));
+        self.run(move |connection| {
+            Box::pin(async move {
+                let (rows, as_of) = hours(connection, &query, &rules, &settled).await?;
+                Ok((grouped(rows, query.group_by, true)?, as_of))
+            })
+        })
+        .await
     }
 
     async fn delivery(
@@ -37,14 +45,14 @@ impl UsageTable for PostgresStore {
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
         whole_if_by_days(query.grain, query.from, query.to)?;
-        let (mut query, rules) = (query.clone(), self.options.rules);
+        let (mut query, rules, settled) = (query.clone(), self.options.rules, Arc::clone(&self.settled));
         query.group_by.currency = false;
         query.filter.currencies.clear();
         let answer = self.read(Reach::Rows, move |connection| {
             Box::pin(async move {
                 let latency = latency_of(&mut *connection, &query).await?;
-                let (lines, as_of) = lines(connection, &query, &rules).await?;
-                Ok((grouped(&lines, query.group_by, false)?, latency, as_of))
+                let (rows, as_of) = hours(connection, &query, &rules, &settled).await?;
+                Ok((grouped(rows, query.group_by, false)?, latency, as_of))
             })
         });
         answer.await
@@ -151,9 +159,9 @@ macro_rules! as_of {
     };
 }
 
-/// The same of one account, and its lines of usage from hour `$6` to `$7`.
+/// The same of one account, its settled days, and its lines of usage from hour `$6` to `$7`.
 macro_rules! lines {
-    ($days:expr, $rows:expr, $filter:expr) => {
+    ($days:expr, $settled:expr, $rows:expr, $filter:expr) => {
         concat!(
             as_of!(
                 "(SELECT count(*) FROM dead_letter WHERE state = 'open' AND account = $3
@@ -162,6 +170,8 @@ macro_rules! lines {
                      AND (event_time IS NULL OR (event_time >= $1 AND event_time < $2)))",
                 $days
             ),
+            ", ",
+            $settled,
             ", (SELECT coalesce(string_agg(",
             lines::line!(),
             ", chr(10)), '') FROM ",
@@ -187,11 +197,43 @@ macro_rules! days {
     };
 }
 
+/// Days that are settled, with their versions; those of them that are kept in this version, of the days `$8` in the versions `$9`;
+/// and runs of days between those.
+macro_rules! settled {
+    () => {
+        "WITH settled AS MATERIALIZED (
+             SELECT DISTINCT day, version FROM usage_daily AS rolled
+             WHERE account = $3 AND day BETWEEN $6 / 24 AND ($7 - 1) / 24 AND version > 0
+               AND NOT EXISTS (SELECT FROM dirty_day AS marked WHERE marked.account = $3 AND marked.day = rolled.day)
+         ), kept AS (
+             SELECT day FROM settled JOIN unnest($8::int[], $9::bigint[]) AS known (day, version) USING (day, version)
+         ), gaps AS (
+             SELECT lag(day + 1, 1, $6 / 24) OVER (ORDER BY day) AS first, day AS next FROM kept
+             UNION ALL SELECT coalesce(max(day) + 1, $6 / 24), ($7 - 1) / 24 + 1 FROM kept
+         ) "
+    };
+}
+
+/// Hours of the days that are not kept.
+macro_rules! unsettled {
+    () => {
+        "gaps CROSS JOIN LATERAL
+         (SELECT * FROM usage_hourly AS held
+          WHERE held.account = $3 AND held.hour >= gaps.first * 24 AND held.hour < gaps.next * 24) AS hours"
+    };
+}
+
 /// Without a filter no row is tested for one.
-const LINES: &str = lines!(no_days!(), "usage_hourly", "");
-const LINES_THAT_MATCH: &str = lines!(no_days!(), "usage_hourly", that_match!());
-const LINES_BY_DAYS: &str = lines!(days_of_account!(), days!(), "");
-const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), days!(), that_match!());
+const LINES: &str = concat!(
+    settled!(),
+    lines!(no_days!(), "(SELECT coalesce(string_agg(concat_ws(' ', day, version), chr(10)), '') FROM settled)", unsettled!(), "")
+);
+const LINES_THAT_MATCH: &str = lines!(no_days!(), "''", "usage_hourly", that_match!());
+const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", days!(), "");
+const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", days!(), that_match!());
+
+/// As [`lines!`] has it.
+type Answer = (i64, i64, String, i64, i64, String, String, String);
 
 /// What an answer about all accounts rests on.
 macro_rules! as_of_all {
@@ -207,15 +249,16 @@ macro_rules! as_of_all {
 const AS_OF_ALL: &str = as_of_all!(no_days!());
 const AS_OF_ALL_BY_DAYS: &str = as_of_all!(days_of_all!());
 
-/// One statement, hence one snapshot.
-async fn usage(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(Vec<UsageRow>, AsOf), Fault> {
-    let (lines, as_of) = lines(connection, query, rules).await?;
-    Ok((grouped(&lines, query.group_by, true)?, as_of))
-}
-
-async fn lines(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), Fault> {
+/// Rows of hours, or of days, with all their dimensions. One statement, hence one snapshot.
+async fn hours(
+    connection: &mut PgConnection,
+    query: &UsageQuery,
+    rules: &Rules,
+    settled: &SettledDays,
+) -> Result<(Vec<UsageRow>, AsOf), Fault> {
     let UsageQuery { account, from, to, filter, .. } = query;
     let any = *filter == UsageFilter::default();
+    let known = (query.grain == Grain::Hour && any).then(|| settled.known(query));
     let statement = match (query.grain, any) {
         (Grain::Hour, true) => LINES,
         (Grain::Hour, false) => LINES_THAT_MATCH,
@@ -234,9 +277,18 @@ async fn lines(connection: &mut PgConnection, query: &UsageQuery, rules: &Rules)
         let Restriction { channels, countries, currencies } = Restriction::of(filter);
         asked = asked.bind(channels).bind(countries).bind(currencies);
     }
-    let (dead_letters, lost, progress, daily, dirty, parts, lines): (i64, i64, String, i64, i64, String, String) =
-        asked.fetch_one(connection).await?;
-    Ok((lines, as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?))
+    if let Some(known) = &known {
+        let (days, versions): (Vec<i32>, Vec<i64>) = known.versions().map(|(day, version)| (day.index(), version)).unzip();
+        asked = asked.bind(days).bind(versions);
+    }
+    let (dead_letters, lost, progress, daily, dirty, parts, settled, lines): Answer = asked.fetch_one(connection).await?;
+    let as_of = as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?;
+    let read = lines::rows(&lines)?;
+    let rows = match known {
+        Some(known) => known.completed(&settled, read)?,
+        None => read,
+    };
+    Ok((rows, as_of))
 }
 
 async fn latency_of(connection: &mut PgConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, Fault> {

@@ -1,7 +1,7 @@
 //! Connections: the one that writes, the pool that reads; and what belongs to the store as a whole.
 
 use super::trail;
-use crate::{Options, Store, StoreError};
+use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use loadline_domain::{Clock as _, Rules, Timestamp, time::SystemClock};
@@ -31,6 +31,7 @@ pub struct SqliteStore {
     reading: SqliteConnectOptions,
     max_readers: u32,
     pub(super) rules: Rules,
+    pub(super) settled: SettledDays,
 }
 
 impl SqliteStore {
@@ -58,7 +59,8 @@ impl SqliteStore {
         let reading = file.pragma("query_only", "1").pragma("cache_size", "-4096");
         let max_readers = options.max_connections.saturating_sub(1).max(1);
         let readers = RwLock::new(pool(&reading, max_readers));
-        let store = Self { writer: Writer::new(writing), readers, reading, max_readers, rules: options.rules };
+        let settled = SettledDays::new(options.kept_rows);
+        let store = Self { writer: Writer::new(writing), readers, reading, max_readers, rules: options.rules, settled };
         store.writer.rehearsal(|_| Box::pin(async { Ok(()) })).await?;
         Ok(store)
     }

@@ -11,8 +11,8 @@ use sqlx::SqliteConnection;
 
 /// The account-days of a chunk: those that wait longest, `?1` of them.
 macro_rules! picked {
-    () => {
-        "(SELECT account, day FROM dirty_day ORDER BY since, account, day LIMIT ?1)"
+    ($columns:literal) => {
+        concat!("(SELECT ", $columns, " FROM dirty_day ORDER BY since, account, day LIMIT ?1)")
     };
 }
 
@@ -56,20 +56,20 @@ async fn postpone(connection: &mut SqliteConnection) -> Result<RolledUp, StoreEr
 
 async fn roll_up(connection: &mut SqliteConnection, leadership: Leadership, limit: u32) -> Result<RolledUp, StoreError> {
     fence(&mut *connection, &leadership).await?;
-    let cleared = concat!("DELETE FROM usage_daily WHERE (account, day) IN ", picked!());
+    let cleared = concat!("DELETE FROM usage_daily WHERE (account, day) IN ", picked!("account, day"));
     sqlx::query(cleared).bind(limit).execute(&mut *connection).await.map_err(failed)?;
     let added_up = concat!(
         "INSERT INTO usage_daily
          SELECT picked.account, picked.day, channel, country, currency, sum(events), sum(messages), sum(segments),
-                sum(amount_micros), sum(delivered), sum(undelivered), sum(expired), sum(rejected), sum(failed), sum(not_final)
+                sum(amount_micros), sum(delivered), sum(undelivered), sum(expired), sum(rejected), sum(failed), sum(not_final), picked.version
          FROM ",
-        picked!(),
+        picked!("account, day, version"),
         " AS picked CROSS JOIN usage_hourly AS hours
          ON hours.account = picked.account AND hours.hour >= picked.day * 24 AND hours.hour < picked.day * 24 + 24
          GROUP BY 1, 2, 3, 4, 5"
     );
     let rows = sqlx::query(added_up).bind(limit).execute(&mut *connection).await.map_err(added)?.rows_affected();
-    let taken_off = concat!("DELETE FROM dirty_day WHERE (account, day) IN ", picked!());
+    let taken_off = concat!("DELETE FROM dirty_day WHERE (account, day) IN ", picked!("account, day"));
     let taken_off = sqlx::query(taken_off).bind(limit).execute(connection).await.map_err(failed)?;
     let account_days = taken_off.rows_affected();
     Ok(RolledUp { account_days, rows, more: account_days > 0 && account_days == u64::from(limit) })

@@ -11,6 +11,7 @@ use crate::{
     AccountTotals, AsOf, StoreError, UsageTable,
     lines::{self, grouped},
     rows::{LatencyBucket, account_totals, as_of, latency, loaded},
+    settled::SettledDays,
     sources::{is_whole_days, sources, whole_days},
 };
 use async_trait::async_trait;
@@ -26,8 +27,8 @@ impl UsageTable for SqliteStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
         within(scope, &query.account)?;
         whole_if_by_days(query.grain, query.from, query.to)?;
-        let (lines, as_of) = lines(&mut *self.reader().await?, query, &self.rules).await?;
-        Ok((grouped(&lines, query.group_by, true)?, as_of))
+        let (rows, as_of) = hours(&mut *self.reader().await?, query, &self.rules, &self.settled).await?;
+        Ok((grouped(rows, query.group_by, true)?, as_of))
     }
 
     async fn delivery(
@@ -42,8 +43,8 @@ impl UsageTable for SqliteStore {
         query.filter.currencies.clear();
         let mut snapshot = self.snapshot().await?;
         let latency = latency_of(&mut snapshot, &query).await?;
-        let (lines, as_of) = lines(&mut snapshot, &query, &self.rules).await?;
-        Ok((grouped(&lines, query.group_by, false)?, latency, as_of))
+        let (rows, as_of) = hours(&mut snapshot, &query, &self.rules, &self.settled).await?;
+        Ok((grouped(rows, query.group_by, false)?, latency, as_of))
     }
 
     async fn top_accounts(
@@ -142,11 +143,13 @@ macro_rules! as_of {
     };
 }
 
-/// The same of one account, and its lines of usage from hour `?6` to `?7`.
+/// The same of one account, its settled days, and its lines of usage from hour `?6` to `?7`.
 macro_rules! lines {
-    ($days:expr, $rows:expr, $filter:expr) => {
+    ($days:expr, $settled:expr, $rows:expr, $filter:expr) => {
         concat!(
             as_of!($days),
+            ", ",
+            $settled,
             ", (SELECT coalesce(string_agg(",
             lines::line!(),
             ", char(10)), '') FROM ",
@@ -172,16 +175,57 @@ macro_rules! days {
     };
 }
 
-/// Without a filter no row is tested for one.
-const LINES: &str = lines!(no_days!(), "usage_hourly", "");
-const LINES_THAT_MATCH: &str = lines!(no_days!(), "usage_hourly", that_match!());
-const LINES_BY_DAYS: &str = lines!(days_of_account!(), days!(), "");
-const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), days!(), that_match!());
+/// Days that are settled, with their versions; those of them that are kept in this version, of the pairs `?8`; and runs of days
+/// between those.
+macro_rules! settled {
+    () => {
+        "WITH settled AS MATERIALIZED (
+             SELECT DISTINCT day, version FROM usage_daily AS rolled
+             WHERE account = ?3 AND day BETWEEN ?6 / 24 AND (?7 - 1) / 24 AND version > 0
+               AND NOT EXISTS (SELECT 1 FROM dirty_day AS marked WHERE marked.account = ?3 AND marked.day = rolled.day)
+         ), kept AS MATERIALIZED (
+             SELECT day FROM settled WHERE (day, version) IN (SELECT value->>0, value->>1 FROM json_each(?8))
+         ), gaps AS (
+             SELECT lag(day + 1, 1, ?6 / 24) OVER (ORDER BY day) AS first, day AS next FROM kept
+             UNION ALL SELECT coalesce(max(day) + 1, ?6 / 24), (?7 - 1) / 24 + 1 FROM kept
+         ) "
+    };
+}
 
-/// One statement, hence one snapshot.
-async fn lines(connection: &mut SqliteConnection, query: &UsageQuery, rules: &Rules) -> Result<(String, AsOf), StoreError> {
+/// Hours of the days that are not kept.
+macro_rules! unsettled {
+    () => {
+        "gaps CROSS JOIN usage_hourly AS hours ON hours.hour >= gaps.first * 24 AND hours.hour < gaps.next * 24"
+    };
+}
+
+/// Without a filter no row is tested for one.
+const LINES: &str = concat!(
+    settled!(),
+    lines!(
+        no_days!(),
+        "(SELECT coalesce(string_agg(concat_ws(' ', day, version), char(10)), '') FROM settled)",
+        unsettled!(),
+        ""
+    )
+);
+const LINES_THAT_MATCH: &str = lines!(no_days!(), "''", "usage_hourly", that_match!());
+const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", days!(), "");
+const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", days!(), that_match!());
+
+/// As [`lines!`] has it.
+type Answer = (i64, i64, String, i64, i64, String, String, String);
+
+/// Rows of hours, or of days, with all their dimensions. One statement, hence one snapshot.
+async fn hours(
+    connection: &mut SqliteConnection,
+    query: &UsageQuery,
+    rules: &Rules,
+    settled: &SettledDays,
+) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
     let UsageQuery { account, from, to, filter, .. } = query;
     let any = *filter == UsageFilter::default();
+    let known = (query.grain == Grain::Hour && any).then(|| settled.known(query));
     let statement = match (query.grain, any) {
         (Grain::Hour, true) => LINES,
         (Grain::Hour, false) => LINES_THAT_MATCH,
@@ -200,9 +244,18 @@ async fn lines(connection: &mut SqliteConnection, query: &UsageQuery, rules: &Ru
         let Restriction { channels, countries, currencies } = Restriction::of(filter)?;
         asked = asked.bind(channels).bind(countries).bind(currencies);
     }
-    let (dead_letters, lost, progress, daily, dirty, parts, lines): (i64, i64, String, i64, i64, String, String) =
+    if let Some(known) = &known {
+        asked = asked.bind(json(known.versions().map(|(day, version)| (day.index(), version)))?);
+    }
+    let (dead_letters, lost, progress, daily, dirty, parts, settled, lines): Answer =
         asked.fetch_one(connection).await.map_err(failed)?;
-    Ok((lines, as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?))
+    let as_of = as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?;
+    let read = lines::rows(&lines)?;
+    let rows = match known {
+        Some(known) => known.completed(&settled, read)?,
+        None => read,
+    };
+    Ok((rows, as_of))
 }
 
 async fn latency_of(connection: &mut SqliteConnection, query: &UsageQuery) -> Result<Vec<LatencyRow>, StoreError> {

@@ -145,7 +145,7 @@ macro_rules! as_of {
 
 /// The same of one account, its settled days, and its lines of usage from hour `?6` to `?7`.
 macro_rules! lines {
-    ($days:expr, $settled:expr, $rows:expr, $filter:expr) => {
+    ($days:expr, $settled:expr, $rows:expr) => {
         concat!(
             as_of!($days),
             ", ",
@@ -154,18 +154,25 @@ macro_rules! lines {
             lines::line!(),
             ", char(10)), '') FROM ",
             $rows,
-            " WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ",
-            $filter,
             ")"
         )
     };
 }
 
+macro_rules! of_account {
+    ($rows:expr) => {
+        concat!($rows, " WHERE account = ?3 AND hour >= ?6 AND hour < ?7 ")
+    };
+}
+
 macro_rules! that_match {
-    () => {
-        "AND (?8 IS NULL OR channel IN (SELECT value FROM json_each(?8)))
+    ($rows:expr) => {
+        concat!(
+            of_account!($rows),
+            "AND (?8 IS NULL OR channel IN (SELECT value FROM json_each(?8)))
          AND (?9 IS NULL OR country IN (SELECT value FROM json_each(?9)))
          AND (?10 IS NULL OR currency IN (SELECT value FROM json_each(?10)))"
+        )
     };
 }
 
@@ -186,8 +193,10 @@ macro_rules! settled {
          ), kept AS MATERIALIZED (
              SELECT day FROM settled WHERE (day, version) IN (SELECT value->>0, value->>1 FROM json_each(?8))
          ), gaps AS (
-             SELECT lag(day + 1, 1, ?6 / 24) OVER (ORDER BY day) AS first, day AS next FROM kept
-             UNION ALL SELECT coalesce(max(day) + 1, ?6 / 24), (?7 - 1) / 24 + 1 FROM kept
+             SELECT first, next FROM
+                 (SELECT lag(day + 1, 1, ?6 / 24) OVER (ORDER BY day) AS first, day AS next FROM kept
+                  UNION ALL SELECT coalesce(max(day) + 1, ?6 / 24), (?7 - 1) / 24 + 1 FROM kept) AS runs
+             WHERE first < next
          ) "
     };
 }
@@ -195,23 +204,19 @@ macro_rules! settled {
 /// Hours of the days that are not kept.
 macro_rules! unsettled {
     () => {
-        "gaps CROSS JOIN usage_hourly AS hours ON hours.hour >= gaps.first * 24 AND hours.hour < gaps.next * 24"
+        "gaps CROSS JOIN usage_hourly
+         WHERE account = ?3 AND hour >= max(gaps.first * 24, ?6) AND hour < min(gaps.next * 24, ?7)"
     };
 }
 
 /// Without a filter no row is tested for one.
 const LINES: &str = concat!(
     settled!(),
-    lines!(
-        no_days!(),
-        "(SELECT coalesce(string_agg(concat_ws(' ', day, version), char(10)), '') FROM settled)",
-        unsettled!(),
-        ""
-    )
+    lines!(no_days!(), "(SELECT coalesce(string_agg(concat_ws(' ', day, version), char(10)), '') FROM settled)", unsettled!())
 );
-const LINES_THAT_MATCH: &str = lines!(no_days!(), "''", "usage_hourly", that_match!());
-const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", days!(), "");
-const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", days!(), that_match!());
+const LINES_THAT_MATCH: &str = lines!(no_days!(), "''", that_match!("usage_hourly"));
+const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", of_account!(days!()));
+const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", that_match!(days!()));
 
 /// As [`lines!`] has it.
 type Answer = (i64, i64, String, i64, i64, String, String, String);

@@ -100,6 +100,9 @@ pub type TopAccounts = Vec<(AccountId, Vec<(Currency, Usage)>)>;
 /// Rows of one hour and one set of dimensions added up, in the order of both; `None` when a sum does not fit 64 bits.
 pub fn added_up(mut rows: Vec<UsageRow>) -> Option<Vec<UsageRow>> {
     let key = |row: &UsageRow| (row.hour, row.channel, row.country, row.currency);
+    if rows.is_sorted_by(|one, next| key(one) < key(next)) {
+        return Some(rows);
+    }
     rows.sort_by_key(key);
     let mut sums: Vec<UsageRow> = Vec::with_capacity(rows.len());
     for row in rows {

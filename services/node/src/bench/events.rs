@@ -23,6 +23,8 @@ pub enum Ids {
 pub struct Events {
     random: SmallRng,
     accounts: Zipf<f64>,
+    /// Number of the first account.
+    first: u32,
     ids: Ids,
     markets: usize,
     /// Events occurred up to this long ago.
@@ -38,7 +40,20 @@ impl Events {
     pub fn new(ids: Ids, accounts: u32) -> Self {
         let accounts = Zipf::new(f64::from(accounts.max(1)), 1.1).expect("at least one account, a positive exponent");
         let spread = Duration::from_secs(3600);
-        Self { random: SmallRng::seed_from_u64(7), accounts, ids, markets: COUNTRIES.len(), spread, now: SystemClock.now() }
+        Self {
+            random: SmallRng::seed_from_u64(7),
+            accounts,
+            first: 1,
+            ids,
+            markets: COUNTRIES.len(),
+            spread,
+            now: SystemClock.now(),
+        }
+    }
+
+    /// Of the accounts from this number on.
+    pub fn from_account(self, first: u32) -> Self {
+        Self { first, ..self }
     }
 
     /// To one country by one channel: an account as most are.
@@ -57,7 +72,7 @@ impl Events {
     }
 
     fn record(&mut self) -> NewRecord {
-        let account = format!("bench-{:04}", self.accounts.sample(&mut self.random) as u32);
+        let account = format!("bench-{:04}", self.first - 1 + self.accounts.sample(&mut self.random) as u32);
         let (country, currency, price) = COUNTRIES[self.random.random_range(0..self.markets)];
         let segments = self.random.random_range(1..4);
         let ago = Duration::from_micros(self.random.random_range(0..self.spread.as_micros() as u64));

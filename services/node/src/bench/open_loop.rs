@@ -5,6 +5,7 @@ use std::{
     future::Future,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::unbounded_channel;
 
 /// How long answers took.
 pub struct Waits {
@@ -36,14 +37,24 @@ where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let interval = Duration::from_secs(1) / rate.max(1);
-    let started = Instant::now();
+    let (ticks, mut due_now) = unbounded_channel();
+    // A thread of its own wakes up within microseconds; the runtime's timers would add up to a millisecond to every wait.
+    let clock = std::thread::spawn(move || {
+        let started = Instant::now();
+        for index in 0..count.max(1) {
+            let due = started + interval * index;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if ticks.send((index, due)).is_err() {
+                return;
+            }
+        }
+    });
     let mut asking = Vec::with_capacity(count as usize);
-    for index in 0..count.max(1) {
-        let due = started + interval * index;
-        tokio::time::sleep_until(due.into()).await;
+    while let Some((index, due)) = due_now.recv().await {
         let asked = question(index);
         asking.push(tokio::spawn(async move { asked.await.map(|()| due.elapsed()) }));
     }
+    ensure!(clock.join().is_ok(), "the clock of the questions failed");
     let asked = asking.len();
     let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
     for answer in asking {

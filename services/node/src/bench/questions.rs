@@ -1,4 +1,5 @@
-//! GetUsage of one account's month of hours, over gRPC, open loop: each question is due at its time, waiting counts.
+//! GetUsage of an account's month of hours, over gRPC, open loop: each question is due at its time, waiting counts. Some accounts
+//! are asked for in turn; their days are rolled up, as every two minutes, and something happened since to each of them today.
 
 use super::{
     events::{Events, Ids},
@@ -6,41 +7,57 @@ use super::{
     open_loop,
     report::Questions,
 };
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use loadline_domain::{Clock as _, Rules, time::SystemClock};
-use loadline_proto::query::{GetUsageRequest, usage_service_client::UsageServiceClient};
+use loadline_proto::{
+    grpc_health::{HealthCheckRequest, health_client::HealthClient},
+    query::{GetUsageRequest, usage_service_client::UsageServiceClient},
+};
+use loadline_rollup::leader::ROLE;
 use std::time::Duration;
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Events of the account: enough for every hour to have some.
+const ACCOUNTS: u32 = 8;
+/// Events of an account: enough for every hour to have some.
 const EVENTS: u64 = 20_000;
+const LEADS: Duration = Duration::from_secs(600);
 const LASTS: Duration = Duration::from_secs(10);
 
-/// Fills a month of one account and asks for it at `rate` a second.
+/// Fills a month of some accounts and asks for them at `rate` a second.
 pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
     eprintln!("asking for usage at {rate}/s …");
     fill(bench).await?;
     let (address, shutdown) = crate::up::query_for_bench(bench.log.clone(), bench.store.clone()).await?;
-    let client = UsageServiceClient::new(crate::connect::channel(&address.to_string())?).max_decoding_message_size(64 << 20);
+    let channel = crate::connect::channel(&address.to_string())?;
+    let bare = HealthClient::new(channel.clone());
+    let client = UsageServiceClient::new(channel).max_decoding_message_size(64 << 20);
     let now = SystemClock.now();
     let proto = |time: loadline_domain::Timestamp| {
         let (seconds, nanos) = time.parts();
         prost_types::Timestamp { seconds, nanos }
     };
-    let question = GetUsageRequest {
-        account: "bench-0001".to_owned(),
+    let question = |index: u32| GetUsageRequest {
+        account: format!("bench-{:04}", index % ACCOUNTS + 1),
         from: Some(proto(now.minus(MONTH))),
         to: Some(proto(now)),
         ..GetUsageRequest::default()
     };
-    let rows = client.clone().get_usage(question.clone()).await?.into_inner().rows.len();
+    let mut rows = usize::MAX;
+    for account in 0..ACCOUNTS {
+        rows = rows.min(client.clone().get_usage(question(account)).await?.into_inner().rows.len());
+    }
     ensure!(rows >= 700, "only {rows} rows in a month of hours");
     let count = (LASTS.as_secs_f64() * f64::from(rate)) as u32;
-    let asking = open_loop::ask(rate, count, |_| {
-        let (mut client, question) = (client.clone(), question.clone());
+    let asking = open_loop::ask(rate, count, |index| {
+        let (mut client, question) = (client.clone(), question(index));
         async move { client.get_usage(question).await.map(drop).map_err(Into::into) }
     });
     let waits = asking.await?;
+    let calling = open_loop::ask(rate, count, |_| {
+        let mut bare = bare.clone();
+        async move { bare.check(HealthCheckRequest::default()).await.map(drop).map_err(Into::into) }
+    });
+    let bare = calling.await?;
     shutdown.begin();
     Ok(Questions {
         rate_per_second: rate,
@@ -49,12 +66,26 @@ pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
         rows,
         p50_ms: waits.ms(0.50),
         p99_ms: waits.ms(0.99),
+        bare_p50_ms: bare.ms(0.50),
+        bare_p99_ms: bare.ms(0.99),
     })
 }
 
 async fn fill(bench: &Bench) -> anyhow::Result<()> {
+    let leadership = bench.store.lead(ROLE, "bench", LEADS).await?.context("another process leads the jobs of this store")?;
+    count(bench, EVENTS, MONTH).await?;
+    while bench.store.roll_up(&leadership, 1_000).await?.more {}
+    bench.store.step_down(&leadership).await?;
+    count(bench, 1, Duration::from_secs(1)).await
+}
+
+/// Counts so many events of each account, spread over so long a time until now.
+async fn count(bench: &Bench, events: u64, spread: Duration) -> anyhow::Result<()> {
     let spec = bench.stream().await?;
-    bench.append(&spec.name, &mut Events::new(Ids::V7, 1).in_one_market().over(MONTH), EVENTS).await?;
+    for account in 1..=ACCOUNTS {
+        let mut source = Events::new(Ids::V7, 1).from_account(account).in_one_market().over(spread);
+        bench.append(&spec.name, &mut source, events).await?;
+    }
     let rules = Rules { billing_horizon: MONTH * 2, ..Rules::default() };
     let batches = bench.batches(&spec.name, 5_000, &rules).await?;
     let lease = bench.lease(&spec.name, batches[0].incarnation()).await?;

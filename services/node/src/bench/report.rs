@@ -52,6 +52,9 @@ pub struct Questions {
     /// From when each was due: waiting counts.
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// The same of a bare call, `grpc.health.v1` Check, to the same server: what the machine leaves to be had.
+    pub bare_p50_ms: f64,
+    pub bare_p99_ms: f64,
 }
 
 impl Report {
@@ -74,9 +77,10 @@ impl Report {
             lines.push(format!("  one transaction an event   {rate:>10.0} events/s   ratio {ratio:.0} ×"));
         }
         if let Some(query) = &self.query {
-            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms } = query;
+            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms, bare_p50_ms, bare_p99_ms } = query;
             lines.push(format!(
-                "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms"
+                "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms\n  \
+                 a bare call at that rate: p50 {bare_p50_ms:.2} ms, p99 {bare_p99_ms:.2} ms"
             ));
         }
         if let Some(memory) = self.peak_memory_mib {

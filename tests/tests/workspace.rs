@@ -50,9 +50,11 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
         port if PORTS.contains(&port) => allowed.extend(["loadline-domain", "loadline-proto"]),
         // Hours counted again, for the services that compare: it reads the log and the store, and knows no service.
         "loadline-recount" => allowed.extend(["loadline-domain", "loadline-event-log", "loadline-store"]),
+        // The store as what a desk stands on: it knows no service.
+        "loadline-ledger" => allowed.extend(["loadline-domain", "loadline-health", "loadline-store"]),
         service if SERVICES.contains(&service) => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
-            allowed.extend(PORTS);
+            allowed.extend(PORTS.into_iter().chain(["loadline-ledger"]));
             allowed.extend(["loadline-query", "loadline-rollup"].contains(&service).then_some("loadline-recount"));
         }
         "loadline-node" => {

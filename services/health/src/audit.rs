@@ -117,6 +117,27 @@ impl From<Entry> for wire::AuditEntry {
     }
 }
 
+/// What a message says of an entry does not make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("entry {id} of the audit has no time, or no hashes of 32 bytes")]
+pub struct Malformed {
+    /// Its id.
+    pub id: u64,
+}
+
+impl TryFrom<wire::AuditEntry> for Entry {
+    type Error = Malformed;
+
+    fn try_from(entry: wire::AuditEntry) -> Result<Self, Malformed> {
+        let wire::AuditEntry { id, at, actor, action, target, reason, before, after, outcome, previous_hash, hash } = entry;
+        let malformed = Malformed { id };
+        let at = at.and_then(|at| SystemTime::try_from(at).ok()).ok_or(malformed)?;
+        let record = Record { actor, action, target, reason, before, after, outcome };
+        let hash_of = |bytes: Vec<u8>| Hash::try_from(bytes).map_err(|_| malformed);
+        Ok(Self { id, at, record, previous_hash: hash_of(previous_hash)?, hash: hash_of(hash)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +164,16 @@ mod tests {
             entries.push(Entry { id, at, hash: hash(&previous_hash, at, &record), record, previous_hash });
         }
         entries
+    }
+
+    #[test]
+    fn an_entry_comes_back_from_its_message_and_half_a_hash_does_not() {
+        let entry = chain(1).remove(0);
+        let message = wire::AuditEntry::from(entry.clone());
+        assert_eq!(Entry::try_from(message.clone()), Ok(entry));
+        let short = wire::AuditEntry { hash: vec![1; 31], ..message.clone() };
+        assert_eq!(Entry::try_from(short), Err(Malformed { id: 1 }));
+        assert!(Entry::try_from(wire::AuditEntry { at: None, ..message }).is_err());
     }
 
     #[test]

@@ -2,48 +2,35 @@
 //! mode's own signal verifies it, and the audit has it all.
 #![allow(clippy::unwrap_used)] // a test may panic, its helpers too
 
+#[path = "../../ledger/tests/operator/mod.rs"]
+mod operator;
 #[path = "../../store/tests/postgres_server.rs"]
 mod postgres_server;
 
 use bytes::Bytes;
 use loadline_domain::{Clock, Rules, StreamName, Timestamp, identity::Kind, time::SystemClock};
 use loadline_event_log::{EventLog, NewRecord, Retention, StreamSpec};
-use loadline_health::{Monitor, Port, audit};
+use loadline_health::Monitor;
 use loadline_ingest::{ACCESS, Ingest, OwnerSettings, Parts};
-use loadline_proto::health::{
-    AuditEntry, ExecuteRemedyRequest, Frame, ListAuditRequest, PlanRemedyRequest, RemedyPlan, RemedyRun, State,
-    UndoRemedyRequest, WatchRequest, failure_mode_service_client::FailureModeServiceClient, frame::Body, remedy_run::Outcome,
-};
-use loadline_runtime::{
-    Shutdown,
-    admin::Readiness,
-    errors::reason,
-    grpc::Settings,
-    telemetry::{self, Telemetry},
-};
+use loadline_proto::health::{State, remedy_run::Outcome};
+use loadline_runtime::errors::reason;
 use loadline_store::{
     Options, Store,
     contract::{Payload as _, billing},
-    first_break,
 };
+use operator::{DONE, Operator, UNDONE, until};
 use postgres_server::PostgresServer;
 use sqlx::Connection as _;
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicI64, Ordering::SeqCst},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tonic::{
-    Status,
-    service::RoutesBuilder,
-    transport::{Channel, Endpoint},
-};
+use tonic::service::RoutesBuilder;
 
-const PATIENCE: Duration = Duration::from_secs(150);
 const STREAM: &str = "BILLING";
 
 /// The machine's clock, and some seconds.
@@ -56,26 +43,14 @@ impl Clock for Ahead {
     }
 }
 
-fn telemetry() -> Telemetry {
-    static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
-    TELEMETRY.get_or_init(|| telemetry::init(&telemetry::Settings::default(), "test", "test").unwrap()).clone()
-}
-
 struct World {
     log: Arc<dyn EventLog>,
     store: Arc<dyn Store>,
     clock: Arc<Ahead>,
     monitor: Monitor,
     ingest: Ingest,
-    client: FailureModeServiceClient<Channel>,
-    shutdown: Shutdown,
+    operator: Operator,
     folder: TempDir,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.shutdown.begin();
-    }
 }
 
 fn stream() -> StreamName {
@@ -123,24 +98,9 @@ impl World {
         let ingest = Ingest::start(parts).await.unwrap();
         let mut routes = RoutesBuilder::default();
         ingest.routes(&mut routes);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let port = Port {
-            settings: Settings::default(),
-            access: ACCESS,
-            long_lived: &[],
-            services: &[],
-            monitor: monitor.clone(),
-            readiness: Readiness::new(&[]),
-            telemetry: telemetry(),
-        };
-        let shutdown = Shutdown::new();
-        let ends = shutdown.clone();
-        tokio::spawn(async move { port.serve(listener, routes, ends).await.unwrap() });
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let client = FailureModeServiceClient::new(channel);
-        let world = Self { log, store, clock, monitor, ingest, client, shutdown, folder };
-        world.until("the stream", async || world.log.bounds(&stream()).await.is_ok()).await;
+        let operator = Operator::at(&monitor, ACCESS, routes, store.clone()).await;
+        let world = Self { log, store, clock, monitor, ingest, operator, folder };
+        until("the stream", async || world.log.bounds(&stream()).await.is_ok()).await;
         world
     }
 
@@ -152,123 +112,46 @@ impl World {
     async fn garbage(&self, records: usize) {
         self.append(vec![Bytes::from_static(b"\xff\xff\xff"); records]).await;
     }
-
-    async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        let held = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("never: {what}"));
-    }
-
-    async fn opens(&self, mode: &str) {
-        self.until(mode, async || self.monitor.status(mode).unwrap().state() == State::Open).await;
-    }
-
-    async fn plan(&self, failure_mode: &str, key: &str, target: &str) -> Result<RemedyPlan, Status> {
-        let (failure_mode, key, target) = (failure_mode.to_owned(), key.to_owned(), target.to_owned());
-        let ask = PlanRemedyRequest { failure_mode, key, target, reason: "a test".to_owned() };
-        Ok(self.client.clone().plan_remedy(ask).await?.into_inner())
-    }
-
-    async fn execute(&self, plan: &RemedyPlan) -> Result<RemedyRun, Status> {
-        let (plan_id, confirm, idempotency_key) = (plan.id.clone(), plan.confirm.clone(), format!("key {}", plan.id));
-        let ask = ExecuteRemedyRequest { plan_id, confirm, idempotency_key, reason: "a test".to_owned() };
-        Ok(self.client.clone().execute_remedy(ask).await?.into_inner())
-    }
-
-    async fn undo(&self, run: &RemedyRun) {
-        let ask = UndoRemedyRequest { run_id: run.id.clone(), reason: "a test".to_owned() };
-        self.client.clone().undo_remedy(ask).await.unwrap();
-    }
-
-    async fn runs(&self) -> Vec<RemedyRun> {
-        let mut frames = self.client.clone().watch(WatchRequest::default()).await.unwrap().into_inner();
-        match frames.message().await.unwrap().unwrap() {
-            Frame { body: Some(Body::Snapshot(snapshot)), .. } => snapshot.runs,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn ends(&self, run: &RemedyRun, outcome: Outcome) -> RemedyRun {
-        let is_so = async || self.runs().await.into_iter().any(|known| known.id == run.id && known.outcome() == outcome);
-        self.until(&format!("{outcome:?}"), is_so).await;
-        self.runs().await.into_iter().find(|known| known.id == run.id).unwrap()
-    }
-
-    /// What came of plans of this key, oldest first; the chain that they stand in is whole, by both who know the hash.
-    async fn story(&self, key: &str) -> Vec<String> {
-        assert_eq!(first_break(&*self.store).await.unwrap(), None);
-        let entries = self.client.clone().list_audit(ListAuditRequest::default()).await.unwrap().into_inner().entries;
-        audit::verify(audit::GENESIS, &entries.iter().map(read).collect::<Vec<_>>()).unwrap();
-        let of_key = entries.iter().filter(|entry| entry.target.split(' ').nth(1) == Some(key));
-        of_key.map(|entry| format!("{} {}", entry.action, entry.outcome.split(' ').next().unwrap())).collect()
-    }
-}
-
-fn read(entry: &AuditEntry) -> audit::Entry {
-    let entry = entry.clone();
-    audit::Entry {
-        id: entry.id,
-        at: SystemTime::try_from(entry.at.unwrap()).unwrap(),
-        record: audit::Record {
-            actor: entry.actor,
-            action: entry.action,
-            target: entry.target,
-            reason: entry.reason,
-            before: entry.before,
-            after: entry.after,
-            outcome: entry.outcome,
-        },
-        previous_hash: entry.previous_hash.try_into().unwrap(),
-        hash: entry.hash.try_into().unwrap(),
-    }
 }
 
 fn days(days: u64) -> Retention {
     Retention { max_age: Some(Duration::from_secs(days * 86_400)), max_bytes: None }
 }
 
-const DONE: [&str; 3] = ["remedy.plan PLANNED", "remedy.execute RUNNING", "remedy.finish VERIFIED"];
-const UNDONE: [&str; 2] = ["remedy.undo UNDOING", "remedy.undone ROLLED_BACK"];
-
 /// K and D, both for undecodable events; together, because these are news for a minute.
 async fn a_stopped_stream_is_resumed_its_letters_redriven_and_it_is_stopped_again(world: World) {
     let soon = billing("soon", "acme", SystemClock.now().plus(Duration::from_secs(7_200)));
     world.append(vec![soon.payload()]).await;
     world.garbage(250).await;
-    world
-        .until("the breaker", async || world.store.progress(&stream()).await.unwrap().is_some_and(|p| p.stopped.is_some()))
-        .await;
-    world.opens("AN-03").await;
-    world.until("the offer", async || world.plan("AN-03", "K", "").await.is_ok()).await;
+    until("the breaker", async || world.store.progress(&stream()).await.unwrap().is_some_and(|p| p.stopped.is_some())).await;
+    world.operator.sees("AN-03", State::Open).await;
+    until("the offer", async || world.operator.plan("AN-03", "K", "").await.is_ok()).await;
 
-    let resume = world.plan("AN-03", "K", "").await.unwrap();
+    let resume = world.operator.plan("AN-03", "K", "").await.unwrap();
     assert_eq!((resume.target.as_str(), resume.confirm.as_str()), (STREAM, "y"));
     let stopped_at = world.store.progress(&stream()).await.unwrap().unwrap().applied;
     assert_eq!(resume.effects[0].count, 251 - stopped_at);
     world.garbage(1).await;
-    let resumed = world.execute(&resume).await.unwrap();
-    world.until("all applied", async || world.store.progress(&stream()).await.unwrap().unwrap().applied >= 251).await;
+    let resumed = world.operator.execute(&resume).await.unwrap();
+    until("all applied", async || world.store.progress(&stream()).await.unwrap().unwrap().applied >= 251).await;
 
     // Its time has come.
     world.clock.0.store(3 * 3_600, SeqCst);
-    let redrive = world.plan("AN-03", "D", "reason=FUTURE").await.unwrap();
+    let redrive = world.operator.plan("AN-03", "D", "reason=FUTURE").await.unwrap();
     assert_eq!((redrive.confirm.as_str(), redrive.effects[1].count), ("1", 1));
-    let redriven = world.execute(&redrive).await.unwrap();
-    let redriven = world.ends(&redriven, Outcome::Verified).await;
+    let redriven = world.operator.execute(&redrive).await.unwrap();
+    let redriven = world.operator.ends(&redriven, Outcome::Verified).await;
     assert!(redriven.actual.iter().any(|effect| effect.text == "counted" && effect.count == 1), "{redriven:?}");
-    let resumed = world.ends(&resumed, Outcome::Verified).await;
+    let resumed = world.operator.ends(&resumed, Outcome::Verified).await;
     assert_eq!(world.monitor.status("AN-03").unwrap().state(), State::Ok);
     let progress = world.store.progress(&stream()).await.unwrap().unwrap();
     assert_eq!((progress.counted, progress.dead_lettered, progress.unaccounted()), (1, 251, 0));
-    assert_eq!(world.story("D").await, DONE);
-    let refused = world.plan("AN-03", "D", "reason=FUTURE").await.unwrap_err();
+    assert_eq!(world.operator.story("D").await, DONE);
+    let refused = world.operator.plan("AN-03", "D", "reason=FUTURE").await.unwrap_err();
     assert_eq!(reason(&refused).as_deref(), Some("REMEDY_UNAVAILABLE"));
 
-    world.undo(&resumed).await;
-    world.ends(&resumed, Outcome::RolledBack).await;
+    world.operator.undo(&resumed).await;
+    world.operator.ends(&resumed, Outcome::RolledBack).await;
     // The owner hears of it.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let stopped = world.store.progress(&stream()).await.unwrap().unwrap();
@@ -276,7 +159,7 @@ async fn a_stopped_stream_is_resumed_its_letters_redriven_and_it_is_stopped_agai
     world.garbage(1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.store.progress(&stream()).await.unwrap().unwrap().applied, stopped.applied);
-    let story = world.story("K").await;
+    let story = world.operator.story("K").await;
     assert_eq!(story[story.len() - 4..], [DONE[1], DONE[2], UNDONE[0], UNDONE[1]]);
 }
 
@@ -305,22 +188,22 @@ async fn a_scarce_retention_is_extended_and_not_set_back_over_what_is_unread() {
     let world = World::start(folder, log, store, kept(1_000)).await;
     world.garbage(1).await;
     world.clock.0.store(900, SeqCst);
-    world.opens("AN-09").await;
+    world.operator.sees("AN-09", State::Open).await;
 
-    let plan = world.plan("AN-09", "E", "").await.unwrap();
+    let plan = world.operator.plan("AN-09", "E", "").await.unwrap();
     assert_eq!((plan.target.as_str(), plan.effects[0].count), (STREAM, 2_000));
-    let run = world.execute(&plan).await.unwrap();
-    world.ends(&run, Outcome::Verified).await;
+    let run = world.operator.execute(&plan).await.unwrap();
+    world.operator.ends(&run, Outcome::Verified).await;
     assert_eq!(world.log.bounds(&stream()).await.unwrap().retention, kept(2_000));
-    assert_eq!(world.story("E").await, DONE);
+    assert_eq!(world.operator.story("E").await, DONE);
 
     world.clock.0.store(1_100, SeqCst);
-    world.undo(&run).await;
-    world.until("the refusal", async || world.runs().await[0].note.contains("unread")).await;
+    world.operator.undo(&run).await;
+    until("the refusal", async || world.operator.runs().await[0].note.contains("unread")).await;
     assert_eq!(world.log.bounds(&stream()).await.unwrap().retention, kept(2_000));
     world.clock.0.store(0, SeqCst);
-    world.undo(&run).await;
-    world.ends(&run, Outcome::RolledBack).await;
+    world.operator.undo(&run).await;
+    world.operator.ends(&run, Outcome::RolledBack).await;
     assert_eq!(world.log.bounds(&stream()).await.unwrap().retention, kept(1_000));
 }
 
@@ -332,37 +215,37 @@ async fn a_stream_that_is_behind_is_read_more_widely_by_the_process_that_reads_i
     let world = World::start(folder, log, store, days(7)).await;
     world.append((0..500).map(|n| billing(&format!("{n}"), "acme", SystemClock.now()).payload()).collect()).await;
     world.clock.0.store(600, SeqCst);
-    world.opens("AN-02").await;
-    let refused = world.plan("AN-02", "W", "").await.unwrap_err();
+    world.operator.sees("AN-02", State::Open).await;
+    let refused = world.operator.plan("AN-02", "W", "").await.unwrap_err();
     assert_eq!(reason(&refused).as_deref(), Some("REMEDY_UNAVAILABLE"));
 
     world.store.release(&idle).await.unwrap();
-    world.until("the lease", async || world.ingest.statuses()[0].seen().lease.is_some()).await;
-    let run = world.execute(&world.plan("AN-02", "W", STREAM).await.unwrap()).await.unwrap();
-    world.ends(&run, Outcome::Verified).await;
+    until("the lease", async || world.ingest.statuses()[0].seen().lease.is_some()).await;
+    let run = world.operator.execute(&world.operator.plan("AN-02", "W", STREAM).await.unwrap()).await.unwrap();
+    world.operator.ends(&run, Outcome::Verified).await;
     let status = &world.ingest.statuses()[0];
     assert_eq!(status.batch_records(100), 400);
-    assert_eq!(world.story("W").await.last().unwrap(), DONE[2]);
-    world.undo(&run).await;
-    world.ends(&run, Outcome::RolledBack).await;
+    assert_eq!(world.operator.story("W").await.last().unwrap(), DONE[2]);
+    world.operator.undo(&run).await;
+    world.operator.ends(&run, Outcome::RolledBack).await;
     assert_eq!(status.batch_records(100), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_reconnected_once_it_can_write_down_that_it_is() {
     let world = World::new(days(7)).await;
-    world.until("the first reading", async || world.monitor.status("AN-01").unwrap().state() == State::Ok).await;
+    until("the first reading", async || world.monitor.status("AN-01").unwrap().state() == State::Ok).await;
     let file = sqlx::sqlite::SqliteConnectOptions::new().filename(world.folder.path().join("store.db"));
     let mut other = sqlx::SqliteConnection::connect_with(&file).await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    world.opens("AN-01").await;
-    let refused = world.plan("AN-01", "C", "").await.unwrap_err();
+    world.operator.sees("AN-01", State::Open).await;
+    let refused = world.operator.plan("AN-01", "C", "").await.unwrap_err();
     assert_eq!(reason(&refused).as_deref(), Some("AUDIT_UNAVAILABLE"));
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     drop(other);
-    let run = world.execute(&world.plan("AN-01", "C", "").await.unwrap()).await.unwrap();
-    let run = world.ends(&run, Outcome::Verified).await;
+    let run = world.operator.execute(&world.operator.plan("AN-01", "C", "").await.unwrap()).await.unwrap();
+    let run = world.operator.ends(&run, Outcome::Verified).await;
     assert!(run.actual.iter().any(|effect| effect.text.contains("new connection")), "{run:?}");
-    let story = world.story("C").await;
+    let story = world.operator.story("C").await;
     assert_eq!(story[story.len() - 3..], DONE);
 }

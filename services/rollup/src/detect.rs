@@ -4,7 +4,7 @@
 use crate::{
     Parts,
     job::JobError,
-    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, VERIFY, first_hot_day, open_findings, past_horizon},
+    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, VERIFY, findings_now, first_hot_day, past_horizon},
     leader::Scheduled,
 };
 use loadline_domain::Day;
@@ -30,8 +30,6 @@ const NO_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
 const SCHEDULES: u32 = 2;
 /// Days by which the archive may be behind: a day becomes due at midnight, and its job runs some hours later.
 const DAYS_BEHIND: i32 = 1;
-/// Verifications looked back over: a month of nights and some by hand.
-const VERIFICATIONS: u32 = 50;
 
 /// What the detectors look at.
 pub struct Detectors {
@@ -147,7 +145,7 @@ impl Verified {
         let done = RunFilter { job: Some(VERIFY.to_owned()), state: Some(RunState::Succeeded) };
         let last = store.job_runs(&done, None, 1).await?.pop().map(|run| run.id);
         if last != self.last {
-            self.open = open_findings(&store.job_runs(&done, None, VERIFICATIONS).await?);
+            self.open = findings_now(store).await?;
             self.last = last;
         }
         Ok(self.reading())

@@ -7,6 +7,7 @@ use crate::{
     job::Job,
     jobs,
     leader::{Leader, Scheduled},
+    remedies,
     schedule::Schedule,
 };
 use loadline_domain::time::SystemClock;
@@ -80,6 +81,7 @@ pub async fn serve(
     };
     let scheduled = scheduled(&parts)?;
     let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    remedies::install(&monitor, &parts);
     let mut routes = RoutesBuilder::default();
     let service = Jobs {
         jobs: Arc::new(scheduled.clone()),

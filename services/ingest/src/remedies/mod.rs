@@ -1,10 +1,6 @@
 //! The remedies of ingest, one a file, on the desk of its monitor.
-//!
-//! Audit, leases and conservation are the store's: while it is down nothing is repaired through it, because nothing could be
-//! written down.
 
 mod extend;
-mod ports;
 mod reconnect;
 mod redrive;
 mod resume;
@@ -13,7 +9,7 @@ mod widen;
 use crate::{grpc::Backends, watch::StreamStatus};
 use loadline_domain::StreamName;
 use loadline_health::{Desk, Monitor, Remedy, desk::Parts, remedy::RemedyError};
-use ports::Ledger;
+use loadline_ledger::Ledger;
 use std::sync::Arc;
 
 /// Gives the monitor its desk.

@@ -10,7 +10,7 @@ pub use archive::{NAME as ARCHIVE, export, first_hot_day};
 pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;
-pub use verify::{NAME as VERIFY, Open as OpenFinding, open as open_findings};
+pub use verify::{NAME as VERIFY, Open as OpenFinding, open_now as findings_now};
 
 use crate::{Parts, job::Job};
 use std::sync::Arc;

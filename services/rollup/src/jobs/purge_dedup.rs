@@ -1,6 +1,6 @@
 //! Dedup tables are made ahead of their day, and dropped when no record still to come can need them.
 
-use crate::job::{Job, JobError, Running, no_parameters};
+use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
 use loadline_domain::{
     Clock, Day, Rules, StreamName, Timestamp,
@@ -9,8 +9,9 @@ use loadline_domain::{
 };
 use loadline_event_log::{EventLog, LogError};
 use loadline_store::{Purgeable, Store};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub const NAME: &str = "purge_dedup";
 
@@ -32,17 +33,19 @@ impl Job for PurgeDedup {
     }
 
     fn description(&self) -> &'static str {
-        "Makes the dedup tables of the next days, and drops those past their horizon."
+        "Makes the dedup tables of the next days, and drops those past their horizon. Parameter `tables` (names): makes none, and \
+         drops only these, if they are past it."
     }
 
     fn check(&self, parameters: &Value) -> Result<(), String> {
-        no_parameters(parameters)
+        Asked::read(parameters).map(drop)
     }
 
     async fn run(&self, run: &Running) -> Result<Value, JobError> {
-        let today = self.clock.now().day();
-        let made = self.store.prepare_partitions(today, Day::from_index(today.index() + AHEAD)).await?;
-        let past = past_horizon(&*self.store, &*self.log, &self.streams, &self.rules, self.clock.now()).await?;
+        let only = Asked::read(&run.parameters()).map_err(JobError::Refused)?.tables;
+        let made = if only.is_none() { self.make_ahead().await? } else { 0 };
+        let mut past = past_horizon(&*self.store, &*self.log, &self.streams, &self.rules, self.clock.now()).await?;
+        past.retain(|table| only.as_ref().is_none_or(|only| only.contains(&table.name)));
         let total = past.len() as u64;
         let (mut dropped, mut rows) = (0, 0);
         for (done, table) in past.into_iter().enumerate() {
@@ -54,6 +57,28 @@ impl Job for PurgeDedup {
         }
         run.step(total, Some(total), "done").await?;
         Ok(json!({ "made": made, "dropped": dropped, "rows": rows }))
+    }
+}
+
+/// What a run is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    tables: Option<BTreeSet<String>>,
+}
+
+impl Asked {
+    fn read(parameters: &Value) -> Result<Self, String> {
+        let wrong = || "takes `tables` only, a list of names of dedup tables".to_owned();
+        parameters.as_object().ok_or_else(wrong)?;
+        Self::deserialize(parameters).map_err(|_| wrong())
+    }
+}
+
+impl PurgeDedup {
+    async fn make_ahead(&self) -> Result<u64, JobError> {
+        let today = self.clock.now().day();
+        Ok(self.store.prepare_partitions(today, Day::from_index(today.index() + AHEAD)).await?)
     }
 }
 
@@ -93,5 +118,20 @@ async fn caught_up(log: &dyn EventLog, stream: &StreamName, progress: Option<&Pr
             .map_or(bounds.last == 0, |progress| progress.incarnation == bounds.incarnation && progress.applied >= bounds.last)),
         Err(LogError::StreamNotFound(_)) => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_it_does_not_know_are_refused() {
+        assert_eq!(Asked::read(&json!({})).unwrap().tables, None);
+        let asked = Asked::read(&json!({ "tables": ["a", "b", "a"] })).unwrap();
+        assert_eq!(asked.tables, Some(["a".to_owned(), "b".to_owned()].into()));
+        for wrong in [json!({ "tables": "a" }), json!({ "tables": [1] }), json!({ "days": 3 }), json!([]), json!(null)] {
+            assert!(Asked::read(&wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! A log that reaches back, a store that counted it, and the job between them, at a time that stands still.
+#![allow(dead_code, clippy::unwrap_used)] // a module of several test programs, each of which uses its part
 
 use crate::postgres_server::PostgresServer;
 use async_trait::async_trait;

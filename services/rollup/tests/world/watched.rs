@@ -1,4 +1,5 @@
 //! A history that somebody looks at, holds up, or lies about.
+#![allow(clippy::unwrap_used, dead_code)] // a module of several test programs
 
 use async_trait::async_trait;
 use loadline_domain::{

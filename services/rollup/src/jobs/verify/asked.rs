@@ -16,6 +16,8 @@ pub struct Asked {
     pub account: Option<AccountId>,
     /// Whether differences are repaired.
     pub repair: bool,
+    /// How many of them; all when it is absent.
+    pub repair_at_most: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +28,7 @@ struct Parameters {
     account: Option<String>,
     #[serde(default)]
     repair: bool,
+    repair_at_most: Option<u64>,
 }
 
 impl Asked {
@@ -38,7 +41,7 @@ impl Asked {
             return Err("are no JSON object; send `from`, `to`, `account` and `repair`, or leave them out".to_owned());
         }
         let given = Parameters::deserialize(parameters).map_err(|error| {
-            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, and `repair` (true or false)")
+            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), and `repair_at_most`")
         })?;
         let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
         let range = match (given.from, given.to) {
@@ -47,7 +50,10 @@ impl Asked {
             (Some(_), None) => return Err("names `from` without `to`; send both, or neither for the default day".to_owned()),
             (None, Some(_)) => return Err("names `to` without `from`; send both, or neither for the default day".to_owned()),
         };
-        Ok(Self { range, account: account.transpose()?, repair: given.repair })
+        if given.repair_at_most.is_some() && !given.repair {
+            return Err("names `repair_at_most` without `repair`; send both, or leave both out".to_owned());
+        }
+        Ok(Self { range, account: account.transpose()?, repair: given.repair, repair_at_most: given.repair_at_most })
     }
 }
 
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn everything_may_be_left_out() {
-        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false }));
+        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false, repair_at_most: None }));
         let asked =
             json!({ "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T12:00:00+01:00", "account": "acme", "repair": true });
         let asked = read(asked).unwrap();
@@ -116,6 +122,8 @@ mod tests {
         for (wrong, told) in [
             (json!({ "days": 3 }), "unknown field `days`"),
             (json!({ "repair": "yes" }), "`repair` (true or false)"),
+            (json!({ "repair_at_most": 3 }), "without `repair`"),
+            (json!({ "repair": true, "repair_at_most": -1 }), "`repair_at_most`"),
             (json!([]), "no JSON object"),
             (json!({ "from": ten }), "without `to`"),
             (json!({ "to": ten }), "without `from`"),

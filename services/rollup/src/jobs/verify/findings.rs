@@ -1,8 +1,13 @@
 //! What verifications found and nobody has put right since.
 
+use super::NAME;
 use loadline_domain::Timestamp;
-use loadline_store::JobRun;
+use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use serde::Deserialize;
+use std::fmt;
+
+/// Verifications looked back over: a month of nights and some by hand.
+const VERIFICATIONS: u32 = 50;
 
 /// Account-hours that differ, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +33,18 @@ struct Told {
     unknown: u64,
 }
 
+/// What is open now.
+///
+/// # Errors
+/// Those of the store.
+pub async fn open_now(store: &dyn Store) -> Result<Vec<Open>, StoreError> {
+    let done = RunFilter { job: Some(NAME.to_owned()), state: Some(RunState::Succeeded) };
+    Ok(open(&store.job_runs(&done, None, VERIFICATIONS).await?))
+}
+
 /// What is open after these runs, newest first. A run that could tell everything settles what older ones found within its
 /// range and accounts.
-pub fn open(runs: &[JobRun]) -> Vec<Open> {
+fn open(runs: &[JobRun]) -> Vec<Open> {
     let mut open: Vec<Open> = Vec::new();
     for told in runs.iter().rev().filter_map(|run| serde_json::from_str::<Told>(run.result.as_deref()?).ok()) {
         let (Ok(from), Ok(to)) = (told.from.parse(), told.to.parse()) else { continue };
@@ -46,6 +60,14 @@ pub fn open(runs: &[JobRun]) -> Vec<Open> {
     open
 }
 
+impl fmt::Display for Open {
+    /// Such as `2026-11-20T00:00:00Z/2026-11-21T00:00:00Z`, and the account if it is of one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.from, self.to)?;
+        self.account.as_ref().map_or(Ok(()), |account| write!(f, " {account}"))
+    }
+}
+
 impl Open {
     fn covers(&self, other: &Self) -> bool {
         let accounts = self.account.is_none() || self.account == other.account;
@@ -56,7 +78,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadline_store::{NewRun, RunProgress, RunState, Trigger};
+    use loadline_store::{NewRun, RunProgress, Trigger};
     use serde_json::json;
     use uuid::Uuid;
 

@@ -12,7 +12,7 @@ mod asked;
 mod findings;
 mod report;
 
-pub use findings::{Open, open};
+pub use findings::{Open, open_now};
 
 use crate::job::{Job, JobError, Running};
 use asked::{Asked, default_day};
@@ -63,7 +63,7 @@ impl Job for Verify {
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
          without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry). Archived days are neither compared nor repaired."
+         with an audit entry), `repair_at_most` (account-hours). Archived days are neither compared nor repaired."
     }
 
     fn check(&self, parameters: &Value) -> Result<(), String> {
@@ -76,6 +76,7 @@ impl Job for Verify {
         let (from, to) = asked.range.unwrap_or_else(|| default_day(now, &self.rules));
         self.refuse_archived(from, to).await?;
         let total = (to.index() - from.index()) as u64;
+        let repairs = if asked.repair { asked.repair_at_most.unwrap_or(u64::MAX) } else { 0 };
         let (mut report, mut at, mut size) = (Report::default(), from, HOURS);
         while at < to {
             let end = Hour::from_index(at.index() + size as i32).min(to);
@@ -86,7 +87,7 @@ impl Job for Verify {
                 sides = self.sides(&span, &report) => sides?,
                 ended = pulse(run, report.hours, total, &note) => return Err(ended),
             };
-            if self.take(run, asked.repair, &span, sides, &mut report).await? {
+            if self.take(run, repairs, &span, sides, &mut report).await? {
                 report.hours += u64::from(span.hours());
                 at = end;
             } else {
@@ -145,12 +146,12 @@ impl Verify {
     }
 
     /// Notes what both sides of a span show; false when it has to be taken in smaller pieces.
-    async fn take(&self, run: &Running, repair: bool, span: &Span, sides: Sides, report: &mut Report) -> Result<bool, JobError> {
+    async fn take(&self, run: &Running, repairs: u64, span: &Span, sides: Sides, report: &mut Report) -> Result<bool, JobError> {
         match sides {
             Sides::Both { held, recounted, positions } => {
                 report.records += recounted.read;
                 for compared in compare(&held, &recounted) {
-                    self.settle(run, repair, &compared, &positions, report).await?;
+                    self.settle(run, repairs, &compared, &positions, report).await?;
                 }
             }
             Sides::TooMuch { why, read } => {
@@ -167,11 +168,11 @@ impl Verify {
         Ok(true)
     }
 
-    /// Notes what an account-hour shows, and puts it right if that is asked and beyond doubt.
+    /// Notes what an account-hour shows, and puts it right if that is beyond doubt and fewer than `repairs` were.
     async fn settle(
         &self,
         run: &Running,
-        repair: bool,
+        repairs: u64,
         compared: &Compared,
         positions: &str,
         report: &mut Report,
@@ -181,7 +182,7 @@ impl Verify {
             Verdict::Unknown(reasons) => report.cannot_tell(compared.place.1, reasons),
             Verdict::Different => {
                 report.differs(compared);
-                if repair {
+                if report.repaired < repairs {
                     self.repair(run, compared, positions, report).await?;
                 }
             }

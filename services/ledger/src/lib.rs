@@ -1,4 +1,12 @@
-//! The store as the desk's audit, leases and conservation.
+//! The store as what a desk of remedies stands on: its audit, its leases, and the check that everything still adds up.
+//!
+//! ```text
+//! Desk ──append──▶ audit chain ┐
+//!      ──hold────▶ leadership  ├─▶ Store     one for all services, so that what one writes down the others can prove
+//!      ──check───▶ sums        ┘
+//! ```
+//!
+//! The nasty invariant: **while the store is down nothing is repaired through it**, because nothing could be written down.
 
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -13,6 +21,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// A store, as the desk of one process sees it.
 pub struct Ledger {
     store: Arc<dyn Store>,
     /// What this process holds, by name: giving it up takes the epoch.
@@ -20,6 +29,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Over this store; nothing is asked of it yet.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, held: Mutex::default() }
     }

@@ -1,0 +1,104 @@
+//! V: hours that differ from the log are replaced by what it says, as many as were planned.
+
+use crate::{
+    Backend, Desk, on_both_stores,
+    operator::{DONE, until},
+    world::{World, of},
+};
+use loadline_proto::health::{State, remedy_run::Outcome};
+use loadline_store::RunState;
+use serde_json::json;
+
+on_both_stores! {
+    hours_that_differ_are_repaired_after_their_number_was_typed
+    no_more_hours_are_repaired_than_were_planned
+    a_finding_is_repaired_alone_by_its_name
+}
+
+async fn damage(world: &World, account: &str, hour: u32) {
+    let counted_twice = format!("UPDATE usage_hourly SET events = events * 2 WHERE {} AND currency = 'EUR'", of(account, hour));
+    world.counting.tamper(counted_twice, 1).await;
+}
+
+/// Runs `verify` without repair.
+async fn verified(world: &World, account: Option<&str>) {
+    let parameters = account.map_or(json!({}), |account| json!({ "account": account }));
+    let run = world.ended(&world.enqueue(&parameters).await).await;
+    assert_eq!(run.state, RunState::Succeeded, "{run:?}");
+}
+
+async fn hours_that_differ_are_repaired_after_their_number_was_typed(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    let right = world.rows().await;
+    desk.operator.sees("AN-08", State::Ok).await;
+    let (reason, why) = desk.operator.refused("AN-08", "V", "").await;
+    assert!(reason == "REMEDY_UNAVAILABLE" && why.contains("run the job `verify`"), "{why}");
+    damage(&world, "acme", 9).await;
+    world.counting.tamper(format!("DELETE FROM usage_hourly WHERE {}", of("bolt", 10)), 1).await;
+    verified(&world, None).await;
+    desk.operator.sees("AN-08", State::Open).await;
+
+    let stale = desk.planned("AN-08", "V", "").await;
+    assert_eq!((stale.count, stale.confirm.as_str(), stale.effects[1].count), (2, "2", 24), "{stale:?}");
+    assert_eq!(desk.not_executed(&stale, "y").await.0, "WRONG_CONFIRM");
+    verified(&world, None).await;
+    let (reason, difference) = desk.not_executed(&stale, "2").await;
+    assert!(reason == "WORLD_MOVED" && difference.contains("last run was"), "{reason}: {difference}");
+
+    let run = desk.begun("AN-08", "V", "").await;
+    let ended = desk.operator.ends(&run, Outcome::Verified).await;
+    assert_eq!((ended.actual.len(), ended.actual[0].count), (1, 2), "{ended:?}");
+    assert_eq!(world.rows().await, right);
+    let story = desk.operator.story("V").await;
+    assert_eq!(story[story.len() - 3..], DONE, "{story:?}");
+    let repairs = world.audit().await.into_iter().filter(|entry| entry.action == "repair_usage");
+    assert_eq!(repairs.map(|entry| entry.actor).collect::<Vec<_>>(), ["remedy V", "remedy V"]);
+    desk.leading.stop().await;
+}
+
+async fn no_more_hours_are_repaired_than_were_planned(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    let right = world.rows().await;
+    damage(&world, "acme", 9).await;
+    verified(&world, None).await;
+    desk.operator.sees("AN-08", State::Open).await;
+    let plan = desk.planned("AN-08", "V", "").await;
+    // Nobody has seen these yet.
+    damage(&world, "acme", 10).await;
+    damage(&world, "bolt", 9).await;
+    let run = desk.operator.execute(&plan).await.unwrap();
+    until("the verification", async || desk.operator.run(&run).await.outcome() == Outcome::Verifying).await;
+    let now = world.rows().await;
+    assert_eq!(right.iter().filter(|(key, usage)| now.get(key) != Some(usage)).count(), 2);
+    // What is left keeps the mode open: it did not help enough, and says so.
+    desk.operator.abort(&run).await;
+    desk.operator.ends(&run, Outcome::ExecutedUnverified).await;
+    let run = desk.begun("AN-08", "V", "").await;
+    assert_eq!(run.plan.as_ref().unwrap().count, 2);
+    desk.operator.ends(&run, Outcome::Verified).await;
+    assert_eq!(world.rows().await, right);
+    desk.leading.stop().await;
+}
+
+async fn a_finding_is_repaired_alone_by_its_name(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    let right = world.rows().await;
+    damage(&world, "acme", 9).await;
+    damage(&world, "bolt", 9).await;
+    verified(&world, Some("acme")).await;
+    verified(&world, Some("bolt")).await;
+    desk.operator.sees("AN-08", State::Open).await;
+    let (_, why) = desk.operator.refused("AN-08", "V", "yesterday").await;
+    let acme = "2026-11-20T00:00:00Z/2026-11-21T00:00:00Z acme";
+    assert!(why.contains(acme) && why.contains("bolt"), "{why}");
+    assert_eq!(desk.planned("AN-08", "V", "").await.count, 2);
+    let run = desk.begun("AN-08", "V", acme).await;
+    assert_eq!(run.plan.as_ref().unwrap().count, 1);
+    until("the verification", async || desk.operator.run(&run).await.outcome() == Outcome::Verifying).await;
+    let wrong: Vec<_> = world.rows().await.into_iter().filter(|(key, usage)| right.get(key) != Some(usage)).collect();
+    assert_eq!(wrong.iter().map(|(key, _)| key.account.as_str()).collect::<Vec<_>>(), ["bolt"]);
+    desk.leading.stop().await;
+}

@@ -1,0 +1,117 @@
+//! R: failed and late jobs are run again.
+
+use crate::{
+    Backend, Desk, on_both_stores,
+    operator::{DONE, until},
+    watched::{Eye, Watched},
+    world::{DAY, World, night},
+};
+use async_trait::async_trait;
+use loadline_domain::archive::Part;
+use loadline_proto::health::{State, remedy_run::Outcome};
+use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP};
+use loadline_store::{RunFilter, RunState};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+on_both_stores! {
+    a_failed_roll_up_is_run_again_and_fails_again_while_its_fault_lasts
+    days_that_wait_for_the_archive_are_archived
+    a_remedy_that_is_aborted_cancels_its_run
+    without_a_leader_or_beside_another_run_nothing_is_planned
+}
+
+async fn a_failed_roll_up_is_run_again_and_fails_again_while_its_fault_lasts(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    world.counting.tamper("ALTER TABLE usage_daily RENAME TO usage_away", 0).await;
+    let failed = world.ended(&world.enqueue_job(DAILY_ROLLUP, &json!({})).await).await;
+    assert_eq!(failed.state, RunState::Failed, "{failed:?}");
+    desk.operator.sees("AN-04", State::Open).await;
+
+    let plan = desk.planned("AN-04", "R", "").await;
+    assert_eq!((plan.target.as_str(), plan.confirm.as_str(), plan.effects[0].count), (DAILY_ROLLUP, "y", 4), "{plan:?}");
+    assert_eq!(desk.not_executed(&plan, "yes").await.0, "WRONG_CONFIRM");
+    assert_eq!(desk.operator.refused("AN-04", "R", ARCHIVE).await.0, "REMEDY_UNAVAILABLE");
+    world.ended(&world.enqueue_job(DAILY_ROLLUP, &json!({})).await).await;
+    let (reason, difference) = desk.not_executed(&plan, "y").await;
+    assert!(reason == "WORLD_MOVED" && difference.contains("last run was"), "{reason}: {difference}");
+
+    let run = desk.begun("AN-04", "R", "").await;
+    let ended = desk.operator.ends(&run, Outcome::Failed).await;
+    assert!(ended.note.contains("usage_daily"), "{ended:?}");
+    world.counting.tamper("ALTER TABLE usage_away RENAME TO usage_daily", 0).await;
+    let run = desk.begun("AN-04", "R", DAILY_ROLLUP).await;
+    let ended = desk.operator.ends(&run, Outcome::Verified).await;
+    assert_eq!(ended.actual.iter().map(|effect| effect.count).collect::<Vec<_>>(), [1, 4], "{ended:?}");
+    assert_eq!(world.parts.store.dirty().await.unwrap().account_days, 0);
+    let story = desk.operator.story("R").await;
+    assert_eq!(story[story.len() - 3..], DONE, "{story:?}");
+    let newest = world.parts.store.job_runs(&RunFilter::default(), None, 1).await.unwrap().remove(0);
+    assert_eq!((newest.asked.job.as_str(), newest.asked.requested_by.as_str()), (DAILY_ROLLUP, "remedy R"));
+    desk.leading.stop().await;
+}
+
+async fn days_that_wait_for_the_archive_are_archived(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    world.counting.clock.set(night().plus(DAY * 10));
+    desk.operator.sees("AN-07", State::Open).await;
+    let plan = desk.planned("AN-07", "R", "").await;
+    assert_eq!((plan.target.as_str(), plan.effects[0].count), (ARCHIVE, 2), "{plan:?}");
+    let run = desk.operator.execute(&plan).await.unwrap();
+    let ended = desk.operator.ends(&run, Outcome::Verified).await;
+    assert!(ended.actual.iter().any(|effect| effect.text == "days moved to history" && effect.count == 2), "{ended:?}");
+    assert!(world.rows().await.is_empty());
+    let story = desk.operator.story("R").await;
+    assert_eq!(story[story.len() - 3..], DONE, "{story:?}");
+    desk.leading.stop().await;
+}
+
+/// Lets nobody count a part until it may.
+struct Gate(Semaphore);
+
+#[async_trait]
+impl Eye for Gate {
+    async fn sees(&self, end: &'static str, _: &Part) {
+        if end == "count" {
+            self.0.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+async fn a_remedy_that_is_aborted_cancels_its_run(backend: Backend) {
+    let mut world = World::busy(backend).await;
+    let gate = Arc::new(Gate(Semaphore::new(0)));
+    world.parts.history = Arc::new(Watched { history: world.parts.history.clone(), eye: gate.clone() });
+    let desk = Desk::of(&world).await;
+    world.counting.clock.set(night().plus(DAY * 10));
+    desk.operator.sees("AN-07", State::Open).await;
+    let run = desk.begun("AN-07", "R", "").await;
+    // Of two days none is done yet.
+    until("its progress", async || desk.operator.run(&run).await.total == 2).await;
+    desk.operator.abort(&run).await;
+    let newest = async || world.parts.store.job_runs(&RunFilter::default(), None, 1).await.unwrap().remove(0);
+    until("the request", async || newest().await.cancel_requested).await;
+    gate.0.add_permits(100);
+    let ended = desk.operator.ends(&run, Outcome::Aborted).await;
+    assert_eq!(newest().await.state, RunState::Cancelled);
+    // The day under way was finished, and no other begun.
+    assert_eq!(ended.actual[0].count, 1, "{ended:?}");
+    assert_eq!(world.parts.store.boundary().await.unwrap().is_some(), !world.rows().await.is_empty());
+    assert_eq!(desk.operator.story("R").await.pop().as_deref(), Some("remedy.finish ABORTED"));
+    desk.leading.stop().await;
+}
+
+async fn without_a_leader_or_beside_another_run_nothing_is_planned(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    desk.operator.sees("AN-04", State::Ok).await;
+    desk.leading.stop().await;
+    let (reason, why) = desk.operator.refused("AN-04", "R", "").await;
+    assert!(reason == "REMEDY_UNAVAILABLE" && why.contains("no process runs jobs"), "{why}");
+    let queued = world.enqueue_job(DAILY_ROLLUP, &json!({})).await;
+    let (reason, why) = desk.operator.refused("AN-04", "R", "").await;
+    assert!(reason == "REMEDY_UNAVAILABLE" && why.contains(&queued.id.to_string()), "{why}");
+}

@@ -1,6 +1,11 @@
-//! The failure modes this service sees: the store down (AN-01), slow answers (AN-06), and accounts with more receipts than messages (AN-08).
+//! The failure modes this service sees: the store down (AN-01), slow answers (AN-06), accounts with more receipts than messages
+//! (AN-08), and accounts that are not apart (AN-10).
 
-use crate::{Query, pace::Paced};
+use crate::{
+    Query,
+    isolation::{self, ROUND},
+    pace::Paced,
+};
 use loadline_domain::{Hour, Timestamp};
 use loadline_health::{Monitor, MonitorError, Reading, Severity};
 use loadline_store::StoreError;
@@ -8,7 +13,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// The modes, for [`Monitor::new`].
-pub const DETECTS: &[&str] = &[STORE_DOWN, SLOW, DOUBLE_COUNT];
+pub const DETECTS: &[&str] = &[STORE_DOWN, SLOW, DOUBLE_COUNT, isolation::MODE];
 
 const STORE_DOWN: &str = "AN-01";
 const SLOW: &str = "AN-06";
@@ -37,6 +42,7 @@ impl Query {
     pub async fn detect(&self, monitor: &Monitor) -> Result<(), MonitorError> {
         monitor.expect_every(DOUBLE_COUNT, COUNT_EVERY)?;
         monitor.expect_every(SLOW, PACE_EVERY)?;
+        monitor.expect_every(isolation::MODE, self.parts.settings.isolation_every + ROUND)?;
         // A failing round is a probe, a read and the pause before the next.
         monitor.expect_every(STORE_DOWN, PROBE_EVERY + PROBE_TIME * 2)?;
         tokio::select! {
@@ -44,6 +50,7 @@ impl Query {
             () = self.watch_store(monitor) => {}
             () = self.watch_counts(monitor) => {}
             () = self.watch_pace(monitor) => {}
+            () = self.watch_isolation(monitor) => {}
         }
         Ok(())
     }

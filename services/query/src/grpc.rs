@@ -3,6 +3,7 @@
 use crate::{
     Query,
     calendar::Calendar,
+    isolation::Pass,
     request::{self, MAX_DAYS, MAX_DAYS_BY_HOURS, MAX_DAYS_OF_HOURS},
     scope,
     status::QueryError,
@@ -23,21 +24,24 @@ use tonic::{Request, Response, Status};
 #[tonic::async_trait]
 impl UsageService for Query {
     async fn get_usage(&self, request: Request<GetUsageRequest>) -> Result<Response<GetUsageResponse>, Status> {
+        let pass = self.closure.enter(&request)?;
         let scope = scope_of(&request)?;
         let question = usage_question(&scope, request.into_inner(), self.now())?;
-        Ok(Response::new(self.pace.of(self.usage(&scope, &question)).await?))
+        self.answered(&pass, self.usage(&scope, &question)).await
     }
 
     async fn get_delivery(&self, request: Request<GetDeliveryRequest>) -> Result<Response<GetDeliveryResponse>, Status> {
+        let pass = self.closure.enter(&request)?;
         let scope = scope_of(&request)?;
         let question = delivery_question(&scope, request.into_inner(), self.now())?;
-        Ok(Response::new(self.pace.of(self.delivery(&scope, &question)).await?))
+        self.answered(&pass, self.delivery(&scope, &question)).await
     }
 
     async fn list_top_accounts(
         &self,
         request: Request<ListTopAccountsRequest>,
     ) -> Result<Response<ListTopAccountsResponse>, Status> {
+        let pass = self.closure.enter(&request)?;
         let scope = scope_of(&request)?;
         scope::operators_only(&scope).map_err(QueryError::from)?;
         let request = request.into_inner();
@@ -46,12 +50,13 @@ impl UsageService for Query {
         let filter = request::filter(request.filter).map_err(invalid)?;
         let rank_by = request::rank_by(request.order_by, &filter).map_err(invalid)?;
         let limit = request::limit(request.limit).map_err(invalid)?;
-        Ok(Response::new(self.pace.of(self.top_accounts(&scope, range, &filter, rank_by, limit)).await?))
+        self.answered(&pass, self.top_accounts(&scope, range, &filter, rank_by, limit)).await
     }
 
     type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<GetUsageResponse, Status>> + Send>>;
 
     async fn watch_usage(&self, request: Request<WatchUsageRequest>) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let pass = self.closure.enter(&request)?;
         let scope = scope_of(&request)?;
         let WatchUsageRequest { usage, min_interval } = request.into_inner();
         let min_interval = request::min_interval(min_interval).map_err(QueryError::from)?;
@@ -59,17 +64,30 @@ impl UsageService for Query {
             QueryError::Invalid(invalid) => QueryError::Invalid(invalid.under("usage")),
             other => other,
         })?;
-        Ok(Response::new(self.watch(scope, question, min_interval).boxed()))
+        Ok(Response::new(self.watch(pass, scope, question, min_interval).boxed()))
     }
 
     async fn explain_usage(&self, request: Request<ExplainUsageRequest>) -> Result<Response<ExplainUsageResponse>, Status> {
+        let pass = self.closure.enter(&request)?;
         let scope = scope_of(&request)?;
         let left = Deadline::of(&request).map(Deadline::left);
         let deadline = Instant::now() + reading_time(self.parts.settings.explain_max_time, left);
         let request = request.into_inner();
         let account = scope::account(&scope, &request.account)?;
         let hour = request::hour(request.hour, self.now()).map_err(QueryError::from)?;
-        Ok(Response::new(self.explain(&scope, account, hour, deadline).await?))
+        Ok(Response::new(pass.hand_out(self.explain(&scope, account, hour, deadline).await?)?))
+    }
+}
+
+impl Query {
+    /// Waits for an answer and hands it out, if it still may be. How long canaries waited says nothing of callers.
+    async fn answered<T>(
+        &self,
+        pass: &Pass,
+        answer: impl Future<Output = Result<T, QueryError>> + Send,
+    ) -> Result<Response<T>, Status> {
+        let answer = if pass.is_canary() { answer.await } else { self.pace.of(answer).await };
+        Ok(Response::new(pass.hand_out(answer?)?))
     }
 }
 

@@ -15,6 +15,8 @@
 //! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
 //! - [`explain`]: one account-hour counted again from the log, by `loadline_recount`
 //! - [`detect`]: the failure modes this service watches; [`pace`]: how long answers took
+//! - [`isolation`]: canaries that ask for accounts of others, and what closes when one is answered
+//! - [`remedies`]: what an operator can have done about failure modes
 //! - [`serve`]: the service on its ports
 //! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
 //!
@@ -30,7 +32,9 @@ pub mod explain;
 pub mod grpc;
 pub mod heads;
 mod history;
+pub mod isolation;
 pub mod pace;
+pub mod remedies;
 pub mod request;
 pub mod scope;
 pub mod serve;
@@ -43,6 +47,7 @@ pub mod watch;
 pub use settings::Settings;
 
 use heads::Heads;
+use isolation::Closure;
 use loadline_domain::{Clock, Rules, StreamName, Timestamp};
 use loadline_event_log::EventLog;
 use loadline_history::History;
@@ -98,6 +103,7 @@ pub struct Query {
     parts: Arc<Parts>,
     heads: Arc<Heads>,
     pace: Arc<Pace>,
+    closure: Closure,
     /// Explanations read much: only so many at once.
     explaining: Arc<Semaphore>,
 }
@@ -108,7 +114,7 @@ impl Query {
         let settings = &parts.settings;
         let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
-        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace: Arc::default(), explaining }
+        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace: Arc::default(), closure: Closure::default(), explaining }
     }
 
     /// The gRPC service.

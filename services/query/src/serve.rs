@@ -1,6 +1,6 @@
 //! The service on its ports: alone in a process, or beside others.
 
-use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS};
+use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, remedies};
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
 use loadline_health::{Monitor, Port};
@@ -74,10 +74,12 @@ pub async fn serve(
         settings: Limits {
             explain_max_records: settings.query.explain_max_records,
             history_patience: *settings.query.history_patience,
+            isolation_every: *settings.query.isolation_every,
             ..Limits::default()
         },
         shutdown: shutdown.clone(),
     });
+    remedies::install(&monitor, &query);
     let mut routes = RoutesBuilder::default();
     query.routes(&mut routes);
     let port = Port {

@@ -12,6 +12,9 @@ use tonic::{Code, Status};
 /// After how long to ask again when a server behind this one is down.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// After how long to ask again while account data is closed.
+const REOPENS_AFTER: Duration = Duration::from_secs(60);
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -39,6 +42,9 @@ pub enum QueryError {
     /// As many explanations as are allowed are being worked on.
     #[error("too many explanations at once: each reads the log; ask again in a moment")]
     Busy,
+    /// Somebody was given another account's data.
+    #[error("account data is closed: an isolation probe was given data of another account; an operator finds it as AN-10")]
+    Closed,
     /// This process is about to end.
     #[error("this server is shutting down; ask another one, or this one again when it is back")]
     ShuttingDown,
@@ -72,6 +78,7 @@ impl From<QueryError> for Status {
             QueryError::Overflow => errors::rich(Code::OutOfRange, "SUM_OVERFLOW", message, [("bits", "64")]),
             QueryError::TooMuch => errors::failed_precondition("HOUR_TOO_LARGE", "hour", message),
             QueryError::Busy => errors::exhausted("EXPLANATIONS_BUSY", message, RETRY_AFTER),
+            QueryError::Closed => errors::unavailable("ISOLATION_BREACH", message, REOPENS_AFTER),
             QueryError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),
         }
     }

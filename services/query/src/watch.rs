@@ -3,7 +3,7 @@
 //! Looking is cheap: only when a stream's counters moved is the question asked again. Some changes leave the counters alone
 //! (an hour becomes final, a dead letter is discarded), so it is also asked again after [`REVIEW`].
 
-use crate::{Query, status::QueryError, usage::Asked};
+use crate::{Query, isolation::Pass, status::QueryError, usage::Asked};
 use futures::{Stream, stream};
 use loadline_domain::{AccountScope, Incarnation, StreamName, progress::Progress};
 use loadline_proto::query::GetUsageResponse;
@@ -19,6 +19,7 @@ type Counters = Vec<(StreamName, Incarnation, [u64; 5])>;
 
 struct Watch {
     query: Query,
+    pass: Pass,
     scope: AccountScope,
     question: Asked,
     ticks: Interval,
@@ -33,6 +34,7 @@ impl Query {
     /// the stream with a status.
     pub(crate) fn watch(
         &self,
+        pass: Pass,
         scope: AccountScope,
         question: Asked,
         min_interval: Duration,
@@ -40,7 +42,7 @@ impl Query {
         let mut ticks = interval(min_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let query = self.clone();
-        let watch = Watch { query, scope, question, ticks, counters: Vec::new(), asked_at: None, sent: None, over: false };
+        let watch = Watch { query, pass, scope, question, ticks, counters: Vec::new(), asked_at: None, sent: None, over: false };
         stream::unfold(watch, |mut watch| async move { watch.next().await.map(|item| (item, watch)) })
     }
 }
@@ -54,7 +56,7 @@ impl Watch {
         let item = tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(QueryError::ShuttingDown),
-            item = self.change() => item,
+            item = self.change() => item.and_then(|answer| self.pass.hand_out(answer)),
         };
         self.over = item.is_err();
         Some(item.map_err(Status::from))
@@ -63,6 +65,8 @@ impl Watch {
     async fn change(&mut self) -> Result<GetUsageResponse, QueryError> {
         loop {
             self.ticks.tick().await;
+            // A closure ends a watch at once, not with its next change.
+            self.pass.hand_out(())?;
             if !self.is_due().await? {
                 continue;
             }

@@ -79,6 +79,8 @@ pub struct QuerySettings {
     /// How long an answer waits for history. Past it the rest is answered, and the days in history are named as missing; it
     /// should be less than the deadlines of callers.
     pub history_patience: HumanDuration,
+    /// How often canaries ask for accounts that are not theirs. Each round asks the store some thirty small questions.
+    pub isolation_every: HumanDuration,
 }
 
 /// `[simulate]`: traffic of `loadline up`.
@@ -144,6 +146,7 @@ impl Default for QuerySettings {
             admin: loopback(7412),
             explain_max_records: 2_000_000,
             history_patience: HumanDuration::secs(5),
+            isolation_every: HumanDuration::secs(60),
         }
     }
 }
@@ -240,6 +243,9 @@ impl Check for QuerySettings {
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&*self.history_patience) {
             problems.refuse(key(at, "history_patience"), self.history_patience, "from 100ms to 1m");
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&*self.isolation_every) {
+            problems.refuse(key(at, "isolation_every"), self.isolation_every, "from 1s to 1h");
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
 //! [`Losses`], [`UsageTable`], [`DedupTable`]; and for the work in the background [`Leaders`], [`Rollups`], [`Archive`],
-//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`], [`Statistics`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
 //! [`contract`] is their test, one function a behaviour, run on every backend.
 //!
 //! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
@@ -31,6 +31,7 @@ mod rows;
 mod settled;
 mod sources;
 pub mod sqlite;
+mod statistics;
 mod trail;
 mod work_rows;
 
@@ -43,6 +44,7 @@ pub use open::{Options, open};
 pub use purge::{DedupPurge, Purgeable};
 pub use retention::{Expiring, Retention};
 pub use rollups::{Dirty, RolledUp, Rollups};
+pub use statistics::{AnsweringTable, Believed, Statistics};
 pub use trail::{GENESIS, Hash, Note, Trail, first_break};
 
 use async_trait::async_trait;
@@ -75,6 +77,7 @@ pub trait Store:
     + Jobs
     + Audit
     + Trail
+    + Statistics
     + Send
     + Sync
 {

@@ -234,6 +234,10 @@ behaviours! {
         many_who_write_at_once_make_one_chain
         entries_from_before_the_chain_are_chained_once
     }
+    statistics {
+        a_refresh_counts_the_rows_there_are
+        what_is_believed_changes_by_a_refresh_of_that_table_alone
+    }
     schema {
         migrating_again_keeps_everything
         a_newer_schema_is_refused_with_both_versions

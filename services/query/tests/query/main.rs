@@ -6,9 +6,15 @@ mod bad_input;
 mod delivery;
 mod explain;
 mod health;
+mod isolation;
+#[path = "../../../ledger/tests/operator/mod.rs"]
+mod operator;
 mod outage;
 mod periods;
+#[path = "../../../store/tests/postgres_server.rs"]
+mod postgres_server;
 mod process;
+mod remedies;
 mod scope;
 mod top;
 mod usage;

@@ -1,5 +1,6 @@
 //! A small world to ask about: a log, a store, a clock that stands still, and the service in front of them.
 
+use crate::postgres_server::PostgresServer;
 use async_trait::async_trait;
 use http::HeaderMap;
 use loadline_domain::{Batch, Clock, Rules, StreamName, Timestamp, progress::Progress};
@@ -92,6 +93,8 @@ pub struct World {
     pub history: Arc<dyn History>,
     pub rules: Rules,
     folder: TempDir,
+    store_url: String,
+    _server: Option<PostgresServer>,
 }
 
 pub fn billing() -> StreamName {
@@ -102,22 +105,29 @@ pub fn receipts() -> StreamName {
     StreamName::new("DLR").unwrap()
 }
 
-fn store_url(folder: &TempDir) -> String {
-    format!("sqlite:{}", folder.path().join("store.db").display())
-}
-
 impl World {
     /// Empty streams `BILLING` and `DLR`, an empty store, at noon.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store_url = format!("sqlite:{}", folder.path().join("store.db").display());
+        Self::over(folder, store_url, None).await
+    }
+
+    /// The same with its store in a PostgreSQL of its own.
+    pub async fn on_postgres() -> Self {
+        let server = PostgresServer::start().await;
+        Self::over(tempfile::tempdir().unwrap(), server.url(), Some(server)).await
+    }
+
+    async fn over(folder: TempDir, store_url: String, server: Option<PostgresServer>) -> Self {
         let clock = Arc::new(StillClock(AtomicI64::new(noon().micros())));
         let log = Arc::new(Embedded::open_with(folder.path().join("log.db"), clock.clone()).await.unwrap());
-        let store = loadline_store::open(&store_url(&folder), Options::default()).await.unwrap();
+        let store = loadline_store::open(&store_url, Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         let history = format!("file:{}", folder.path().join("history").display());
         let history = loadline_history::open(&history, loadline_history::Options::default()).unwrap();
         history.prepare().await.unwrap();
-        let world = Self { clock, log, store, history, rules: Rules::default(), folder };
+        let world = Self { clock, log, store, history, rules: Rules::default(), folder, store_url, _server: server };
         for name in [billing(), receipts()] {
             world.ensure(name).await;
         }
@@ -125,7 +135,7 @@ impl World {
     }
 
     pub fn store_url(&self) -> String {
-        store_url(&self.folder)
+        self.store_url.clone()
     }
 
     pub async fn ensure(&self, name: StreamName) {
@@ -185,7 +195,13 @@ impl World {
 
     /// Changes the store behind everybody's back.
     pub async fn tamper(&self, statement: &'static str) {
-        use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+        use sqlx::{Connection as _, PgConnection, SqliteConnection, sqlite::SqliteConnectOptions};
+        if self.store_url.starts_with("postgres") {
+            let mut connection = PgConnection::connect(&self.store_url).await.unwrap();
+            let done = sqlx::query(statement).execute(&mut connection).await.unwrap();
+            assert!(done.rows_affected() > 0, "nothing was tampered with");
+            return connection.close().await.unwrap();
+        }
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("store.db")).busy_timeout(HOUR);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         let done = sqlx::query(statement).execute(&mut connection).await.unwrap();

@@ -24,6 +24,7 @@ pub mod retention;
 pub mod rollups;
 pub mod schema;
 pub mod settled;
+pub mod statistics;
 pub mod trail;
 pub mod usage;
 

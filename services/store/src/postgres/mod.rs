@@ -30,6 +30,7 @@ mod purge;
 mod ranking;
 mod retention;
 mod rollups;
+mod statistics;
 mod trail;
 mod transact;
 mod usage;

@@ -75,6 +75,12 @@ impl SqliteStore {
         self.readers().acquire().await.map_err(failed)
     }
 
+    /// Connections of those that read are made anew; returns the old ones, to be closed.
+    pub(super) fn renew_readers(&self) -> SqlitePool {
+        let fresh = pool(&self.reading, self.max_readers);
+        std::mem::replace(&mut *self.readers.write().unwrap_or_else(PoisonError::into_inner), fresh)
+    }
+
     fn readers(&self) -> SqlitePool {
         self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -251,9 +257,7 @@ impl Store for SqliteStore {
 
     async fn reconnect(&self) {
         self.writer.reconnect().await;
-        let fresh = pool(&self.reading, self.max_readers);
-        let old = std::mem::replace(&mut *self.readers.write().unwrap_or_else(PoisonError::into_inner), fresh);
-        old.close().await;
+        self.renew_readers().close().await;
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

@@ -26,6 +26,7 @@ mod purge;
 mod ranking;
 mod retention;
 mod rollups;
+mod statistics;
 mod trail;
 mod usage;
 

@@ -1,0 +1,40 @@
+//! What PostgreSQL's planner believes. It counts by itself too, so what tells a refresh is the time of the last one by hand.
+
+use super::{
+    connect::PostgresStore,
+    transact::{End, Reach},
+};
+use crate::{AnsweringTable, Believed, Statistics, StoreError};
+use async_trait::async_trait;
+use std::collections::HashMap;
+
+#[async_trait]
+impl Statistics for PostgresStore {
+    async fn believed(&self) -> Result<Vec<Believed>, StoreError> {
+        let rows = self.read(Reach::Rows, |connection| {
+            Box::pin(async move {
+                let names = AnsweringTable::ALL.map(|table| table.name().to_owned());
+                // Below zero: never counted.
+                let believed = sqlx::query_as(
+                    "SELECT name, reltuples::bigint, coalesce(pg_stat_get_last_analyze_time(class.oid)::text, 'never')
+                     FROM unnest($1::text[]) AS names (name) JOIN pg_class AS class ON class.oid = to_regclass(name)",
+                );
+                let believed: Vec<(String, i64, String)> = believed.bind(&names[..]).fetch_all(connection).await?;
+                Ok(believed)
+            })
+        });
+        let mut rows: HashMap<_, _> = rows.await?.into_iter().map(|(name, rows, refreshed)| (name, (rows, refreshed))).collect();
+        let believed = |table: AnsweringTable| {
+            let (rows, refreshed) = rows.remove(table.name()).unwrap_or((-1, "never".to_owned()));
+            Believed { table, rows: u64::try_from(rows).ok().filter(|rows| *rows > 0), refreshed }
+        };
+        Ok(AnsweringTable::ALL.into_iter().map(believed).collect())
+    }
+
+    async fn refresh_statistics(&self, table: AnsweringTable) -> Result<(), StoreError> {
+        let counting = self.write_at_length(End::Commit, move |connection| {
+            Box::pin(async move { Ok(sqlx::query(table.analyze()).execute(connection).await.map(drop)?) })
+        });
+        counting.await
+    }
+}

@@ -52,6 +52,35 @@ enum Command {
     Keys,
 }
 
+/// `check` by itself, for a program that has the console among its commands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Check {
+    #[command(flatten)]
+    watched: Watched,
+    #[command(flatten)]
+    args: CheckArgs,
+}
+
+impl Check {
+    /// Prints how everything is. The exit code says the worst of it, or that it could not be asked.
+    pub fn run(self) -> ExitCode {
+        let checked = || {
+            runtime()?.block_on(async {
+                let look = Look::of_environment(Theme::default(), true);
+                check(headless(&self.watched.connect, KeyMap::default(), look), &self.args).await
+            })
+        };
+        checked().unwrap_or_else(|error: io::Error| {
+            eprintln!("{error:#}");
+            ExitCode::from(UNSEEN)
+        })
+    }
+}
+
+/// Exit code of a check that could not ask.
+const UNSEEN: u8 = 3;
+
 #[derive(Debug, clap::Args)]
 struct CheckArgs {
     /// Everything, for a program
@@ -129,7 +158,7 @@ impl Cli {
         let screen = &self.screen;
         match &self.command {
             Some(Command::Keys) => print!("{}", markdown()),
-            Some(Command::Check(args)) => return runtime()?.block_on(self.check(args)),
+            Some(Command::Check(args)) => return runtime()?.block_on(async { Ok(check(self.headless()?, args).await?) }),
             None if screen.once => runtime()?.block_on(self.once())?,
             None if screen.plain => runtime()?.block_on(self.plain())?,
             None => match &screen.replay {
@@ -141,23 +170,7 @@ impl Cli {
     }
 
     fn headless(&self) -> anyhow::Result<Headless> {
-        let clock = Clock::system();
-        let mut model = Model::new(&self.watched.connect, self.screen.keys()?, clock.now());
-        model.ui.look = self.screen.look();
-        let (connections, inputs) = Connections::start(&addresses(&self.watched.connect), clock);
-        Ok(Headless { model, connections, inputs, clock })
-    }
-
-    async fn check(&self, args: &CheckArgs) -> anyhow::Result<ExitCode> {
-        let mut headless = self.headless()?;
-        headless.gather(Duration::from_secs(args.patience)).await;
-        let model = &headless.model;
-        match (args.json, args.prometheus) {
-            (true, _) => println!("{:#}", plain::json(model)),
-            (_, true) => print!("{}", plain::prometheus(model)),
-            _ => println!("{}", plain::report(model)),
-        }
-        Ok(ExitCode::from(Verdict::of(model).code()))
+        Ok(headless(&self.watched.connect, self.screen.keys()?, self.screen.look()))
     }
 
     async fn once(&self) -> anyhow::Result<()> {
@@ -175,6 +188,26 @@ impl Cli {
             result => Ok(result?),
         }
     }
+}
+
+/// Watches these processes without a screen; on a runtime.
+fn headless(targets: &[Target], keys: KeyMap, look: Look) -> Headless {
+    let clock = Clock::system();
+    let mut model = Model::new(targets, keys, clock.now());
+    model.ui.look = look;
+    let (connections, inputs) = Connections::start(&addresses(targets), clock);
+    Headless { model, connections, inputs, clock }
+}
+
+async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode> {
+    headless.gather(Duration::from_secs(args.patience)).await;
+    let model = &headless.model;
+    match (args.json, args.prometheus) {
+        (true, _) => println!("{:#}", plain::json(model)),
+        (_, true) => print!("{}", plain::prometheus(model)),
+        _ => println!("{}", plain::report(model)),
+    }
+    Ok(ExitCode::from(Verdict::of(model).code()))
 }
 
 /// The screen, until somebody ends it or `until` comes. It brings its own runtime: call it from a thread that has none.

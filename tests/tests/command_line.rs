@@ -5,6 +5,7 @@ use loadline_domain::{
     Timestamp,
     time::{Clock as _, SystemClock},
 };
+use loadline_proto::health::{PlanRemedyRequest, failure_mode_service_client::FailureModeServiceClient};
 use loadline_tests::{
     binaries,
     command::{self, Finished},
@@ -14,8 +15,10 @@ use loadline_tests::{
     service::{Program, Service, Settings},
 };
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 use tempfile::TempDir;
+use tonic::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -247,5 +250,59 @@ async fn what_cannot_be_done_exits_with_two_and_says_why() -> Result<()> {
         let said = ended.output + &ended.errors;
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_says_by_its_exit_code_how_everything_is() -> Result<()> {
+    let node = Node::start().await?;
+    let Node { service, .. } = &node;
+    let live =
+        format!("ingest={},query={},rollup={}", service.ingest_address(), service.query_address(), service.rollup_address());
+    let well = async {
+        loop {
+            let seen = node.run(&["check", "--json", "--connect", &live]).await?;
+            // Until everything was read once it is unknown.
+            if seen.code != Some(3) {
+                return seen.with_code(0);
+            }
+        }
+    };
+    let report: Value = serde_json::from_str(&tokio::time::timeout(PATIENCE, well).await??)?;
+    assert_eq!((&report["code"], &report["verdict"]), (&json!(0), &json!("OK")), "{report}");
+    let console = node.run(&["console", "check", "--json", "--connect", &live]).await?;
+    assert_eq!(console.code, Some(0), "{console:?}");
+    let nobody = node.run(&["check", "--connect", "ingest=127.0.0.1:1", "--patience", "2"]).await?;
+    assert_eq!(nobody.code, Some(3), "{nobody:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_audit_is_listed_and_a_changed_entry_is_named() -> Result<()> {
+    let node = Node::start().await?;
+    let empty = node.json(0, &["audit", "verify"]).await?;
+    assert_eq!((&empty["entries"], &empty["broken_at"]), (&json!(0), &Value::Null), "{empty}");
+    let channel = Endpoint::from_shared(format!("http://{}", node.service.ingest_address()))?.connect_lazy();
+    let mut desk = FailureModeServiceClient::new(channel);
+    for reason in ["one", "two", "three"] {
+        let ask =
+            PlanRemedyRequest { failure_mode: "AN-01".into(), key: "C".into(), target: String::new(), reason: reason.into() };
+        desk.plan_remedy(ask).await?;
+    }
+    let listed = node.json(0, &["audit", "--limit", "2"]).await?;
+    let reasons: Vec<_> = listed["entries"].as_array().context("entries")?.iter().map(|entry| entry["reason"].as_str()).collect();
+    assert_eq!(reasons, [Some("two"), Some("three")]);
+    let whole = node.json(0, &["audit", "verify"]).await?;
+    assert_eq!((&whole["entries"], &whole["holds"]), (&json!(3), &Value::Null), "{whole}");
+    let last = whole["last_hash"].as_str().context("a hash")?;
+    assert_eq!(node.json(0, &["audit", "verify", "--holds", last]).await?["holds"], json!(true));
+    assert_eq!(node.json(1, &["audit", "verify", "--holds", &"7".repeat(64)]).await?["holds"], json!(false));
+
+    let file = SqliteConnectOptions::new().filename(node.folder.path().join("store.db")).busy_timeout(PATIENCE);
+    let mut store = SqliteConnection::connect_with(&file).await?;
+    sqlx::query("UPDATE audit_entry SET actor = 'nobody' WHERE reason = 'two'").execute(&mut store).await?;
+    store.close().await?;
+    let broken = node.json(1, &["audit", "verify"]).await?;
+    assert_eq!((&broken["entries"], &broken["broken_at"]), (&json!(1), &listed["entries"][0]["id"]), "{broken}");
     Ok(())
 }

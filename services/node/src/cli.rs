@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and the options they share.
 
-use crate::{bench, config, dead_letters, jobs, publish, streams, up, usage};
+use crate::{audit, bench, config, dead_letters, jobs, publish, streams, up, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done and nothing is wrong; 1 done and the answer is bad news; 2 not done.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done and nothing is wrong; 1 done and the answer is bad news; 2 not done. Those of `check` are its own.";
 
 /// Where the configuration comes from: defaults < file < LOADLINE_SECTION__KEY variables < --set.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -35,6 +36,8 @@ pub enum Command {
     Up(up::UpArgs),
     /// Shows running services on one screen, or says once how they are
     Console(loadline_console::cli::Cli),
+    /// Says once how running services are, for a monitoring system or a script
+    Check(loadline_console::cli::Check),
     /// Publishes the events of a file
     Publish(publish::PublishArgs),
     /// Shows what accounts used
@@ -45,6 +48,8 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Shows background jobs, runs and cancels them
     Jobs(jobs::JobsArgs),
+    /// Shows what was done to the system and by whom, and proves that nobody changed that record
+    Audit(audit::AuditArgs),
     /// Checks or shows the configuration
     Config(config::ConfigArgs),
     /// Measures this build on this machine

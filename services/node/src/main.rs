@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ console or status   all in this process, a port each
-//! loadline console│publish│usage│streams│dead-letters│jobs             clients of a running one
+//! loadline console│check│publish│usage│streams│dead-letters│jobs│audit     clients of a running one
 //! loadline config│bench│completions
 //! ```
 
+mod audit;
 mod backoff;
 mod bench;
 mod cli;
@@ -38,11 +39,13 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Console(console) => output::finish(console.run()),
+        Command::Check(check) => check.run(),
         Command::Publish(args) => client(publish::run(args)),
         Command::Usage(args) => client(usage::run(args)),
         Command::Streams(args) => client(streams::run(args)),
         Command::DeadLetters(args) => client(dead_letters::run(args)),
         Command::Jobs(args) => client(jobs::run(args)),
+        Command::Audit(args) => client(audit::run(args)),
         Command::Bench(args) => client(bench::run(args)),
     }
 }

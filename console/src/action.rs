@@ -15,6 +15,8 @@ pub enum Place {
     Board,
     /// Where something is listed.
     Lists,
+    /// Where a failure mode can be selected: on the board and among the drills.
+    Modes,
     /// While the past is shown.
     Replay,
 }
@@ -25,6 +27,7 @@ impl Place {
             Self::Everywhere => "everywhere",
             Self::Board => "board",
             Self::Lists => "lists",
+            Self::Modes => "board, drills",
             Self::Replay => "replay",
         }
     }
@@ -67,13 +70,13 @@ macro_rules! actions {
     };
 }
 
-// Upper-case letters are kept for remedies: none of these may take one, except where vi has long had it.
+// Upper-case letters plan what changes something; the only other one is `G`, as vi has it.
 actions! {
     Help "help" ["?" "F1"] Everywhere "help" "Shows every key, and why one is off where it is.";
     Palette "palette" [":"] Everywhere "cmd" "Runs an action by its name.";
     Filter "filter" ["/"] Lists "filter" "Keeps only what contains the words; on dead letters also stream:, reason:, account:.";
     NextMatch "next-match" ["n"] Lists "" "Goes to the next row that is not as it should be.";
-    PreviousMatch "previous-match" ["N"] Lists "" "Goes back to the row before that is not as it should be.";
+    PreviousMatch "previous-match" [","] Lists "" "Goes back to the row before that is not as it should be.";
     Down "down" ["j" "Down"] Everywhere "" "Moves down by one.";
     Up "up" ["k" "Up"] Everywhere "" "Moves up by one.";
     Top "top" ["g" "Home"] Everywhere "" "Moves to the first.";
@@ -103,9 +106,35 @@ actions! {
     Play "play" ["Space"] Replay "play" "Plays on as fast as it happened, or stops.";
     Record "record" ["w"] Everywhere "" "Writes the recorded past to a file.";
     Board "board" ["b" "F2"] Everywhere "board" "The failure modes.";
+    Operate "operate" ["Ctrl-o"] Everywhere "operate" "Goes from read-only to operate mode, and back; it ends by itself.";
+    Actions "actions" ["x"] Board "actions" "Lists all that can be done about the selected row.";
+    Acknowledge "acknowledge" ["a"] Board "ack" "Says with a note that you look after the selected mode.";
+    Mute "mute" ["m"] Board "" "Keeps the selected mode from demanding attention, for a time that has to be given.";
+    Undo "undo" ["u"] Board "" "Takes the last run of a remedy back, while its horizon is open; asks first.";
+    Abort "abort" ["X"] Modes "" "Ends the run of a remedy or a drill between two of its steps.";
+    Drill "drill" ["T"] Modes "drill" "Causes the selected mode on purpose, to prove that it is seen and repaired; asks first.";
+    Control "control" ["Ctrl-t"] Modes "" "Runs the drill of the selected mode without its fault: nothing may open; asks first.";
+    Reconnect "reconnect" ["C"] Board "" "Plans C: drops the connections to a dependency and makes them anew.";
+    Widen "widen" ["W"] Board "" "Plans W: lets a stream's reader take more at a time, for a while.";
+    Redrive "redrive" ["D"] Board "" "Plans D: judges dead letters again.";
+    Resume "resume" ["K"] Board "" "Plans K: lets a stopped stream go on.";
+    Rerun "rerun" ["R"] Board "" "Plans R: runs the failed job or stage again.";
+    Purge "purge" ["P"] Board "" "Plans P: purges dedup partitions past their horizon.";
+    Statistics "statistics" ["I"] Board "" "Plans I: refreshes the statistics of slow tables.";
+    Verify "verify" ["V"] Board "" "Plans V: counts again from the log, and repairs what differs.";
+    Extend "extend" ["E"] Board "" "Plans E: extends a stream's retention.";
+    Probe "probe" ["Q"] Board "" "Plans Q: probes isolation again, and lifts the closure if it is clean.";
+    Backfill "backfill" ["L"] Board "" "Plans L: fetches what was missed of a source.";
+    Reparse "reparse" ["Y"] Board "" "Plans Y: parses kept pages again.";
+    NextHub "next-hub" ["H"] Board "" "Plans H: switches to the next browser hub.";
+    Rollback "rollback" ["B"] Board "" "Plans B: rolls the model back to the one before.";
+    Flush "flush" ["F"] Board "" "Plans F: flushes the prediction cache of an artifact.";
+    Restart "restart" ["S"] Board "" "Plans S: restarts a service, drained first.";
+    Reload "reload" ["N"] Board "" "Plans N: reloads secrets and configuration.";
     Usage "usage" ["t" "F3"] Everywhere "usage" "Top accounts, delivery rates and throughput.";
     Jobs "jobs" ["p" "F4"] Everywhere "jobs" "Background jobs and their runs.";
     DeadLetters "dead-letters" ["e" "F5"] Everywhere "dead letters" "What could not be counted, and why.";
+    Drills "drills" ["f" "F6"] Everywhere "drills" "What is proven: drills, their faults and their last verdicts.";
     Refresh "refresh" ["r"] Everywhere "" "Asks again now what is asked from time to time, and connects without waiting.";
     Redraw "redraw" ["Ctrl-l"] Everywhere "" "Draws the whole screen anew.";
     Suspend "suspend" ["Ctrl-z"] Everywhere "" "Goes to the background of the shell.";
@@ -117,6 +146,35 @@ impl Action {
     pub fn entry(self) -> &'static Entry {
         // The table is the enumeration, in its order.
         &ACTIONS[self as usize]
+    }
+
+    /// Key, in the failure modes' catalogue, of the remedy that it plans.
+    pub fn remedy(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Reconnect => "C",
+            Self::Widen => "W",
+            Self::Redrive => "D",
+            Self::Resume => "K",
+            Self::Rerun => "R",
+            Self::Purge => "P",
+            Self::Statistics => "I",
+            Self::Verify => "V",
+            Self::Extend => "E",
+            Self::Probe => "Q",
+            Self::Backfill => "L",
+            Self::Reparse => "Y",
+            Self::NextHub => "H",
+            Self::Rollback => "B",
+            Self::Flush => "F",
+            Self::Restart => "S",
+            Self::Reload => "N",
+            _ => return None,
+        })
+    }
+
+    /// The one that plans the remedy of this key.
+    pub fn of_remedy(key: &str) -> Option<Self> {
+        ACTIONS.iter().map(|entry| entry.action).find(|action| action.remedy() == Some(key))
     }
 
     /// By its name.
@@ -251,19 +309,30 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_letters_are_left_to_the_remedies() {
-        let remedies = "CWDKRPIVEQSLYHBF";
-        for key in ACTIONS.iter().flat_map(|entry| entry.keys) {
-            assert!(!remedies.contains(key) || key.chars().count() != 1, "{key} plans a remedy");
+    fn upper_case_letters_are_of_what_changes_something() {
+        for entry in ACTIONS {
+            let letters = entry.keys.iter().filter(|key| key.len() == 1 && key.chars().all(|char| char.is_ascii_uppercase()));
+            let changes = matches!(entry.action, Action::Abort | Action::Drill | Action::Bottom);
+            for letter in letters {
+                assert!(entry.action.remedy() == Some(letter) || changes, "{letter} plans a remedy");
+            }
+        }
+    }
+
+    #[test]
+    fn each_remedy_of_the_catalogue_has_the_key_of_its_name() {
+        for key in "CWDKRPIVEQLYHBFSN".chars().map(String::from) {
+            let action = Action::of_remedy(&key).unwrap();
+            assert_eq!(KeyMap::default().written(action), key);
         }
     }
 
     #[test]
     fn a_key_is_bound_anew_and_its_old_one_does_nothing() {
-        let map = KeyMap::with("freeze = [\"f\", \"F9\"]").unwrap();
+        let map = KeyMap::with("freeze = [\"s\", \"F9\"]").unwrap();
         assert_eq!(map.action("F9".parse().unwrap(), false), Some(Action::Freeze));
         assert_eq!(map.action(Chord::char('z'), false), None);
-        assert_eq!(map.written(Action::Freeze), "f F9");
+        assert_eq!(map.written(Action::Freeze), "s F9");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What goes into the core and what comes out of it. The core does nothing else.
 
-use crate::{keys::Chord, model::endpoint::Link};
+use crate::{keys::Chord, model::endpoint::Link, text::clean};
 use loadline_proto::{
-    health::{Frame, ListCatalogueResponse},
+    health::{
+        AbortRemedyRequest, AcknowledgeRequest, DrillRun, ExecuteRemedyRequest, Frame, ListCatalogueResponse, ListDrillsResponse,
+        ModeStatus, MuteRequest, PlanRemedyRequest, RemedyPlan, RemedyRun, StartDrillRequest, StopDrillRequest,
+        UndoRemedyRequest,
+    },
     ingest::{DeadLetter, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse, ListStreamsResponse},
     query::{GetDeliveryRequest, GetDeliveryResponse, ListTopAccountsRequest, ListTopAccountsResponse},
     rollup::{ListJobsResponse, ListRunsRequest, ListRunsResponse},
@@ -16,18 +20,22 @@ pub enum Msg {
     Input(Input),
     /// A key was pressed.
     Key(Chord),
+    /// A key is held down, and the terminal says so.
+    Repeat(Chord),
     /// Text was pasted: it is never taken for keys.
     Paste(String),
     /// The terminal has another size.
     Resized,
+    /// The terminal is looked at again, or no more.
+    Focus(bool),
     /// Time has passed.
     Tick,
     /// The process is to end, or the terminal is gone.
     Quit,
     /// The shell wants the terminal.
     Suspend,
-    /// Frames were drawn: the oldest input in the last one had waited so long.
-    Drawn(Duration),
+    /// A frame was drawn: the oldest input in it, if there was one, had waited so long.
+    Drawn(Option<Duration>),
 }
 
 /// From one process.
@@ -64,6 +72,65 @@ pub enum What {
         /// Why, in words.
         error: String,
     },
+    /// Something asked for was done, or has begun.
+    Done {
+        /// What was asked.
+        ticket: u64,
+        /// What came of it.
+        done: Done,
+    },
+    /// It was not done, or nobody knows.
+    Failed {
+        /// What was asked.
+        ticket: u64,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What changes something on a server, or asks for a plan to do so.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each is the request of its name")]
+pub enum Act {
+    Plan(PlanRemedyRequest),
+    Execute(ExecuteRemedyRequest),
+    Abort(AbortRemedyRequest),
+    Undo(UndoRemedyRequest),
+    Acknowledge(AcknowledgeRequest),
+    Mute(MuteRequest),
+    StartDrill(StartDrillRequest),
+    StopDrill(StopDrillRequest),
+}
+
+/// What comes of an act.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each is the answer of its name")]
+pub enum Done {
+    Plan(Box<RemedyPlan>),
+    Run(Box<RemedyRun>),
+    Mode(Box<ModeStatus>),
+    Drill(Box<DrillRun>),
+}
+
+/// Why an act was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In the server's words where it has some.
+    pub text: String,
+    /// The server has refused, or was never asked: nothing was done. Otherwise nobody knows.
+    pub refused: bool,
+}
+
+impl Failure {
+    /// Nothing was done.
+    pub fn refused(text: &str) -> Self {
+        Self { text: clean(text), refused: true }
+    }
+
+    /// It may have been done.
+    pub fn unknown(text: &str) -> Self {
+        Self { text: clean(text), refused: false }
+    }
 }
 
 /// What is asked from time to time.
@@ -83,6 +150,8 @@ pub enum Question {
     Letters(ListDeadLettersRequest),
     /// One of these with its payload.
     Letter(GetDeadLetterRequest),
+    /// What can be proven.
+    Drills,
 }
 
 /// The answer to it.
@@ -100,6 +169,7 @@ pub enum Answer {
         answer: ListDeadLettersResponse,
     },
     Letter(Box<DeadLetter>),
+    Drills(ListDrillsResponse),
 }
 
 /// A question without its details.
@@ -113,18 +183,21 @@ pub enum Topic {
     Runs,
     Letters,
     Letter,
+    Drills,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Streams, Self::Top, Self::Delivery, Self::Jobs, Self::Runs, Self::Letters, Self::Letter];
+    pub const ALL: [Self; 8] =
+        [Self::Streams, Self::Top, Self::Delivery, Self::Jobs, Self::Runs, Self::Letters, Self::Letter, Self::Drills];
 
-    /// The service that answers it.
-    pub fn service(self) -> &'static str {
+    /// The service that answers it; `None`: each process for itself.
+    pub fn service(self) -> Option<&'static str> {
         match self {
-            Self::Streams | Self::Letters | Self::Letter => "ingest",
-            Self::Top | Self::Delivery => "query",
-            Self::Jobs | Self::Runs => "rollup",
+            Self::Streams | Self::Letters | Self::Letter => Some("ingest"),
+            Self::Top | Self::Delivery => Some("query"),
+            Self::Jobs | Self::Runs => Some("rollup"),
+            Self::Drills => None,
         }
     }
 }
@@ -140,6 +213,7 @@ impl Question {
             Self::Runs(_) => Topic::Runs,
             Self::Letters(_) => Topic::Letters,
             Self::Letter(_) => Topic::Letter,
+            Self::Drills => Topic::Drills,
         }
     }
 }
@@ -162,6 +236,15 @@ pub enum Effect {
         endpoint: usize,
         /// What.
         question: Question,
+    },
+    /// Do something; the answer carries the ticket.
+    Act {
+        /// Who is to do it.
+        endpoint: usize,
+        /// For the answer.
+        ticket: u64,
+        /// What.
+        act: Act,
     },
     /// Put into the clipboard.
     Copy(String),

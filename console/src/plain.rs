@@ -116,7 +116,8 @@ pub fn report(model: &Model) -> String {
         let json = row_json(&model.world, row);
         let word = |key: &str| json[key].as_str().unwrap_or("-").to_owned();
         let (severity, id, title) = (word("severity"), word("id"), word("title"));
-        lines.push(format!("{severity} {id} {title}: {} ({} {})", status(&row.status), word("service"), word("address")));
+        let found = row.found.as_ref().map(|found| format!(" {found}")).unwrap_or_default();
+        lines.push(format!("{severity} {id} {title}: {}{found} ({} {})", status(&row.status), word("service"), word("address")));
     }
     lines.join("\n")
 }

@@ -121,9 +121,8 @@ fn paint<B: Backend>(model: &mut Model, terminal: &mut Terminal<B>, pace: &mut P
     settle(model, later(clock.now(), model.now));
     terminal.draw(|frame| draw(model, frame))?;
     let now = Instant::now();
-    if let Some(oldest) = pace.oldest.take() {
-        update(model, Msg::Drawn(now.saturating_duration_since(oldest)), model.now);
-    }
+    let waited = pace.oldest.take().map(|oldest| now.saturating_duration_since(oldest));
+    update(model, Msg::Drawn(waited), model.now);
     (pace.drawn, pace.dirty, pace.pressed) = (now, false, false);
     Ok(())
 }

@@ -10,7 +10,10 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crossterm::{
     cursor::Show,
-    event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    event::{
+        DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event, EventStream, KeyCode,
+        KeyEvent, KeyEventKind, KeyModifiers,
+    },
     execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
@@ -58,12 +61,12 @@ impl Drop for Taken {
 
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)
 }
 
 /// As far as it can: there is nobody left to tell of an error.
 fn give_back() {
-    let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = execute!(stdout(), DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
 
@@ -104,7 +107,7 @@ impl Outside<CrosstermBackend<Stdout>> for Host {
                 let notice = save(model).unwrap_or_else(|error| format!("not recorded: {error}"));
                 model.ui.notice = Some((notice, model.now.elapsed));
             }
-            Some(Effect::Resync { .. } | Effect::Reconnect(_) | Effect::Ask { .. }) | None => {}
+            Some(Effect::Resync { .. } | Effect::Reconnect(_) | Effect::Ask { .. } | Effect::Act { .. }) | None => {}
         }
         Ok(Flow::On)
     }
@@ -152,10 +155,13 @@ fn listen(kind: SignalKind, msg: Msg) -> io::Result<stream::BoxStream<'static, M
 
 fn message(event: Event) -> Option<Msg> {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => chord(key).map(Msg::Key),
+        Event::Key(key) if key.kind == KeyEventKind::Repeat => chord(key).map(Msg::Repeat),
+        Event::Key(key) if key.kind == KeyEventKind::Press => chord(key).map(Msg::Key),
         Event::Paste(text) => Some(Msg::Paste(text)),
         Event::Resize(..) => Some(Msg::Resized),
-        Event::Key(_) | Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
+        Event::FocusGained => Some(Msg::Focus(true)),
+        Event::FocusLost => Some(Msg::Focus(false)),
+        Event::Key(_) | Event::Mouse(_) => None,
     }
 }
 

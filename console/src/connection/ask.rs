@@ -2,7 +2,10 @@
 
 use crate::msg::{Answer, Question, What};
 use loadline_proto::{
-    health::{ListCatalogueRequest, failure_mode_service_client::FailureModeServiceClient},
+    health::{
+        ListCatalogueRequest, ListDrillsRequest, drill_service_client::DrillServiceClient,
+        failure_mode_service_client::FailureModeServiceClient,
+    },
     ingest::{
         ListStreamsRequest, dead_letter_service_client::DeadLetterServiceClient, stream_service_client::StreamServiceClient,
     },
@@ -48,6 +51,10 @@ async fn answer(channel: Channel, question: Question) -> Result<Answer, Status> 
         Question::Letters(message) => {
             let more = !message.page_token.is_empty();
             Answer::Letters { more, answer: letters().list(request(message)).await.map(inner)? }
+        }
+        Question::Drills => {
+            let mut drills = DrillServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
+            Answer::Drills(drills.list(request(ListDrillsRequest {})).await.map(inner)?)
         }
         Question::Letter(message) => Answer::Letter(Box::new(letters().get(request(message)).await.map(inner)?)),
     })

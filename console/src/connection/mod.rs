@@ -1,12 +1,13 @@
 //! One actor a process: it connects, watches, asks, and starts again whenever that breaks. The screen never waits for it.
 
+mod act;
 mod ask;
 mod backoff;
 
 use crate::{
     clock::Clock,
     model::endpoint::Link,
-    msg::{Effect, Input, Msg, Question, What},
+    msg::{Act, Effect, Failure, Input, Msg, Question, What},
 };
 use ask::{MOST_BYTES, explain};
 use backoff::Backoff;
@@ -48,6 +49,7 @@ enum Command {
     Resync(u64),
     Reconnect,
     Ask(Question),
+    Act { ticket: u64, act: Act },
 }
 
 /// All connections of a console.
@@ -62,7 +64,16 @@ impl Connections {
         let (out, messages) = channel(QUEUE);
         let commands = addresses.iter().enumerate().map(|(index, address)| {
             let (commands, inbox) = unbounded_channel();
-            let actor = Actor { index, address: address.clone(), clock, out: out.clone(), inbox, watch: 0, position: None };
+            let actor = Actor {
+                index,
+                address: address.clone(),
+                clock,
+                out: out.clone(),
+                inbox,
+                watch: 0,
+                position: None,
+                acts: Vec::new(),
+            };
             tokio::spawn(actor.run());
             commands
         });
@@ -75,6 +86,7 @@ impl Connections {
             Effect::Resync { endpoint, watch } => (endpoint, Command::Resync(watch)),
             Effect::Reconnect(endpoint) => (endpoint, Command::Reconnect),
             Effect::Ask { endpoint, question } => (endpoint, Command::Ask(question)),
+            Effect::Act { endpoint, ticket, act } => (endpoint, Command::Act { ticket, act }),
             other => return Some(other),
         };
         if let Some(actor) = self.commands.get(endpoint) {
@@ -94,6 +106,8 @@ struct Actor {
     watch: u64,
     /// The last frame handed on: where to resume.
     position: Option<ResumePoint>,
+    /// Tickets of what was asked to be done and is not answered.
+    acts: Vec<u64>,
 }
 
 /// Nobody listens any more.
@@ -119,6 +133,9 @@ impl Actor {
                 End::Closed => return,
                 End::Broken(error) => error,
             };
+            if self.forsake_acts().await.is_err() {
+                return;
+            }
             let wait = backoff.next();
             let retry_at = self.clock.now().elapsed + wait;
             if self.send(What::Link(Link::Down { error, retry_at })).await.is_err() || self.pause(wait).await.is_err() {
@@ -130,6 +147,15 @@ impl Actor {
     async fn send(&self, what: What) -> Result<(), Closed> {
         let msg = Msg::Input(Input { endpoint: self.index, what });
         self.out.send(Stamped { at: Instant::now(), msg }).await.map_err(|_| Closed)
+    }
+
+    /// What was under way when the connection broke may have been done.
+    async fn forsake_acts(&mut self) -> Result<(), Closed> {
+        for ticket in std::mem::take(&mut self.acts) {
+            let failure = Failure::unknown("the connection broke before the answer came");
+            self.send(What::Failed { ticket, failure }).await?;
+        }
+        Ok(())
     }
 
     /// Waits, unless somebody wants it now.
@@ -145,6 +171,9 @@ impl Actor {
                     Command::Ask(question) => {
                         let refused = What::Refused { topic: question.topic(), error: "not connected".to_owned() };
                         self.send(refused).await?;
+                    }
+                    Command::Act { ticket, .. } => {
+                        self.send(What::Failed { ticket, failure: Failure::refused("not connected: nothing was sent") }).await?;
                     }
                 },
             }
@@ -178,6 +207,9 @@ impl Actor {
                 }
                 Some(answer) = answers.next(), if !answers.is_empty() => {
                     if let Some(answer) = answer {
+                        if let What::Done { ticket, .. } | What::Failed { ticket, .. } = &answer {
+                            self.acts.retain(|act| act != ticket);
+                        }
                         self.send(answer).await?;
                     }
                 }
@@ -185,6 +217,11 @@ impl Actor {
                 command = self.inbox.recv() => match command.ok_or(End::Closed)? {
                     Command::Ask(question) => {
                         let answer = ask::ask(channel.clone(), question);
+                        answers.push(Box::pin(async { Some(answer.await) }));
+                    }
+                    Command::Act { ticket, act } => {
+                        self.acts.push(ticket);
+                        let answer = act::act(channel.clone(), ticket, act);
                         answers.push(Box::pin(async { Some(answer.await) }));
                     }
                     Command::Resync(number) => {

@@ -3,6 +3,7 @@
 //! A row is OK only if each part that is to detect the mode is seen now and says so. Everything else shows the worst there is.
 
 use super::{
+    crash,
     report::Mode,
     standing::{Band, Knowledge, Severity, State},
     world::World,
@@ -50,6 +51,8 @@ pub struct Row {
     pub loss: Option<Duration>,
     /// How many processes speak of it.
     pub voices: usize,
+    /// What the console itself has found, in place of a reading.
+    pub found: Option<String>,
 }
 
 impl Row {
@@ -94,7 +97,10 @@ impl Board {
     /// As of now.
     pub fn of(world: &World, now: Moment) -> Self {
         let reported = world.endpoints.iter().flat_map(|endpoint| endpoint.modes.keys());
-        let ids: BTreeSet<&String> = world.catalogue.keys().chain(reported).collect();
+        // Before anything is known it would be the only row there is, and the cursor would stay on it.
+        let known = !world.catalogue.is_empty() || world.endpoints.iter().any(|endpoint| endpoint.down.is_some());
+        let crash = known.then(|| crash::ID.to_owned());
+        let ids: BTreeSet<&String> = world.catalogue.keys().chain(reported).chain(&crash).collect();
         let knowledge: Vec<Knowledge> = world.endpoints.iter().map(|endpoint| endpoint.knowledge(now)).collect();
         let modes = ids.into_iter().map(|id| mode_row(world, id, &knowledge, now));
         let blind = (0..world.endpoints.len()).filter(|index| knowledge[*index] == Knowledge::Blind);
@@ -145,12 +151,13 @@ fn endpoint_row(world: &World, index: usize, now: Moment) -> Row {
         lasts: Some(endpoint.silence(now)),
         loss: None,
         voices: 1,
+        found: None,
     }
 }
 
 /// The worst that anybody says of a mode, or that nobody says although somebody should.
 fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Row {
-    let mode = world.catalogue.get(id);
+    let mode = world.mode(id);
     let base = mode.and_then(|mode| mode.base).unwrap_or(UNSTATED);
     let mut voices = 0;
     let mut worst: Option<Row> = None;
@@ -162,7 +169,7 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
             _ => report.and_then(|report| report.lasts(now)),
         };
         let loss = report.and_then(|report| report.time_to_loss(now));
-        let row = Row { id: RowId::Mode(id.to_owned()), band, status, source, lasts, loss, voices: 0 };
+        let row = Row { id: RowId::Mode(id.to_owned()), band, status, source, lasts, loss, voices: 0, found: None };
         if worst.as_ref().is_none_or(|known| (row.band, row.urgency()) < (known.band, known.urgency())) {
             worst = Some(row);
         }
@@ -170,7 +177,8 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
     for (index, endpoint) in world.endpoints.iter().enumerate() {
         let Some(report) = endpoint.modes.get(id) else { continue };
         let owned = mode.is_none_or(|mode| mode.is_owned_by(&endpoint.service));
-        if !owned && matches!(report.state, State::Planned) {
+        // That nobody else detects it yet means nothing where the console does.
+        if matches!(report.state, State::Planned) && (!owned || id == crash::ID) {
             continue;
         }
         voices += 1;
@@ -186,6 +194,7 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
         consider(band, status, Some(index));
     }
     match mode {
+        Some(_) if id == crash::ID => {}
         Some(mode) if mode.planned => consider(Band::Planned, Status::Says(State::Planned), None),
         Some(mode) => {
             if let Some(unseen) = unseen_owner(world, id, mode, knowledge) {
@@ -193,6 +202,13 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
             }
         }
         None => {}
+    }
+    if id == crash::ID {
+        let own = crash_row(world, knowledge, now);
+        voices += 1;
+        if worst.as_ref().is_none_or(|known| (own.band, own.urgency()) <= (known.band, known.urgency())) {
+            worst = Some(own);
+        }
     }
     let mut row = worst.unwrap_or_else(|| Row {
         id: RowId::Mode(id.to_owned()),
@@ -202,9 +218,46 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
         lasts: None,
         loss: None,
         voices: 0,
+        found: None,
     });
     row.voices = voices;
     row
+}
+
+/// What the console itself has to say of crashed processes.
+fn crash_row(world: &World, knowledge: &[Knowledge], now: Moment) -> Row {
+    let id = RowId::Mode(crash::ID.to_owned());
+    let row = Row {
+        id,
+        band: Band::Ok,
+        status: Status::Says(State::Ok),
+        source: None,
+        lasts: None,
+        loss: None,
+        voices: 0,
+        found: None,
+    };
+    let down = crash::down(world, now);
+    // Those for which it is time first, then the worst, then what has lasted longest.
+    let worst = down.iter().min_by_key(|down| (!down.is_open(), down.severity, std::cmp::Reverse(down.lasts)));
+    if let Some(worst) = worst {
+        let more = if down.len() > 1 { format!(", and {} more", down.len() - 1) } else { String::new() };
+        return Row {
+            band: Band::Of(worst.severity),
+            status: Status::Says(if worst.is_open() { State::Open } else { State::Suspect }),
+            source: Some(worst.endpoint),
+            lasts: Some(worst.lasts),
+            found: Some(format!("{}{more}", crash::reason(&world.endpoints[worst.endpoint]))),
+            ..row
+        };
+    }
+    match crash::untold(world, knowledge) {
+        Some(index) => {
+            let why = format!("{} is silent: whether it has crashed cannot be told", world.endpoints[index].name());
+            Row { band: Band::Unknown, status: Status::Unseen(why), ..row }
+        }
+        None => Row { found: Some(format!("{} processes are seen", world.endpoints.len())), ..row },
+    }
 }
 
 fn band(state: State, severity: Severity) -> Band {

@@ -1,10 +1,14 @@
 //! One process that the console watches: its connection, its frames, and how far they can be trusted now.
 
 use super::{
+    drill::DrillBook,
+    remedy::{Plan, Run},
     report::Report,
     standing::{Knowledge, Severity, blind_severity},
 };
-use crate::moment::Moment;
+use crate::{moment::Moment, text::clean};
+use jiff::Timestamp;
+use loadline_proto::health::{ArmedPlans, RemedyRun, ServiceLoad};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -18,6 +22,10 @@ const LATE_FACTOR: f64 = 2.5;
 const SHORTEST_PROMISE: Duration = Duration::from_millis(200);
 /// Five minutes of history, this long each.
 pub const HISTORY_STEP: Duration = Duration::from_secs(10);
+/// Most runs kept of one process.
+const RUNS: usize = 100;
+/// Most plans kept that wait there.
+const ARMED: usize = 64;
 /// Steps of history kept.
 pub const HISTORY_STEPS: usize = 30;
 
@@ -80,7 +88,39 @@ pub struct Endpoint {
     /// What it says of each mode.
     pub modes: BTreeMap<String, Report>,
     /// The worst of it over the last minutes, oldest first.
-    pub history: VecDeque<Worst>,
+    pub history: VecDeque<Step>,
+    /// Since when its stream is broken or it does not serve, by the console's `elapsed`.
+    pub down: Option<Duration>,
+    /// What last broke the stream.
+    pub fault: Option<String>,
+    /// Runs of its remedies, the latest begun last.
+    pub runs: Vec<Run>,
+    /// Plans that wait there to be confirmed.
+    pub armed: Vec<Plan>,
+    /// What it has proven.
+    pub drills: DrillBook,
+    /// What it has to do.
+    pub load: Option<Load>,
+}
+
+/// What a process has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// Pieces of work a second.
+    pub rate: f64,
+    /// What a piece is; empty: it has no such thing.
+    pub unit: String,
+    /// 99th percentile of the time that a piece took.
+    pub p99: Option<Duration>,
+}
+
+/// What is remembered of a process at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The worst of it.
+    pub worst: Worst,
+    /// Pieces of work a second, where that was known.
+    pub rate: Option<f64>,
 }
 
 /// A step of an endpoint's history.
@@ -113,7 +153,61 @@ impl Endpoint {
             ignored: 0,
             modes: BTreeMap::new(),
             history: VecDeque::new(),
+            down: None,
+            fault: None,
+            runs: Vec::new(),
+            armed: Vec::new(),
+            drills: DrillBook::default(),
+            load: None,
         }
+    }
+
+    /// Its stream broke, or it says that it does not serve.
+    pub fn goes_down(&mut self, now: Moment) {
+        self.down.get_or_insert(now.elapsed);
+    }
+
+    /// It is not down any more once its stream speaks again and it does not say otherwise.
+    pub fn comes_up(&mut self) {
+        if self.link == Link::Up && self.position.is_some() && self.serving != Serving::No {
+            (self.down, self.fault) = (None, None);
+        }
+    }
+
+    /// What its clock says now, as far as its last frame tells.
+    pub fn its_time(&self, now: Moment) -> Timestamp {
+        let skew = jiff::SignedDuration::try_from_secs_f64(self.skew).unwrap_or_default();
+        now.wall.checked_add(skew).unwrap_or(now.wall)
+    }
+
+    /// Takes a run that changed or is new, and hands back what was known of it.
+    pub fn take_run(&mut self, run: Run) -> Option<Run> {
+        if let Some(known) = self.runs.iter_mut().find(|known| known.id == run.id) {
+            return Some(std::mem::replace(known, run));
+        }
+        if self.runs.len() == RUNS {
+            self.runs.remove(0);
+        }
+        self.runs.push(run);
+        None
+    }
+
+    /// Takes all runs that a snapshot has.
+    pub fn take_runs(&mut self, runs: Vec<RemedyRun>, sent: Timestamp, now: Moment) {
+        let skipped = runs.len().saturating_sub(RUNS);
+        self.runs = runs.into_iter().skip(skipped).map(|run| Run::from_wire(run, sent, now)).collect();
+    }
+
+    /// Takes the plans that wait.
+    pub fn take_armed(&mut self, armed: ArmedPlans, sent: Timestamp, now: Moment) {
+        let plans = armed.plans.into_iter().take(ARMED);
+        self.armed = plans.map(|plan| Plan::from_wire(plan, Some(sent), now.elapsed)).collect();
+    }
+
+    /// Takes what it has to do.
+    pub fn take_load(&mut self, load: ServiceLoad) {
+        let p99 = load.p99.and_then(|time| Duration::try_from(time).ok());
+        self.load = Some(Load { rate: load.rate, unit: clean(&load.unit), p99 });
     }
 
     /// Its service, or its address while that is not known.
@@ -170,7 +264,8 @@ impl Endpoint {
         if self.history.len() == HISTORY_STEPS {
             self.history.pop_front();
         }
-        self.history.push_back(worst);
+        let load = self.load.as_ref().filter(|load| worst != Worst::Blind && !load.unit.is_empty());
+        self.history.push_back(Step { worst, rate: load.map(|load| load.rate) });
     }
 }
 

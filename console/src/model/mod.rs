@@ -1,10 +1,14 @@
 //! The view-model: what was heard ([`World`]), what the operator looks at ([`Ui`]), and the recorded past.
 
 pub mod board;
+pub mod crash;
+pub mod drill;
 pub mod endpoint;
+pub mod hand;
 pub mod jobs;
 pub mod ledger;
 pub mod letters;
+pub mod remedy;
 pub mod report;
 pub mod selection;
 pub mod standing;
@@ -73,6 +77,22 @@ impl JobLine<'_> {
     }
 }
 
+/// A line of the drills screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrillLine<'a> {
+    /// The process that has it.
+    pub endpoint: usize,
+    /// What it proves.
+    pub mode: &'a String,
+}
+
+impl DrillLine<'_> {
+    /// What selections hold on to.
+    pub fn id(&self) -> String {
+        format!("{} {}", self.mode, self.endpoint)
+    }
+}
+
 impl Model {
     /// Nothing heard yet.
     pub fn new(targets: &[Target], keys: KeyMap, now: Moment) -> Self {
@@ -138,6 +158,39 @@ impl Model {
             text.to_lowercase().contains(&filter)
         });
         of_jobs.chain(of_runs.map(JobLine::Run)).collect()
+    }
+
+    /// What can be proven: each mode that has a drill or a result in a process, by mode and process.
+    pub fn drill_lines(&self) -> Vec<DrillLine<'_>> {
+        let filter = self.ui.filter(Screen::Drills).to_lowercase();
+        let mut lines = Vec::new();
+        for (index, endpoint) in self.shown().endpoints.iter().enumerate() {
+            let book = &endpoint.drills;
+            let listed = book.listed.iter().flatten().map(|drill| &drill.mode);
+            let modes: std::collections::BTreeSet<&String> = listed.chain(book.runs.keys()).collect();
+            lines.extend(modes.into_iter().map(|mode| DrillLine { endpoint: index, mode }));
+        }
+        lines.retain(|line| self.drill_text(*line).contains(&filter));
+        lines.sort_by_key(|line| (line.mode, line.endpoint));
+        lines
+    }
+
+    /// All that a filter may look for in a drill, in lower case.
+    fn drill_text(&self, line: DrillLine<'_>) -> String {
+        let world = self.shown();
+        let endpoint = &world.endpoints[line.endpoint];
+        let title = world.catalogue.get(line.mode).map_or("", |mode| &mode.title);
+        let drill = endpoint.drills.drill(line.mode);
+        let fault = drill.map_or("", |drill| &drill.fault);
+        let found = world.proof_at(line.endpoint, line.mode).run().map(drill::DrillRun::found).unwrap_or_default();
+        format!("{} {title} {} {fault} {found}", line.mode, endpoint.name()).to_lowercase()
+    }
+
+    /// The drill under the cursor.
+    pub fn selected_drill(&self) -> Option<DrillLine<'_>> {
+        let lines = self.drill_lines();
+        let ids: Vec<String> = lines.iter().map(DrillLine::id).collect();
+        lines.get(self.ui.drill.place(ids.iter())?).copied()
     }
 
     /// Dead letters that have all the words of the filter which the server was not asked for.

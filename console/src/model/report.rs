@@ -1,6 +1,9 @@
 //! What one process says of one mode, and what the catalogue says of it, cleaned and bounded.
 
-use super::standing::{Severity, State};
+use super::{
+    remedy::Offer,
+    standing::{Severity, State},
+};
 use crate::{
     moment::Moment,
     text::{clean, quantity},
@@ -31,6 +34,14 @@ pub struct Report {
     pub loss: Option<Duration>,
     /// The drill that causes it; empty: none.
     pub drill: String,
+    /// Who looks after it; empty: nobody.
+    pub taken_by: String,
+    /// What whoever took or muted it has to say.
+    pub note: String,
+    /// For how long it was muted, when the frame was sent.
+    muted: Option<Duration>,
+    /// The remedies that it has in this process.
+    pub offers: Vec<Offer>,
     /// When the frame came, by the console's `elapsed`.
     pub received: Duration,
 }
@@ -62,6 +73,10 @@ impl Report {
             lasted: timestamp(status.since.as_ref()).map(|since| span(since, sent)),
             loss: status.time_to_loss.and_then(|loss| Duration::try_from(loss).ok()),
             drill: clean(&status.drill_id),
+            taken_by: clean(&status.acknowledged_by),
+            note: clean(&status.note),
+            muted: timestamp(status.muted_until.as_ref()).map(|until| span(sent, until)),
+            offers: status.remedies.into_iter().take(LISTED).map(Offer::from_wire).collect(),
             evidence: status.evidence.map(|evidence| Evidence::from_wire(evidence, sent)),
             received: now.elapsed,
         }
@@ -76,6 +91,16 @@ impl Report {
     pub fn age(&self, now: Moment) -> Duration {
         let when_sent = self.evidence.as_ref().and_then(|evidence| evidence.age).unwrap_or_default();
         when_sent.saturating_add(now.since(self.received))
+    }
+
+    /// For how long it is still muted.
+    pub fn muted_for(&self, now: Moment) -> Option<Duration> {
+        self.muted.and_then(|muted| muted.checked_sub(now.since(self.received))).filter(|left| !left.is_zero())
+    }
+
+    /// Its remedy of this key.
+    pub fn offer(&self, key: &str) -> Option<&Offer> {
+        self.offers.iter().find(|offer| offer.key == key)
     }
 
     /// Time until data is lost.

@@ -1,7 +1,12 @@
 //! What the operator looks at: screen, overlay, cursors, filters.
 
-use super::{board::RowId, selection::Selection, standing::Severity};
-use crate::{msg::Topic, view::theme::Look};
+use super::{
+    board::RowId,
+    hand::{Card, Sent},
+    selection::Selection,
+    standing::Severity,
+};
+use crate::{keys::Chord, msg::Topic, view::theme::Look};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A screen, one key away.
@@ -13,6 +18,7 @@ pub enum Screen {
     Usage,
     Jobs,
     Letters,
+    Drills,
 }
 
 impl Screen {
@@ -23,16 +29,18 @@ impl Screen {
             Self::Usage => "usage",
             Self::Jobs => "jobs",
             Self::Letters => "dead letters",
+            Self::Drills => "drills",
         }
     }
 
     /// What it shows is asked from time to time.
     pub fn topics(self) -> &'static [Topic] {
         match self {
-            Self::Board => &[],
+            Self::Board => &[Topic::Drills],
             Self::Usage => &[Topic::Top],
             Self::Jobs => &[Topic::Jobs, Topic::Runs],
             Self::Letters => &[Topic::Letters],
+            Self::Drills => &[Topic::Drills],
         }
     }
 }
@@ -74,6 +82,20 @@ pub enum Overlay {
     Detail,
     /// All that is known of what is selected.
     Describe,
+    /// All that can be done about the selected row.
+    Actions {
+        /// Which of those.
+        cursor: usize,
+    },
+    /// A line for a note to the server.
+    Note {
+        /// The mode it is about.
+        mode: String,
+        /// It mutes; otherwise it acknowledges.
+        mute: bool,
+        /// Typed so far.
+        text: String,
+    },
 }
 
 /// See the module.
@@ -103,6 +125,18 @@ pub struct Ui {
     pub job: Selection<String>,
     /// Cursor on the dead letters, by id.
     pub letter: Selection<u64>,
+    /// Cursor among the drills, by [`super::DrillLine::id`].
+    pub drill: Selection<String>,
+    /// Operate mode, until then by the console's `elapsed`; `None`: read-only.
+    pub operate: Option<Duration>,
+    /// What is about to be done.
+    pub card: Option<Card>,
+    /// What was sent and not answered yet, by ticket.
+    pub sent: BTreeMap<u64, Sent>,
+    /// Tickets given out.
+    pub tickets: u64,
+    /// The last key and when it was pressed: pressed again too soon it may be held down.
+    pub pressed: Option<(Chord, Duration)>,
     /// A word to the operator, and since when.
     pub notice: Option<(String, Duration)>,
     /// How long the oldest input of the last frame had waited to be drawn.
@@ -113,7 +147,7 @@ pub struct Ui {
     pub deliveries: Vec<String>,
     /// Colours and signs.
     pub look: Look,
-    filters: [String; 4],
+    filters: [String; 5],
 }
 
 impl Ui {

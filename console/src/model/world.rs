@@ -2,10 +2,13 @@
 
 use super::{
     board::Board,
+    crash,
+    drill::Proof,
     endpoint::{Endpoint, HISTORY_STEP},
     jobs::JobsView,
     ledger::Ledger,
     letters::Letters,
+    remedy::{Plan, Run},
     report::Mode,
     standing::Knowledge,
     timeline::Timeline,
@@ -37,6 +40,8 @@ pub struct World {
     pub now: Moment,
     /// Which endpoints were blind at the last settling.
     blind: Vec<bool>,
+    /// Which were said to be down at the last passing of time.
+    down: Vec<bool>,
     /// When the last step of history was taken.
     stepped: Duration,
 }
@@ -64,6 +69,7 @@ impl World {
             board: Board::default(),
             now,
             blind: vec![false; targets.len()],
+            down: vec![false; targets.len()],
             stepped: now.elapsed,
         }
     }
@@ -73,6 +79,7 @@ impl World {
         for index in 0..self.endpoints.len() {
             self.notice_blindness(index, now);
         }
+        self.notice_crashes(now);
         if now.since(self.stepped) >= HISTORY_STEP {
             self.stepped = now.elapsed;
             for endpoint in &mut self.endpoints {
@@ -102,10 +109,62 @@ impl World {
         self.timeline.push(now, &subject, text);
     }
 
+    fn notice_crashes(&mut self, now: Moment) {
+        let open = crash::down(self, now).into_iter().filter(crash::Down::is_open);
+        let open: BTreeMap<usize, crash::Down> = open.map(|down| (down.endpoint, down)).collect();
+        for index in 0..self.endpoints.len() {
+            let is = open.get(&index);
+            if std::mem::replace(&mut self.down[index], is.is_some()) == is.is_some() {
+                continue;
+            }
+            let endpoint = &self.endpoints[index];
+            let text = match is {
+                Some(down) => format!("opened {} {}", down.severity, crash::reason(endpoint)),
+                None => format!("{} {} is up again", endpoint.name(), endpoint.address),
+            };
+            self.timeline.push(now, crash::ID, text);
+        }
+    }
+
+    /// What is proven of a mode by one process.
+    pub fn proof_at(&self, index: usize, mode: &str) -> Proof<'_> {
+        let endpoint = &self.endpoints[index];
+        let listed = || endpoint.drills.drill(mode).and_then(|drill| drill.last.as_ref());
+        let control = endpoint.drills.controls.get(mode).filter(|run| run.is_under_way());
+        let run = control.or_else(|| endpoint.drills.runs.get(mode)).or_else(listed);
+        run.map_or(Proof::Never, |run| Proof::of(run, &endpoint.build))
+    }
+
+    /// What is proven of a mode by whoever tried last; what is being proven comes first.
+    pub fn proof(&self, mode: &str) -> Proof<'_> {
+        let proofs = (0..self.endpoints.len()).map(|index| self.proof_at(index, mode));
+        let tried = proofs.filter_map(|proof| proof.run().map(|run| (proof, run)));
+        tried.min_by_key(|(_, run)| (!run.is_under_way(), run.age(self.now))).map_or(Proof::Never, |(proof, _)| proof)
+    }
+
+    /// Runs of all processes, the process first.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, &Run)> {
+        self.endpoints.iter().enumerate().flat_map(|(index, endpoint)| endpoint.runs.iter().map(move |run| (index, run)))
+    }
+
+    /// Plans that wait and have not expired.
+    pub fn armed(&self) -> impl Iterator<Item = (usize, &Plan)> {
+        let now = self.now.elapsed;
+        let plans = self.endpoints.iter().enumerate();
+        plans
+            .flat_map(|(index, endpoint)| endpoint.armed.iter().map(move |plan| (index, plan)))
+            .filter(move |(_, plan)| plan.expires() > now)
+    }
+
     /// When silence alone will next change what an endpoint is, by the console's `elapsed`.
     pub fn next_silence(&self, now: Moment) -> Option<Duration> {
         let times = self.endpoints.iter().flat_map(Endpoint::deadlines);
         times.filter(|time| *time > now.elapsed).min()
+    }
+
+    /// What the catalogue says of a mode; of the one that the console tells by itself there is always something.
+    pub fn mode(&self, id: &str) -> Option<&Mode> {
+        self.catalogue.get(id).or_else(|| (id == crash::ID).then(crash::mode))
     }
 
     /// How many endpoints are known so well.

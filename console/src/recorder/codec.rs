@@ -38,7 +38,7 @@ macro_rules! kinds {
 kinds! {
     Connecting = "connecting", Up = "up", Down = "down", Catalogue = "catalogue", Frame = "frame", Serving = "serving",
     Streams = "streams", Top = "top", Delivery = "delivery", Jobs = "jobs", Runs = "runs", Letters = "letters",
-    MoreLetters = "more-letters", Letter = "letter", Refused = "refused", Key = "key", Paste = "paste", Tick = "tick",
+    MoreLetters = "more-letters", Letter = "letter", Drills = "drills", Refused = "refused", Key = "key", Repeat = "repeat", Paste = "paste", Tick = "tick",
 }
 
 impl Kind {
@@ -65,18 +65,19 @@ pub fn encode(at: Moment, msg: &Msg) -> Option<Record> {
     let record = |kind, endpoint, number, data: Vec<u8>| Some(Record { at, kind, endpoint, number, data: data.into() });
     match msg {
         Msg::Input(Input { endpoint, what }) => {
-            let (kind, number, data) = encode_what(what);
+            let (kind, number, data) = encode_what(what)?;
             record(kind, *endpoint, number, data)
         }
         Msg::Key(chord) => record(Kind::Key, 0, 0, chord.to_string().into_bytes()),
+        Msg::Repeat(chord) => record(Kind::Repeat, 0, 0, chord.to_string().into_bytes()),
         Msg::Paste(text) => record(Kind::Paste, 0, 0, text.clone().into_bytes()),
         Msg::Tick => record(Kind::Tick, 0, 0, Vec::new()),
-        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) => None,
+        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
     }
 }
 
-fn encode_what(what: &What) -> (Kind, u64, Vec<u8>) {
-    match what {
+fn encode_what(what: &What) -> Option<(Kind, u64, Vec<u8>)> {
+    Some(match what {
         What::Link(Link::Connecting) => (Kind::Connecting, 0, Vec::new()),
         What::Link(Link::Up) => (Kind::Up, 0, Vec::new()),
         What::Link(Link::Down { error, retry_at }) => (Kind::Down, millis(*retry_at), error.clone().into_bytes()),
@@ -85,7 +86,9 @@ fn encode_what(what: &What) -> (Kind, u64, Vec<u8>) {
         What::Serving(status) => (Kind::Serving, u64::from(status.cast_unsigned()), Vec::new()),
         What::Refused { topic, error } => (Kind::Refused, *topic as u64, error.clone().into_bytes()),
         What::Answer(answer) => encode_answer(answer),
-    }
+        // To the operator of then; what was done is on the stream.
+        What::Done { .. } | What::Failed { .. } => return None,
+    })
 }
 
 fn encode_answer(answer: &Answer) -> (Kind, u64, Vec<u8>) {
@@ -98,6 +101,7 @@ fn encode_answer(answer: &Answer) -> (Kind, u64, Vec<u8>) {
         Answer::Letters { more: false, answer } => (Kind::Letters, answer.encode_to_vec()),
         Answer::Letters { more: true, answer } => (Kind::MoreLetters, answer.encode_to_vec()),
         Answer::Letter(message) => (Kind::Letter, message.encode_to_vec()),
+        Answer::Drills(message) => (Kind::Drills, message.encode_to_vec()),
     };
     (kind, 0, data)
 }
@@ -108,6 +112,7 @@ pub fn decode(record: &Record) -> Option<Msg> {
     let text = || String::from_utf8_lossy(data).into_owned();
     let what = match record.kind {
         Kind::Key => return text().parse::<Chord>().ok().map(Msg::Key),
+        Kind::Repeat => return text().parse::<Chord>().ok().map(Msg::Repeat),
         Kind::Paste => return Some(Msg::Paste(text())),
         Kind::Tick => return Some(Msg::Tick),
         Kind::Connecting => What::Link(Link::Connecting),
@@ -125,6 +130,7 @@ pub fn decode(record: &Record) -> Option<Msg> {
         Kind::Letters => What::Answer(Answer::Letters { more: false, answer: message(data)? }),
         Kind::MoreLetters => What::Answer(Answer::Letters { more: true, answer: message(data)? }),
         Kind::Letter => What::Answer(Answer::Letter(Box::new(message(data)?))),
+        Kind::Drills => What::Answer(Answer::Drills(message(data)?)),
     };
     Some(Msg::Input(Input { endpoint: record.endpoint, what }))
 }

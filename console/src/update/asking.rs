@@ -3,6 +3,7 @@
 use crate::{
     model::{
         Model,
+        endpoint::{Endpoint, Link},
         letters::{PAGE, parse_filter},
         ui::Screen,
         usage::TOP,
@@ -26,11 +27,13 @@ const RUNS: u32 = 50;
 const DELIVERIES_A_TICK: usize = 4;
 
 /// How often a topic is asked for.
-fn period(topic: Topic) -> Duration {
+fn period(topic: Topic, screen: Screen) -> Duration {
     Duration::from_secs(match topic {
         Topic::Streams | Topic::Jobs | Topic::Runs => 1,
         Topic::Letters => 5,
         Topic::Top | Topic::Delivery | Topic::Letter => 10,
+        Topic::Drills if screen == Screen::Drills => 2,
+        Topic::Drills => 30,
     })
 }
 
@@ -40,8 +43,11 @@ pub fn due(model: &mut Model, now: Moment) -> Vec<Effect> {
     let topics = std::iter::once(Topic::Streams).chain(model.ui.screen.topics().iter().copied());
     for topic in topics {
         let asked = model.ui.asked.get(&topic);
-        if asked.is_none_or(|asked| now.since(*asked) >= period(topic)) {
+        if asked.is_none_or(|asked| now.since(*asked) >= period(topic, model.ui.screen)) {
             effects.extend(ask(model, question(model, topic, now), now));
+            if topic == Topic::Drills {
+                effects.extend(drills(model, now));
+            }
         }
     }
     if model.ui.screen == Screen::Usage {
@@ -75,7 +81,7 @@ pub fn letter(model: &mut Model, id: u64, now: Moment) -> Option<Effect> {
 
 fn ask(model: &mut Model, question: Option<Question>, now: Moment) -> Option<Effect> {
     let question = question?;
-    let endpoint = model.world.endpoint_of(question.topic().service())?;
+    let endpoint = model.world.endpoint_of(question.topic().service()?)?;
     model.ui.asked.insert(question.topic(), now.elapsed);
     Some(Effect::Ask { endpoint, question })
 }
@@ -90,8 +96,20 @@ fn question(model: &Model, topic: Topic, now: Moment) -> Option<Question> {
         // Later pages would be lost: somebody reads on.
         Topic::Letters if model.world.letters.letters.len() > PAGE as usize => return None,
         Topic::Letters => Question::Letters(letters_request(model)),
-        Topic::Delivery | Topic::Letter => return None,
+        Topic::Delivery | Topic::Letter | Topic::Drills => return None,
     })
+}
+
+/// Each process for itself has drills.
+pub fn drills(model: &mut Model, now: Moment) -> Vec<Effect> {
+    let up = |(_, endpoint): &(usize, &Endpoint)| endpoint.link == Link::Up;
+    let endpoints = model.world.endpoints.iter().enumerate().filter(up);
+    let effects: Vec<Effect> = endpoints.map(|(endpoint, _)| Effect::Ask { endpoint, question: Question::Drills }).collect();
+    // Nobody to ask: asked again at the next tick.
+    if !effects.is_empty() {
+        model.ui.asked.insert(Topic::Drills, now.elapsed);
+    }
+    effects
 }
 
 fn letters_request(model: &Model) -> ListDeadLettersRequest {

@@ -1,5 +1,7 @@
 //! What the processes say becomes what is known.
 
+mod deeds;
+
 use crate::{
     model::{
         endpoint::{Endpoint, Link, Serving},
@@ -11,6 +13,7 @@ use crate::{
     msg::{Answer, Effect, Input, Topic, What},
     text::{clean, clock},
 };
+use deeds::Rest;
 use loadline_proto::{
     grpc_health::health_check_response::ServingStatus,
     health::{Frame, frame::Body},
@@ -30,6 +33,10 @@ pub fn apply(world: &mut World, input: Input, now: Moment) -> Option<Effect> {
             if endpoint.link != Link::Up {
                 endpoint.serving = Serving::Unsaid;
             }
+            if let Link::Down { error, .. } = &endpoint.link {
+                endpoint.fault = Some(error.clone());
+                endpoint.goes_down(now);
+            }
         }
         What::Serving(status) => {
             endpoint.serving = match ServingStatus::try_from(status) {
@@ -37,6 +44,10 @@ pub fn apply(world: &mut World, input: Input, now: Moment) -> Option<Effect> {
                 Ok(ServingStatus::NotServing) => Serving::No,
                 Ok(ServingStatus::Unknown | ServingStatus::ServiceUnknown) | Err(_) => Serving::Unsaid,
             };
+            match endpoint.serving {
+                Serving::No => endpoint.goes_down(now),
+                Serving::Yes | Serving::Unsaid => endpoint.comes_up(),
+            }
         }
         What::Catalogue(answer) => {
             for mode in answer.failure_modes.into_iter().take(MODES) {
@@ -44,8 +55,11 @@ pub fn apply(world: &mut World, input: Input, now: Moment) -> Option<Effect> {
             }
         }
         What::Frame { watch, frame } => return take_frame(world, index, watch, *frame, now),
-        What::Answer(answer) => take_answer(world, answer, now),
+        What::Answer(answer) => take_answer(world, index, answer, now),
+        What::Refused { topic: Topic::Drills, error } => endpoint.drills.error = Some(clean(&error)),
         What::Refused { topic, error } => *error_of(world, topic) = Some(clean(&error)),
+        // What becomes of it is on the stream.
+        What::Done { .. } | What::Failed { .. } => {}
     }
     None
 }
@@ -57,7 +71,7 @@ fn cleaned(link: Link) -> Link {
     }
 }
 
-fn take_answer(world: &mut World, answer: Answer, now: Moment) {
+fn take_answer(world: &mut World, index: usize, answer: Answer, now: Moment) {
     match answer {
         Answer::Streams(answer) => world.ledger.take(answer, now),
         Answer::Top(answer) => world.usage.take_top(answer, now),
@@ -66,6 +80,11 @@ fn take_answer(world: &mut World, answer: Answer, now: Moment) {
         Answer::Runs(answer) => world.jobs.take_runs(answer),
         Answer::Letters { more, answer } => world.letters.take(more, answer, now),
         Answer::Letter(letter) => world.letters.take_one(*letter),
+        Answer::Drills(answer) => {
+            let endpoint = &mut world.endpoints[index];
+            let then = endpoint.its_time(now);
+            endpoint.drills.take(answer, then, now);
+        }
     }
 }
 
@@ -74,7 +93,7 @@ fn error_of(world: &mut World, topic: Topic) -> &mut Option<String> {
         Topic::Streams => &mut world.ledger.error,
         Topic::Top | Topic::Delivery => &mut world.usage.error,
         Topic::Jobs | Topic::Runs => &mut world.jobs.error,
-        Topic::Letters | Topic::Letter => &mut world.letters.error,
+        Topic::Letters | Topic::Letter | Topic::Drills => &mut world.letters.error,
     }
 }
 
@@ -137,14 +156,23 @@ fn note_changes(world: &mut World, index: usize, frame: Frame, now: Moment) {
         endpoint.service = clean(&frame.service);
     }
     endpoint.build = clean(&frame.build);
+    endpoint.comes_up();
+    let mut changes = Vec::new();
     let (modes, whole) = match frame.body {
-        Some(Body::Snapshot(snapshot)) => (snapshot.modes, true),
-        Some(Body::Delta(delta)) => (delta.modes, false),
+        Some(Body::Snapshot(snapshot)) => {
+            let rest = Rest { runs: snapshot.runs, armed: snapshot.armed, drills: snapshot.drills, load: snapshot.load };
+            rest.replace(endpoint, sent, now);
+            (snapshot.modes, true)
+        }
+        Some(Body::Delta(delta)) => {
+            let rest = Rest { runs: delta.runs, armed: delta.armed, drills: delta.drills, load: delta.load };
+            rest.add(endpoint, sent, now, &mut changes);
+            (delta.modes, false)
+        }
         Some(Body::Heartbeat(_)) | None => return,
     };
     let before = if whole { std::mem::take(&mut endpoint.modes) } else { BTreeMap::new() };
     let service = endpoint.name().to_owned();
-    let mut changes = Vec::new();
     for status in modes {
         if endpoint.modes.len() >= MODES {
             changes.push((service.clone(), format!("reports more than {MODES} modes; the rest is not shown")));

@@ -1,6 +1,9 @@
-//! Keys become actions, and actions change what the operator looks at. None of them changes anything on a server.
+//! Keys become actions, and actions change what the operator looks at. What changes something on a server begins with a card.
 
-use super::{asking, yank};
+use super::{
+    aim::{self, UnderWay},
+    asking, attend, card, yank,
+};
 use crate::{
     action::{ACTIONS, Action, Entry, Place},
     keys::{Chord, Key, Named},
@@ -8,13 +11,15 @@ use crate::{
         Model, Replay,
         board::RowId,
         endpoint::Link,
+        hand::{OPERATING, Sent},
         standing::Severity,
         ui::{Overlay, Pane, Screen},
     },
     moment::Moment,
-    msg::{Effect, Topic},
+    msg::{Act, Effect, Topic},
 };
-use std::time::Duration;
+use loadline_proto::health::{AbortRemedyRequest, StopDrillRequest};
+use std::{borrow::Cow, time::Duration};
 
 /// How far half a page moves.
 const HALF_PAGE: isize = 10;
@@ -24,13 +29,67 @@ const STRIDE: Duration = Duration::from_secs(30);
 
 /// Takes a key press.
 pub fn press(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
-    if matches!(model.ui.overlay, Some(Overlay::Palette { .. } | Overlay::Filter { .. })) && !leaves(chord) {
+    let held = card::held(model, chord, now);
+    if let Some(until) = &mut model.ui.operate {
+        *until = (*until).max(now.elapsed + OPERATING);
+    }
+    if leaves(chord) {
+        return vec![Effect::Quit];
+    }
+    if model.ui.card.is_some() {
+        return card::press(model, chord, held, now);
+    }
+    if matches!(model.ui.overlay, Some(Overlay::Palette { .. } | Overlay::Filter { .. } | Overlay::Note { .. })) {
         return typed(model, chord, now);
+    }
+    if matches!(model.ui.overlay, Some(Overlay::Actions { .. })) && chord == Chord::named(Named::Enter) {
+        let chosen = chosen(model);
+        return chosen.map(|action| run(model, action, now)).unwrap_or_default();
     }
     match model.keys.action(chord, model.replay.is_some()) {
         Some(action) => run(model, action, now),
         None => Vec::new(),
     }
+}
+
+/// Takes a key that is held down: it moves and types, and does nothing else.
+pub fn repeat(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
+    let moves = |action| {
+        matches!(action, Action::Down | Action::Up | Action::HalfDown | Action::HalfUp | Action::Earlier | Action::Later)
+    };
+    let typing = matches!(model.ui.overlay, Some(Overlay::Palette { .. } | Overlay::Filter { .. } | Overlay::Note { .. }));
+    let harmless =
+        model.keys.action(chord, model.replay.is_some()).is_some_and(moves) || (typing && matches!(chord.key, Key::Char(_)));
+    if model.ui.card.is_some() || !harmless {
+        card::held(model, chord, now);
+        return Vec::new();
+    }
+    press(model, chord, now)
+}
+
+/// What can be done about the selected row, in the order of the catalogue, then of the table.
+pub fn row_actions(model: &Model) -> Vec<Action> {
+    let known = aim::mode(model).ok().and_then(|mode| model.shown().mode(mode));
+    let listed = known.map(|mode| mode.remedies.clone()).unwrap_or_default();
+    let of_key = |key: &String| Action::of_remedy(key);
+    let mut actions: Vec<Action> = listed.iter().filter_map(of_key).collect();
+    let offered = ACTIONS
+        .iter()
+        .map(|entry| entry.action)
+        .filter(|action| action.remedy().is_some_and(|key| aim::offer(model, key).is_some()));
+    for action in offered.chain([Action::Acknowledge, Action::Mute, Action::Undo, Action::Abort, Action::Drill, Action::Control])
+    {
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    actions
+}
+
+fn chosen(model: &mut Model) -> Option<Action> {
+    let Some(Overlay::Actions { cursor }) = model.ui.overlay else { return None };
+    model.ui.overlay = None;
+    row_actions(model).get(cursor).copied()
 }
 
 /// Ends the console even while something is typed.
@@ -39,14 +98,34 @@ fn leaves(chord: Chord) -> bool {
 }
 
 /// Why an action is off now; `None`: it is not.
-pub fn disabled(model: &Model, action: Action) -> Option<&'static str> {
-    let entry = action.entry();
-    match entry.place {
-        Place::Board if model.ui.screen != Screen::Board => return Some("only on the board"),
-        Place::Replay if model.replay.is_none() => return Some("only while the past is shown"),
+pub fn disabled(model: &Model, action: Action) -> Option<Cow<'static, str>> {
+    match action.entry().place {
+        Place::Board if model.ui.screen != Screen::Board => return Some("only on the board".into()),
+        Place::Modes if !matches!(model.ui.screen, Screen::Board | Screen::Drills) => {
+            return Some("only on the board and among the drills".into());
+        }
+        Place::Replay if model.replay.is_none() => return Some("only while the past is shown".into()),
         _ => {}
     }
+    if let Some(key) = action.remedy() {
+        return aim::remedy(model, key).err().map(Cow::Owned);
+    }
+    let why = match action {
+        Action::Acknowledge => aim::untaken(model).err(),
+        Action::Mute => aim::mutable(model).err(),
+        Action::Undo => aim::undoable(model).err(),
+        Action::Abort => aim::under_way(model).err(),
+        Action::Drill | Action::Control => aim::drill(model).err(),
+        Action::Actions => aim::mode(model).err(),
+        _ => return off(model, action).map(Cow::Borrowed),
+    };
+    why.map(Cow::Owned)
+}
+
+/// Of what changes nothing on a server.
+fn off(model: &Model, action: Action) -> Option<&'static str> {
     match action {
+        Action::Operate if model.offline => Some("a recording is shown"),
         Action::Record if model.offline => Some("a recording is shown already"),
         Action::Refresh if model.offline => Some("a recording is shown"),
         Action::Freeze if model.replay.is_some() => Some("the past stands still already"),
@@ -63,7 +142,18 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         notice(model, format!("{}: {reason}", action.entry().name), now);
         return Vec::new();
     }
+    if let Some(key) = action.remedy() {
+        return tried(model, now, |model| card::plan(model, key, now).map(|effect| vec![effect]));
+    }
     match action {
+        Action::Operate => card::toggle_operating(model, now),
+        Action::Actions => lay_over(model, Overlay::Actions { cursor: 0 }),
+        Action::Acknowledge => return tried(model, now, |model| attend::begin(model, false).map(|()| Vec::new())),
+        Action::Mute => return tried(model, now, |model| attend::begin(model, true).map(|()| Vec::new())),
+        Action::Undo => return tried(model, now, |model| card::undo(model, now).map(|()| Vec::new())),
+        Action::Drill => return tried(model, now, |model| card::drill(model, false, now).map(|()| Vec::new())),
+        Action::Control => return tried(model, now, |model| card::drill(model, true, now).map(|()| Vec::new())),
+        Action::Abort => return tried(model, now, |model| abort(model, now)),
         Action::Quit => return vec![Effect::Quit],
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
@@ -112,8 +202,39 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Usage => show(model, Screen::Usage),
         Action::Jobs => show(model, Screen::Jobs),
         Action::DeadLetters => show(model, Screen::Letters),
+        Action::Drills => {
+            show(model, Screen::Drills);
+            return asking::drills(model, now);
+        }
+        // Of these each was handled as a remedy.
+        Action::Reconnect | Action::Widen | Action::Redrive | Action::Resume | Action::Rerun | Action::Purge => {}
+        Action::Statistics | Action::Verify | Action::Extend | Action::Probe | Action::Backfill | Action::Reparse => {}
+        Action::NextHub | Action::Rollback | Action::Flush | Action::Restart | Action::Reload => {}
     }
     Vec::new()
+}
+
+/// Does it, or says why not.
+fn tried(model: &mut Model, now: Moment, act: impl FnOnce(&mut Model) -> Result<Vec<Effect>, String>) -> Vec<Effect> {
+    act(model).unwrap_or_else(|why| {
+        notice(model, why, now);
+        Vec::new()
+    })
+}
+
+/// Ends what is under way. At one key: it does nothing more, and undoes nothing.
+fn abort(model: &mut Model, now: Moment) -> Result<Vec<Effect>, String> {
+    let (endpoint, what) = aim::under_way(model)?;
+    let (act, words) = match what {
+        UnderWay::Run(run_id, words) => {
+            (Act::Abort(AbortRemedyRequest { run_id, reason: String::new() }), format!("abort {words}"))
+        }
+        UnderWay::Drill(run_id, mode) => (Act::StopDrill(StopDrillRequest { run_id }), format!("stop the drill of {mode}")),
+    };
+    let ticket = card::ticket(model);
+    notice(model, format!("{words}: requested"), now);
+    model.ui.sent.insert(ticket, Sent { words, endpoint, since: now.elapsed, card: None });
+    Ok(vec![Effect::Act { endpoint, ticket, act }])
 }
 
 fn notice(model: &mut Model, text: String, now: Moment) {
@@ -134,6 +255,9 @@ fn show(model: &mut Model, screen: Screen) {
 /// A key while text is typed.
 fn typed(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
     let filtering = matches!(model.ui.overlay, Some(Overlay::Filter { .. }));
+    if matches!(model.ui.overlay, Some(Overlay::Note { .. })) && chord == Chord::named(Named::Enter) {
+        return tried(model, now, |model| attend::finish(model, now));
+    }
     match chord {
         Chord { ctrl: false, key: Key::Named(Named::Esc) } => {
             if let Some(Overlay::Filter { before }) = model.ui.overlay.take() {
@@ -182,8 +306,8 @@ fn type_in(model: &mut Model, char: char) {
 
 fn text(model: &mut Model) -> Option<&mut String> {
     match model.ui.overlay {
-        Some(Overlay::Palette { .. }) => match &mut model.ui.overlay {
-            Some(Overlay::Palette { text, .. }) => Some(text),
+        Some(Overlay::Palette { .. } | Overlay::Note { .. }) => match &mut model.ui.overlay {
+            Some(Overlay::Palette { text, .. } | Overlay::Note { text, .. }) => Some(text),
             _ => None,
         },
         Some(Overlay::Filter { .. }) => Some(model.ui.filter_mut()),
@@ -210,6 +334,11 @@ pub fn found(model: &Model) -> Vec<&'static Entry> {
 }
 
 fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
+    if let Some(Overlay::Actions { cursor }) = model.ui.overlay {
+        let last = row_actions(model).len().saturating_sub(1);
+        model.ui.overlay = Some(Overlay::Actions { cursor: cursor.saturating_add_signed(by).min(last) });
+        return Vec::new();
+    }
     let in_detail = model.ui.screen == Screen::Board && model.ui.pane == Pane::Detail;
     if model.ui.overlay.is_some() || in_detail {
         model.ui.scroll = model.ui.scroll.saturating_add_signed(by).min(1_000);
@@ -235,6 +364,10 @@ fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
         (Screen::Jobs, _) => {
             let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
             model.ui.job.step(&lines, by);
+        }
+        (Screen::Drills, _) => {
+            let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
+            model.ui.drill.step(&drills, by);
         }
         (Screen::Letters, _) => {
             let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
@@ -283,7 +416,7 @@ fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
             lay_over(model, Overlay::Describe);
             return asking::letter(model, id, now).into_iter().collect();
         }
-        Screen::Usage | Screen::Jobs => lay_over(model, Overlay::Describe),
+        Screen::Usage | Screen::Jobs | Screen::Drills => lay_over(model, Overlay::Describe),
     }
     Vec::new()
 }

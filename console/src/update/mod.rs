@@ -1,6 +1,9 @@
 //! The one way in which anything changes: `update(&mut Model, Msg, now) -> Vec<Effect>`. It does no I/O and reads no clock.
 
+pub mod aim;
 pub mod asking;
+pub mod attend;
+pub mod card;
 pub mod input;
 pub mod keys;
 pub mod yank;
@@ -8,7 +11,7 @@ pub mod yank;
 use crate::{
     model::{Model, ui::Overlay},
     moment::Moment,
-    msg::{Answer, Effect, Msg, What},
+    msg::{Answer, Effect, Input, Msg, What},
     text::clean,
 };
 use std::time::Duration;
@@ -23,6 +26,14 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
         model.recorder.push(now, &msg);
     }
     match msg {
+        Msg::Input(Input { what: What::Done { ticket, done }, .. }) => {
+            card::done(model, ticket, done, now);
+            Vec::new()
+        }
+        Msg::Input(Input { what: What::Failed { ticket, failure }, .. }) => {
+            card::failed(model, ticket, failure, now);
+            Vec::new()
+        }
         Msg::Input(input) => {
             let top = matches!(input.what, What::Answer(Answer::Top(_)));
             let effect = input::apply(&mut model.world, input, now);
@@ -37,6 +48,18 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
             settle(model, now);
             effects
         }
+        Msg::Repeat(chord) => {
+            settle(model, now);
+            let effects = keys::repeat(model, chord, now);
+            settle(model, now);
+            effects
+        }
+        Msg::Focus(there) => {
+            if !there {
+                card::lapse(model, "the terminal was left");
+            }
+            Vec::new()
+        }
         Msg::Paste(text) => {
             paste(model, &text);
             Vec::new()
@@ -44,9 +67,13 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
         Msg::Tick => tick(model, now),
         Msg::Resized => Vec::new(),
         Msg::Quit => vec![Effect::Quit],
-        Msg::Suspend => vec![Effect::Suspend],
+        Msg::Suspend => {
+            card::lapse(model, "the terminal was left");
+            vec![Effect::Suspend]
+        }
         Msg::Drawn(lag) => {
-            model.ui.lag = lag;
+            model.ui.lag = lag.unwrap_or(model.ui.lag);
+            card::drawn(model, now);
             Vec::new()
         }
     }
@@ -64,10 +91,13 @@ pub fn settle(model: &mut Model, now: Moment) {
     model.ui.job.settle(&jobs);
     let letters: Vec<_> = model.letters().into_iter().map(|letter| letter.id).collect();
     model.ui.letter.settle(&letters);
+    let drills: Vec<_> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
+    model.ui.drill.settle(&drills);
 }
 
 fn tick(model: &mut Model, now: Moment) -> Vec<Effect> {
     model.world.pass(now);
+    card::pass(model, now);
     if model.ui.notice.as_ref().is_some_and(|(_, since)| now.since(*since) >= NOTICE) {
         model.ui.notice = None;
     }
@@ -81,7 +111,12 @@ fn tick(model: &mut Model, now: Moment) -> Vec<Effect> {
 /// Pasted text goes where text is typed, and nowhere else: it is no key presses.
 fn paste(model: &mut Model, pasted: &str) {
     let pasted = clean(pasted);
+    if let Some(card) = &mut model.ui.card {
+        card.word = Some("pasted text confirms nothing: type it".to_owned());
+        return;
+    }
     match &mut model.ui.overlay {
+        Some(Overlay::Note { text, .. }) => text.push_str(&pasted),
         Some(Overlay::Palette { text, cursor }) => {
             text.push_str(&pasted);
             *cursor = 0;

@@ -25,6 +25,7 @@ pub fn json(model: &Model) -> Option<String> {
                 "done": run.done, "total": run.total, "note": run.note, "parameters": run.parameters, "result": run.result,
             }),
         },
+        Screen::Drills => drill_json(model)?,
         Screen::Letters => {
             let letter = selected(model.letters(), |letter| model.ui.letter.id() == Some(&letter.id))?;
             json!({
@@ -53,10 +54,36 @@ pub fn command(model: &Model) -> Option<String> {
             JobLine::Job(job) => ("rollup", "loadline.rollup.v1.JobService/ListRuns", json!({"job": job.name})),
             JobLine::Run(run) => ("rollup", "loadline.rollup.v1.JobService/Get", json!({"id": run.id})),
         },
+        Screen::Drills => {
+            let address = &model.shown().endpoints.get(model.selected_drill()?.endpoint)?.address;
+            return Some(format!("grpcurl -plaintext {} loadline.health.v1.DrillService/List", quoted(address)));
+        }
         Screen::Letters => ("ingest", "loadline.ingest.v1.DeadLetterService/Get", json!({"id": model.ui.letter.id()?})),
     };
     let address = &model.shown().endpoints.iter().find(|endpoint| endpoint.service == service)?.address;
     Some(format!("grpcurl -plaintext -d {} {} {method}", quoted(&body.to_string()), quoted(address)))
+}
+
+fn drill_json(model: &Model) -> Option<Value> {
+    let line = model.selected_drill()?;
+    let world = model.shown();
+    let book = &world.endpoints[line.endpoint].drills;
+    let drill = book.drill(line.mode);
+    let run = world.proof_at(line.endpoint, line.mode).run();
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    Some(json!({
+        "id": line.mode, "service": world.endpoints[line.endpoint].service,
+        "fault": drill.map(|drill| drill.fault.clone()), "remedy": drill.map(|drill| drill.remedy.clone()),
+        "unavailable": drill.and_then(|drill| drill.unavailable.clone()),
+        "run": run.map(|run| json!({
+            "id": run.id, "control": run.control, "phase": run.phase, "found": run.found(), "detail": run.detail,
+            "build": run.build, "started_by": run.by, "lost": run.lost, "duplicated": run.duplicated,
+            "seconds": {
+                "seen": seconds(run.times[0]), "held": seconds(run.times[1]), "fixed": seconds(run.times[2]),
+                "verified": seconds(run.times[3]),
+            },
+        })),
+    }))
 }
 
 /// For a POSIX shell: what came from a server must not become a command.
@@ -90,7 +117,8 @@ pub fn row_json(world: &World, row: &Row) -> Value {
             let report = source.and_then(|endpoint| endpoint.modes.get(id));
             json!({
                 "id": id,
-                "title": world.catalogue.get(id).map(|mode| mode.title.clone()),
+                "title": world.mode(id).map(|mode| mode.title.clone()),
+                "found": row.found,
                 "rule": report.map(|report| report.rule.clone()),
                 "evidence": report.and_then(evidence_json),
                 "seconds_to_loss": row.loss.map(|loss| loss.as_secs()),

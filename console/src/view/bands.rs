@@ -4,6 +4,7 @@ use crate::{
     action::Action,
     model::{
         Model,
+        drill::Proof,
         standing::{Band, Severity},
     },
 };
@@ -42,5 +43,29 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let style = if count > 0 { style } else { look.dim() };
         line.push_span(Span::styled(format!("{}{word} {count}", if narrow { "  " } else { "   " }), style));
     }
+    let proven = drills(model);
+    if line.width() + proven.width() <= usize::from(area.width) {
+        line.spans.extend(proven.spans);
+    }
     frame.render_widget(line, area);
+}
+
+/// How much is proven of what is in the catalogue.
+fn drills(model: &Model) -> Line<'static> {
+    let (look, world) = (model.ui.look, model.shown());
+    if world.endpoints.iter().all(|endpoint| endpoint.drills.listed.is_none() && endpoint.drills.runs.is_empty()) {
+        return Line::default();
+    }
+    let (mut proven, mut old, mut failed, mut never) = (0, 0, 0, 0);
+    for id in world.catalogue.keys() {
+        match world.proof(id) {
+            Proof::Passed(_) => proven += 1,
+            Proof::Old(_) => old += 1,
+            Proof::Failed(_) => failed += 1,
+            Proof::Running(_) | Proof::Void(_) | Proof::Never => never += 1,
+        }
+    }
+    let style = if failed > 0 { look.bad() } else { look.good() };
+    let failed = if failed > 0 { format!(" {failed} FAILED") } else { String::new() };
+    Line::from(Span::styled(format!("   drills: {proven} proven{failed} {old} old {never} never"), style))
 }

@@ -3,6 +3,7 @@
 use super::{
     pane::{lines, pane, scrolled},
     plot::spark,
+    proof,
 };
 use crate::{
     action::Action,
@@ -10,6 +11,7 @@ use crate::{
         Model,
         board::{Row, RowId, Status},
         endpoint::Endpoint,
+        remedy::Run,
         report::Report,
         standing::{Band, Knowledge, State},
         ui::{Pane, Screen},
@@ -25,6 +27,9 @@ use ratatui::{
 };
 
 const TREND: usize = 8;
+/// Where there is less room.
+const SHORT_TREND: usize = 5;
+const PROOF: usize = 8;
 
 /// Widths of the columns; one of 0 is not shown.
 #[derive(Debug, Clone, Copy)]
@@ -33,16 +38,23 @@ struct Columns {
     signal: usize,
     state: usize,
     trend: usize,
+    proof: usize,
 }
 
 impl Columns {
     fn of(width: usize) -> Self {
         // Mark, severity, id, age and the blanks between them.
         let fixed = 1 + 4 + 7 + 5;
-        let (state, trend) = (14, if width >= 72 { TREND + 1 } else { 0 });
-        let rest = width.saturating_sub(fixed + state + trend);
-        let signal = if rest >= 30 { (rest * 2 / 5).min(28) } else { 0 };
-        Self { title: rest - signal, signal, state, trend }
+        let trend = match width {
+            0..72 => 0,
+            72..100 => SHORT_TREND + 1,
+            100.. => TREND + 1,
+        };
+        let state = 14;
+        let proof = if width >= 64 { PROOF + 1 } else { 0 };
+        let rest = width.saturating_sub(fixed + state + trend + proof);
+        let signal = if rest >= 28 { (rest * 2 / 5).min(28) } else { 0 };
+        Self { title: rest - signal, signal, state, trend, proof }
     }
 }
 
@@ -85,9 +97,10 @@ fn below(area: Rect) -> Rect {
 
 fn heading(columns: Columns) -> String {
     let signal = if columns.signal > 0 { fit("SIGNAL", columns.signal) } else { String::new() };
-    let trend = if columns.trend > 0 { " TREND" } else { "" };
+    let trend = if columns.trend > 0 { fit(" TREND", columns.trend) } else { String::new() };
+    let proof = if columns.proof > 0 { " PROOF" } else { "" };
     format!(
-        " SEV ID     {}{signal}{} {}{trend}",
+        " SEV ID     {}{signal}{} {}{trend}{proof}",
         fit("FAILURE MODE", columns.title),
         right("AGE", 4),
         fit("STATE", columns.state)
@@ -129,7 +142,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     let source = row.source.map(|index| &world.endpoints[index]);
     let (id, title, report) = match &row.id {
         RowId::Mode(id) => {
-            let title = world.catalogue.get(id).map_or("not in the catalogue", |mode| &mode.title);
+            let title = world.mode(id).map_or("not in the catalogue", |mode| &mode.title);
             (id.as_str(), title.to_owned(), source.and_then(|endpoint| endpoint.modes.get(id)))
         }
         RowId::Endpoint(_) => ("", format!("{} cannot be seen", source.map_or("", Endpoint::name)), None),
@@ -151,9 +164,15 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     }
     let (text, style) = row_age(row, report, source, world, look);
     line.push_span(Span::styled(right(&text, 4) + " ", style));
-    line.push_span(Span::styled(fit(&state(row, report), columns.state), look.band(row.band)));
+    line.push_span(Span::styled(fit(&state(row, report, running(world, &row.id)), columns.state), look.band(row.band)));
     if columns.trend > 0 {
-        line.push_span(Span::styled(format!(" {}", trend(row, report)), look.bar()));
+        line.push_span(Span::styled(format!(" {}", trend(row, report, columns.trend - 1)), look.bar()));
+    }
+    if columns.proof > 0
+        && let RowId::Mode(id) = &row.id
+    {
+        let (text, style) = proof::short(world.proof(id), look, world.now);
+        line.push_span(Span::styled(format!(" {text}"), style));
     }
     if selected {
         line = line.patch_style(look.selected());
@@ -162,6 +181,9 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
 }
 
 fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> String {
+    if let Some(found) = &row.found {
+        return found.clone();
+    }
     match (&row.status, report.and_then(|report| report.evidence.as_ref())) {
         (Status::Blind(Some(was)), _) => format!("was {was}"),
         (Status::Blind(None), _) => source.map_or(String::new(), |endpoint| endpoint.address.clone()),
@@ -198,20 +220,33 @@ fn row_age(
     }
 }
 
-fn state(row: &Row, report: Option<&Report>) -> String {
+fn state(row: &Row, report: Option<&Report>, running: Option<&Run>) -> String {
+    if let Some(run) = running {
+        let share = run.share().map_or(String::new(), |share| format!(" {:.0}%", (share * 100.0).floor()));
+        return format!("RUN {}{share}", run.plan.key);
+    }
     if report.is_some_and(|report| !report.drill.is_empty()) {
         return format!("{} DRILL", status(&row.status));
     }
     match (&row.status, row.lasts) {
+        (Status::Says(State::Acknowledged), _) if report.is_some_and(|report| !report.taken_by.is_empty()) => {
+            format!("ACK {}", report.map_or("", |report| &report.taken_by))
+        }
         (Status::Says(State::Ok | State::Planned), _) | (_, None) => status(&row.status),
         (_, Some(lasts)) => format!("{} {}", status(&row.status), clock(lasts)),
     }
 }
 
-fn trend(row: &Row, report: Option<&Report>) -> String {
+/// The remedy that is at work on it.
+fn running<'a>(world: &'a World, id: &RowId) -> Option<&'a Run> {
+    let RowId::Mode(id) = id else { return None };
+    world.runs().map(|(_, run)| run).find(|run| run.is_under_way() && run.plan.mode == *id)
+}
+
+fn trend(row: &Row, report: Option<&Report>, columns: usize) -> String {
     match (&row.status, report.and_then(|report| report.evidence.as_ref())) {
-        (Status::Blind(_) | Status::Unseen(_), _) => "░".repeat(TREND),
-        (_, Some(evidence)) => fit(&spark(evidence.history.iter().copied(), TREND), TREND),
-        (_, None) => " ".repeat(TREND),
+        (Status::Blind(_) | Status::Unseen(_), _) => "░".repeat(columns),
+        (_, Some(evidence)) => fit(&spark(evidence.history.iter().copied(), columns), columns),
+        (_, None) => " ".repeat(columns),
     }
 }

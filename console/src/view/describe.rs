@@ -34,7 +34,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
             drawn
         }
         (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
-        (Screen::Usage | Screen::Jobs, _) => json(model),
+        (Screen::Usage | Screen::Jobs | Screen::Drills, _) => json(model),
     };
     lines(frame, inner, drawn.into_iter().skip(model.ui.scroll));
 }

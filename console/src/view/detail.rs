@@ -1,8 +1,11 @@
 //! All that matters of the selected row: what it means, what it rests on, what would make it worse.
 
 use super::{
+    doable,
     pane::{lines, overlay, pane},
     plot::spark,
+    proof,
+    sheet::{LABEL, Sheet},
     theme::Look,
 };
 use crate::{
@@ -18,15 +21,7 @@ use crate::{
     moment::Moment,
     text::{age, clock, cut, quantity, status, wrap},
 };
-use ratatui::{
-    Frame,
-    layout::Rect,
-    style::Style,
-    text::{Line, Span},
-};
-
-/// Width of the words at the left.
-const LABEL: usize = 9;
+use ratatui::{Frame, layout::Rect, text::Line};
 
 /// Draws the pane.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -50,7 +45,7 @@ fn title(model: &Model, width: u16) -> String {
     let text = match model.selected_row().map(|row| &row.id) {
         None => " DETAIL ".to_owned(),
         Some(RowId::Endpoint(index)) => format!(" {} ", world.endpoints[*index].name()),
-        Some(RowId::Mode(id)) => format!(" {id} {} ", world.catalogue.get(id).map_or("", |mode| &mode.title)),
+        Some(RowId::Mode(id)) => format!(" {id} {} ", world.mode(id).map_or("", |mode| &mode.title)),
     };
     cut(&text, usize::from(width).saturating_sub(2))
 }
@@ -61,7 +56,7 @@ pub fn text(model: &Model, width: usize) -> Vec<Line<'static>> {
     let Some(row) = model.selected_row() else {
         return nothing(model, width);
     };
-    let mut sheet = Sheet { look: model.ui.look, width, lines: Vec::new() };
+    let mut sheet = Sheet::new(model.ui.look, width);
     let source = row.source.map(|index| &world.endpoints[index]);
     match &row.id {
         RowId::Endpoint(_) => {
@@ -69,10 +64,7 @@ pub fn text(model: &Model, width: usize) -> Vec<Line<'static>> {
                 of_endpoint(&mut sheet, endpoint, world.now);
             }
         }
-        RowId::Mode(id) => {
-            let report = source.and_then(|endpoint| endpoint.modes.get(id));
-            of_mode(&mut sheet, row, world.catalogue.get(id), report, source, world.now);
-        }
+        RowId::Mode(id) => of_mode(&mut sheet, model, row, id),
     }
     sheet.lines
 }
@@ -95,34 +87,28 @@ fn nothing(model: &Model, width: usize) -> Vec<Line<'static>> {
     wrapped.into_iter().map(|line| Line::styled(format!(" {line}"), model.ui.look.dim())).collect()
 }
 
-/// Labelled, wrapped text.
-struct Sheet {
-    look: Look,
-    width: usize,
-    lines: Vec<Line<'static>>,
+/// What the operator needs first comes first: how it stands, what users notice, what can be done about it.
+fn of_mode(sheet: &mut Sheet, model: &Model, row: &Row, id: &str) {
+    let world = model.shown();
+    let mode = world.mode(id);
+    let source = row.source.map(|index| &world.endpoints[index]);
+    let report = source.and_then(|endpoint| endpoint.modes.get(id));
+    stands(sheet, row, mode, report, world.now);
+    doable::remedies(sheet, model);
+    doable::proven(sheet, model, id);
+    sheet.gap();
+    explained(sheet, row, mode, report, source, world.now);
 }
 
-impl Sheet {
-    fn say(&mut self, label: &str, text: &str, style: Style) {
-        for (index, part) in wrap(text, self.width.saturating_sub(LABEL + 1)).into_iter().enumerate() {
-            let label = if index == 0 { label } else { "" };
-            let label = Span::styled(format!(" {label:<width$}", width = LABEL - 1), self.look.label());
-            self.lines.push(Line::from_iter([label, Span::raw(" "), Span::styled(part, style)]));
-        }
-    }
-
-    fn plain(&mut self, label: &str, text: &str) {
-        self.say(label, text, Style::new());
-    }
-
-    fn gap(&mut self) {
-        self.lines.push(Line::default());
-    }
-}
-
-fn of_mode(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, source: Option<&Endpoint>, now: Moment) {
+fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, now: Moment) {
     let style = sheet.look.band(row.band);
     sheet.say("STATE", &standing(row), style);
+    if let Some(found) = &row.found {
+        sheet.plain("FOUND", found);
+    }
+    if let Some(report) = report {
+        doable::looked_after(sheet, report, now);
+    }
     if let Band::Of(severity) = row.band {
         let rule = report.map(|report| report.rule.as_str()).filter(|rule| !rule.is_empty());
         sheet.say("SEVERITY", &format!("{severity} {}: {}", severity.meaning(), rule.unwrap_or("by its base")), style);
@@ -131,11 +117,13 @@ fn of_mode(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Re
         let severity = severity.map_or("worse".to_owned(), |severity| severity.to_string());
         sheet.plain("RAISE", &format!("{severity} when {when}"));
     }
-    sheet.gap();
     if let Some(mode) = mode {
         sheet.plain("IMPACT", &mode.impact);
-        sheet.plain("HELD BY", &mode.containment);
-        sheet.gap();
+    }
+}
+
+fn explained(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, source: Option<&Endpoint>, now: Moment) {
+    if let Some(mode) = mode {
         sheet.plain("SIGNAL", &mode.signal);
     }
     if let Some(report) = report {
@@ -146,13 +134,11 @@ fn of_mode(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Re
         let heard = age(endpoint.silence(now));
         sheet.plain("SOURCE", &format!("{} {}{others}; heard {heard} ago", endpoint.name(), endpoint.address));
     }
-    sheet.gap();
     if let Some(mode) = mode {
+        sheet.gap();
+        sheet.plain("HELD BY", &mode.containment);
         sheet.plain("OWNERS", &mode.owners.join(", "));
         sheet.plain("ALERT", &mode.alert);
-        if !mode.remedies.is_empty() {
-            sheet.plain("REMEDIES", &format!("{} (this console is read-only)", mode.remedies.join(" ")));
-        }
     }
 }
 
@@ -195,6 +181,10 @@ fn of_endpoint(sheet: &mut Sheet, endpoint: &Endpoint, now: Moment) {
     let blind = sheet.look.blind();
     sheet.plain("ADDRESS", &endpoint.address);
     sheet.plain("BUILD", if endpoint.build.is_empty() { "not known" } else { &endpoint.build });
+    if let Some(load) = endpoint.load.as_ref().filter(|load| !load.unit.is_empty()) {
+        let p99 = load.p99.map(|p99| format!(", 99 of 100 within {}", proof::seconds(p99))).unwrap_or_default();
+        sheet.plain("WORK", &format!("{} {} a second{p99}", quantity(load.rate), load.unit));
+    }
     sheet.say("SILENT", &format!("for {}; what it said last may not hold any more", clock(endpoint.silence(now))), blind);
     sheet.plain("LINK", &link(&endpoint.link, now));
     if serves_users(&endpoint.service) {
@@ -213,14 +203,14 @@ pub fn link(link: &Link, now: Moment) -> String {
         Link::Up => "up".to_owned(),
         Link::Down { error, retry_at } => {
             let left = retry_at.saturating_sub(now.elapsed).as_secs_f64().ceil();
-            format!("{error}; again in {left:.0}s")
+            format!("again in {left:.0}s: {error}")
         }
     }
 }
 
 /// The lines of one process.
 pub fn endpoint_text(look: Look, endpoint: &Endpoint, now: Moment, width: usize) -> Vec<Line<'static>> {
-    let mut sheet = Sheet { look, width, lines: Vec::new() };
+    let mut sheet = Sheet::new(look, width);
     sheet.plain("SERVICE", endpoint.name());
     of_endpoint(&mut sheet, endpoint, now);
     sheet.lines

@@ -31,14 +31,14 @@ fn alarm(model: &Model) -> [String; 2] {
     let rows: Vec<&Row> = board.rows.iter().filter(|row| row.band == Band::Of(Severity::P1) && row.counts()).collect();
     let named = |row: &&Row| match &row.id {
         RowId::Mode(id) => {
-            let title = model.present().catalogue.get(id).map_or("", |mode| &mode.title);
+            let title = model.present().mode(id).map_or("", |mode| &mode.title);
             format!("{id} {title} {} {}", status(&row.status), clock(row.lasts.unwrap_or_default()))
         }
         RowId::Endpoint(index) => format!("{} cannot be seen", model.present().endpoints[*index].name()),
     };
     let names: Vec<String> = rows.iter().map(named).collect();
     let impact = rows.first().and_then(|row| match &row.id {
-        RowId::Mode(id) => model.present().catalogue.get(id).map(|mode| mode.impact.clone()),
+        RowId::Mode(id) => model.present().mode(id).map(|mode| mode.impact.clone()),
         RowId::Endpoint(_) => None,
     });
     [format!(" P1 FULL OUTAGE  {}", names.join(" │ ")), format!(" {}", impact.unwrap_or_default())]
@@ -51,6 +51,10 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         pieces.push(("  ".to_owned(), Style::new()));
         pieces.push((text, style));
     };
+    match model.ui.operate {
+        Some(until) => say(format!("OPERATE {}", clock(until.saturating_sub(model.now.elapsed))), look.severity(Severity::P3)),
+        None => say("READ-ONLY".to_owned(), look.dim()),
+    }
     // What is looked at comes before what is: nobody may take the past for the present.
     if let Some(replay) = &model.replay {
         let word = if replay.playing { "PLAYING" } else { "REPLAY" };

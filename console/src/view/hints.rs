@@ -1,7 +1,7 @@
 //! The bottom line: what can be pressed, or what the operator is told, or what is typed.
 
 use crate::{
-    action::{ACTIONS, Place},
+    action::{ACTIONS, Action, Place},
     model::{Model, ui::Overlay},
     update::keys::disabled,
 };
@@ -24,6 +24,20 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
                 Span::styled("  Enter keeps it, Esc does not", look.dim()),
             ])
         }
+        (Some(Overlay::Note { mode, mute, text }), notice) => {
+            let (what, how) = if *mute {
+                (format!(" mute {mode} for "), "30m why, a day at most; 0 ends it")
+            } else {
+                (format!(" acknowledge {mode}: "), "a note for the others")
+            };
+            let how = notice.as_ref().map_or(how, |(notice, _)| notice.as_str());
+            Line::from_iter([
+                Span::styled(what, look.label()),
+                Span::raw(text.clone()),
+                Span::styled(" ", look.selected()),
+                Span::styled(format!("  {how}; Enter sends it, Esc does not"), look.dim()),
+            ])
+        }
         (_, Some((notice, _))) => Line::styled(format!(" {notice}"), look.strong()),
         _ => hints(model, area.width.into()),
     };
@@ -33,6 +47,10 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn hints(model: &Model, width: usize) -> Line<'static> {
     let look = model.ui.look;
     let mut line = Line::raw(" ");
+    if unproven(model) {
+        let key = model.keys.written(Action::Drill);
+        line.push_span(Span::styled(format!("nothing is proven yet: {key} on a row runs its drill  "), look.label()));
+    }
     let replaying = model.replay.is_some();
     let hinted = ACTIONS.iter().filter(|entry| !entry.hint.is_empty() && disabled(model, entry.action).is_none());
     // While the past is shown, its own keys come first.
@@ -47,4 +65,12 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
         line.push_span(Span::styled(format!(" {}  ", entry.hint), look.dim()));
     }
     line
+}
+
+/// There are drills, and none was ever run.
+fn unproven(model: &Model) -> bool {
+    let books = || model.shown().endpoints.iter().map(|endpoint| &endpoint.drills);
+    let drills = || books().flat_map(|book| book.listed.iter().flatten());
+    let run = books().any(|book| !book.runs.is_empty() || !book.controls.is_empty());
+    drills().next().is_some() && !run && drills().all(|drill| drill.last.is_none() && drill.control.is_none())
 }

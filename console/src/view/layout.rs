@@ -25,6 +25,8 @@ pub struct Places {
     pub services: Rect,
     /// A pane, or one line.
     pub ledger: Rect,
+    /// What is being done: a pane, or one line; only while there is something.
+    pub running: Option<Rect>,
     /// A pane.
     pub timeline: Option<Rect>,
     /// One line.
@@ -49,11 +51,28 @@ pub fn places(model: &Model, screen: Rect) -> Places {
     if timeline.is_some() {
         top.height += 1;
     }
+    let running = under_way(model, &mut top, screen.height);
     let whole = top;
     let bands = take_top(&mut top, 1);
     let (board, detail, services, ledger) =
         if screen.height < HIGH { folded(top, screen.width) } else { paned(model, top, screen.width) };
-    Places { alarm, header, bands, board, detail, services, ledger, timeline, hints, whole }
+    Places { alarm, header, bands, board, detail, services, ledger, running, timeline, hints, whole }
+}
+
+/// A box as high as what there is to say, or a line where there is no room for one.
+fn under_way(model: &Model, room: &mut Rect, height: u16) -> Option<Rect> {
+    let count = super::running::count(model);
+    if count == 0 || room.height < 8 {
+        return None;
+    }
+    if height < HIGH {
+        return Some(take_bottom(room, 1));
+    }
+    let most = if height < 34 { 3 } else { 6 };
+    let area = take_bottom(room, count.min(most) + 2);
+    // It shares its upper edge too.
+    room.height += 1;
+    Some(area)
 }
 
 /// Services and ledger are lines under the board.

@@ -1,10 +1,14 @@
 //! A frame from a model: `draw(&Model, &mut Frame)`. Pure; a file a region.
 
+mod actions;
 mod bands;
 mod board;
+mod card;
 mod dead_letters;
 mod describe;
 mod detail;
+mod doable;
+mod drills;
 mod header;
 mod help;
 mod hints;
@@ -14,7 +18,10 @@ mod ledger;
 mod palette;
 mod pane;
 pub mod plot;
+mod proof;
+mod running;
 mod services;
+mod sheet;
 pub mod theme;
 mod timeline;
 mod usage;
@@ -42,6 +49,10 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Screen::Usage => usage::draw(model, frame, places.whole),
         Screen::Jobs => jobs::draw(model, frame, places.whole),
         Screen::Letters => dead_letters::draw(model, frame, places.whole),
+        Screen::Drills => drills::draw(model, frame, places.whole),
+    }
+    if let Some(area) = places.running {
+        running::draw(model, frame, area);
     }
     if let Some(area) = places.timeline {
         timeline::draw(model, frame, area);
@@ -52,7 +63,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Some(Overlay::Palette { text, .. }) => palette::draw(model, frame, text),
         Some(Overlay::Describe) => describe::draw(model, frame),
         Some(Overlay::Detail) => detail::draw_over(model, frame),
-        Some(Overlay::Filter { .. }) | None => {}
+        Some(Overlay::Actions { cursor }) => actions::draw(model, frame, *cursor),
+        Some(Overlay::Filter { .. } | Overlay::Note { .. }) | None => {}
+    }
+    if let Some(card) = &model.ui.card {
+        card::draw(model, frame, card);
     }
     model.ui.look.finish(frame.buffer_mut());
 }

@@ -1,6 +1,6 @@
 //! Numbers as little pictures.
 
-use crate::model::endpoint::Worst;
+use crate::model::endpoint::{Step, Worst};
 
 const RAMP: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -43,6 +43,22 @@ pub fn history(steps: impl ExactSizeIterator<Item = Worst>, columns: usize) -> S
     steps.skip(skip).map(sign).collect()
 }
 
+/// What there was to do in each step, the most at the top; where that is not known, the worst of each step.
+pub fn load(steps: impl ExactSizeIterator<Item = Step> + Clone, columns: usize) -> String {
+    let most = steps.clone().filter_map(|step| step.rate).fold(0.0, f64::max);
+    if steps.clone().all(|step| step.rate.is_none()) {
+        return history(steps.map(|step| step.worst), columns);
+    }
+    let skip = steps.len().saturating_sub(columns);
+    let sign = |step: Step| match (step.worst, step.rate) {
+        (Worst::Blind, _) => '░',
+        (_, None) => ' ',
+        (_, Some(rate)) if most > 0.0 => RAMP[((rate / most).clamp(0.0, 1.0) * 7.0).round() as usize],
+        (_, Some(_)) => RAMP[0],
+    };
+    steps.skip(skip).map(sign).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +80,20 @@ mod tests {
     fn a_bar_of_something_is_never_empty_and_never_too_long() {
         assert_eq!([0.0, 1e-9, 0.5, 7.0, f64::NAN].map(|share| bar(share, 4).chars().count()), [0, 1, 2, 4, 0]);
         assert_eq!(gauge(Some(0.999), 4), "███░", "only what is done is full");
+    }
+
+    #[test]
+    fn a_load_is_drawn_against_its_most_and_a_silence_as_one() {
+        let step = |worst, rate| Step { worst, rate };
+        let steps = [
+            step(Worst::Blind, None),
+            step(Worst::Nothing, Some(50.0)),
+            step(Worst::Nothing, Some(100.0)),
+            step(Worst::Nothing, None),
+        ];
+        assert_eq!(load(steps.into_iter(), 4), "░▅█ ");
+        assert_eq!(load([step(Worst::Nothing, Some(0.0)), step(Worst::Nothing, Some(f64::NAN))].into_iter(), 9), "▁▁");
+        assert_eq!(load([step(Worst::Open(Severity::P1), None)].into_iter(), 9), "█", "without a load, how it has been");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use super::{
 use crate::{
     model::{
         Model,
-        endpoint::{Endpoint, HISTORY_STEPS, Serving},
+        endpoint::{Endpoint, HISTORY_STEPS, Link, Load, Serving},
         standing::{Knowledge, Severity},
         ui::Pane,
     },
-    text::{age, clock, cut, fit, right},
+    text::{age, clock, cut, fit, quantity, right},
 };
 use ratatui::{
     Frame,
@@ -20,6 +20,10 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use std::time::Duration;
+
+const RATE: usize = 9;
+const P99: usize = 7;
 
 /// Draws the pane, or one line where there is room for no more.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -31,8 +35,16 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Services);
     let world = model.shown();
     let width = usize::from(inner.width);
-    let history = if width >= 70 { HISTORY_STEPS.min(width - 55) } else { 0 };
-    let heading = format!(" {} {} {} BUILD    LINK", fit("SERVICE", 9), fit("HEALTH", 11), right("AGE", 4));
+    let history = if width >= 70 { HISTORY_STEPS.min(width - 56) } else { 0 };
+    let build = if history > 0 { "BUILD    " } else { "" };
+    let heading = format!(
+        " {} {} {} {build}{} {}",
+        fit("SERVICE", 9),
+        fit("HEALTH", 11),
+        right("AGE", 4),
+        right("RATE", RATE),
+        right("P99", P99)
+    );
     let heading = if history > 0 { format!("{}{}", fit(&heading, width - history - 1), "5 MIN") } else { heading };
     let room = usize::from(inner.height).saturating_sub(1);
     let indices: Vec<usize> = (0..world.endpoints.len()).collect();
@@ -66,24 +78,45 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, select
         Knowledge::Late | Knowledge::Blind => look.blind(),
     };
     let left = 28;
-    let build = fit(if endpoint.build.is_empty() { "-" } else { &endpoint.build }, 8);
-    let room = width.saturating_sub(left + 9 + if history > 0 { history + 1 } else { 0 });
+    let build = fit(if endpoint.build.is_empty() { "-" } else { &endpoint.build }, 8) + " ";
+    let (build, shown) = if history > 0 { (build, 9 + history + 1) } else { (String::new(), 0) };
+    // What is not connected has no load to draw: why takes its room.
+    let history = if endpoint.link == Link::Up { history } else { 0 };
+    let shown = if endpoint.link == Link::Up { shown } else { build.len() };
+    let room = width.saturating_sub(left + shown);
     let state = match &endpoint.link {
-        crate::model::endpoint::Link::Up => endpoint.address.clone(),
-        other => format!("{} {}", endpoint.address, link(other, now)),
+        Link::Up => load(endpoint.load.as_ref()),
+        other => format!("{} {}", link(other, now), endpoint.address),
     };
     let mut line = Line::from_iter([
         Span::raw(if selected { "▶" } else { " " }),
         Span::raw(fit(endpoint.name(), 9) + " "),
         Span::styled(fit(&health, 11) + " ", style),
         Span::styled(right(&age(endpoint.silence(now)), 4) + " ", late),
-        Span::raw(build + " "),
-        Span::styled(fit(&state, room), look.dim()),
+        Span::raw(build),
+        Span::styled(fit(&state, room), if endpoint.link == Link::Up { Style::new() } else { look.dim() }),
     ]);
     if history > 0 {
-        line.push_span(Span::styled(plot::history(endpoint.history.iter().copied(), history), look.bar()));
+        line.push_span(Span::styled(plot::load(endpoint.history.iter().copied(), history), look.bar()));
     }
     if selected { line.patch_style(look.selected()) } else { line }
+}
+
+/// What it has to do: how much of it, and the time that most of it takes less than.
+fn load(load: Option<&Load>) -> String {
+    let rate = load.filter(|load| !load.unit.is_empty()).map_or("-".to_owned(), |load| format!("{}/s", quantity(load.rate)));
+    let p99 = load.and_then(|load| load.p99).map_or("-".to_owned(), latency);
+    format!("{} {}", right(&rate, RATE), right(&p99, P99))
+}
+
+fn latency(time: Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    match micros {
+        ..1_000.0 => format!("{micros:.0}us"),
+        ..10_000.0 => format!("{:.1}ms", micros / 1e3),
+        ..1e6 => format!("{:.0}ms", micros / 1e3),
+        _ => format!("{:.1}s", micros / 1e6),
+    }
 }
 
 /// What a process is now, in a word: what it says of itself counts only while it is seen.

@@ -1,0 +1,101 @@
+//! Drills: what each does to the system, the remedy that it presses, and what it has proven.
+
+use super::{
+    pane::{lines, pane, scrolled},
+    proof,
+};
+use crate::{
+    action::Action,
+    model::{
+        DrillLine, Model,
+        drill::{Drill, DrillRun, Proof},
+        ui::Screen,
+    },
+    text::{age, cut, fit},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+/// Draws the screen.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let look = model.ui.look;
+    let filter = model.ui.filter(Screen::Drills);
+    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
+    let keys = [Action::Drill, Action::Control, Action::Abort].map(|action| model.keys.written(action));
+    let title = format!(" DRILLS  {} runs one, {} without its fault, {} stops it {filter}", keys[0], keys[1], keys[2]);
+    let title = Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong());
+    let inner = pane(frame, look, area, title, true);
+    let width = usize::from(inner.width);
+    let listed = model.drill_lines();
+    let ids: Vec<String> = listed.iter().map(DrillLine::id).collect();
+    let cursor = model.ui.drill.place(ids.iter()).unwrap_or(0);
+    let mut drawn = errors(model);
+    let above = drawn.len() + 1;
+    drawn.push(Line::styled(heading(width), look.dim()));
+    for (place, listed) in listed.iter().enumerate() {
+        let line = line(model, *listed, width);
+        drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
+    }
+    if listed.is_empty() {
+        drawn.push(Line::styled(" no process has said which drills it has", look.dim()));
+    }
+    let first = scrolled(above + cursor, drawn.len(), inner.height.into());
+    lines(frame, inner, drawn.into_iter().skip(first));
+}
+
+/// Why a process has not said which it has.
+fn errors(model: &Model) -> Vec<Line<'static>> {
+    let failing = model.shown().endpoints.iter().filter_map(|endpoint| Some((endpoint, endpoint.drills.error.as_ref()?)));
+    failing.map(|(endpoint, error)| Line::styled(format!(" {}: {error}", endpoint.name()), model.ui.look.blind())).collect()
+}
+
+/// Columns of the fault, and of the rest of what the last run says.
+fn columns(width: usize) -> (usize, usize) {
+    let free = width.saturating_sub(1 + 7 + 9 + 3 + 10 + 14);
+    (free / 2, free - free / 2)
+}
+
+fn heading(width: usize) -> String {
+    let (fault, _) = columns(width);
+    format!(" {}{}{}KEY{}{}LAST RUN", fit("ID", 7), fit("SERVICE", 9), fit("FAULT", fault), fit(" PROOF", 10), fit("CONTROL", 14))
+}
+
+fn line(model: &Model, listed: DrillLine<'_>, width: usize) -> Line<'static> {
+    let (look, world) = (model.ui.look, model.shown());
+    let endpoint = &world.endpoints[listed.endpoint];
+    let drill = endpoint.drills.drill(listed.mode);
+    let (fault, rest) = columns(width);
+    let proof = world.proof_at(listed.endpoint, listed.mode);
+    let (short, style) = proof::short(proof, look, world.now);
+    let control = endpoint.drills.controls.get(listed.mode).or_else(|| drill.and_then(|drill| drill.control.as_ref()));
+    let control = control.map_or("-".to_owned(), |run| format!("{} {}", run.found(), age(run.age(world.now))));
+    let remedy = drill.map(|drill| drill.remedy.as_str()).filter(|key| !key.is_empty()).unwrap_or("-");
+    let words = drill.map_or("", |drill| drill.fault.as_str());
+    Line::from_iter([
+        Span::raw(format!(" {}{}", fit(listed.mode, 7), fit(endpoint.name(), 9))),
+        Span::raw(format!("{} ", fit(words, fault.saturating_sub(1)))),
+        Span::styled(fit(remedy, 3), look.strong()),
+        Span::styled(format!(" {}", fit(&short, 9)), style),
+        Span::raw(fit(&control, 14)),
+        Span::styled(cut(&last(proof, drill), rest), look.dim()),
+    ])
+}
+
+/// What the last run says, or why there can be none now.
+fn last(proof: Proof<'_>, drill: Option<&Drill>) -> String {
+    let unavailable = drill.and_then(|drill| drill.unavailable.as_ref());
+    match (proof.run(), unavailable) {
+        (Some(run), _) if run.is_under_way() => format!("{}: {}", run.phase, run.detail),
+        (_, Some(why)) => format!("off: {why}"),
+        (Some(run), None) => ended(run),
+        (None, None) => "never run".to_owned(),
+    }
+}
+
+fn ended(run: &DrillRun) -> String {
+    let detail = if run.detail.is_empty() { String::new() } else { format!("  {}", run.detail) };
+    format!("{} {}{detail}", run.found(), proof::times(run))
+}

@@ -1,0 +1,170 @@
+//! What is being done to the system, by whomever: requested, armed, under way, and what came of it, planned and actual side by side.
+
+use super::{
+    pane::{lines, pane},
+    plot::gauge,
+    proof::kind,
+    theme::Look,
+};
+use crate::{
+    action::Action,
+    model::{
+        Model,
+        drill::DrillRun,
+        remedy::{Change, Outcome, Plan, Run},
+    },
+    moment::Moment,
+    text::{clock, cut, grouped},
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
+use std::time::Duration;
+
+/// What has ended is shown for so long.
+const ENDED: Duration = Duration::from_secs(60);
+const GAUGE: usize = 12;
+/// Most lines of it.
+const MOST: usize = 6;
+
+/// How many lines there are.
+pub fn count(model: &Model) -> u16 {
+    u16::try_from(all(model).len().min(MOST)).unwrap_or(0)
+}
+
+/// Draws the pane, or lines where there is no room for a box.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    let drawn = all(model);
+    let more = drawn.len().saturating_sub(MOST);
+    let more = if more > 0 { format!("({more} more lines) ") } else { String::new() };
+    let inner = match area.height {
+        0 => return,
+        1 => area,
+        _ => pane(frame, model.ui.look, area, Line::styled(format!(" REMEDY RUNNING {more}"), model.ui.look.strong()), false),
+    };
+    let width = usize::from(inner.width);
+    lines(frame, inner, drawn.into_iter().map(|line| shortened(line, width)));
+}
+
+/// Cut at the right, with a sign that something is missing.
+fn shortened(line: Line<'static>, columns: usize) -> Line<'static> {
+    let mut room = columns;
+    let spans = line.spans.into_iter().map(|span| {
+        let text = cut(&span.content, room);
+        room -= crate::text::width(&text);
+        Span::styled(text, span.style)
+    });
+    Line::from_iter(spans)
+}
+
+/// What waits for an answer comes first, then what is at work, what is armed, and what has ended.
+fn all(model: &Model) -> Vec<Line<'static>> {
+    let (look, world, now) = (model.ui.look, model.shown(), model.shown().now);
+    // What this console has sent is of the present, whatever is on screen.
+    let mut drawn: Vec<Line<'static>> =
+        model.ui.sent.values().map(|sent| requested(look, &sent.words, model.now.since(sent.since))).collect();
+    let abort = model.keys.written(Action::Abort);
+    for run in world.endpoints.iter().flat_map(|endpoint| endpoint.drills.runs.values().chain(endpoint.drills.controls.values()))
+    {
+        if run.is_under_way() {
+            drawn.push(drilling(look, run, &abort, now));
+        }
+    }
+    for (_, run) in world.runs().filter(|(_, run)| run.is_under_way()) {
+        drawn.extend([at_work(look, run, &abort, now), compared(look, run)]);
+    }
+    drawn.extend(world.armed().map(|(_, plan)| armed(look, plan, now)));
+    let undo = model.keys.written(Action::Undo);
+    let ended = world.runs().filter(|(_, run)| run.ended(now).is_some_and(|ago| ago < ENDED));
+    for (_, run) in ended.collect::<Vec<_>>().into_iter().rev() {
+        drawn.extend([over(look, run, &undo, now), compared(look, run)]);
+    }
+    drawn
+}
+
+fn requested(look: Look, words: &str, since: Duration) -> Line<'static> {
+    Line::from_iter([
+        Span::styled(" REQUESTED ", look.blind()),
+        Span::styled(format!("{words} "), look.strong()),
+        Span::raw(format!(" {} ago; the server has not confirmed it yet", clock(since))),
+    ])
+}
+
+fn armed(look: Look, plan: &Plan, now: Moment) -> Line<'static> {
+    let left = plan.expires().saturating_sub(now.elapsed);
+    Line::from_iter([
+        Span::styled(" ARMED ", look.label()),
+        Span::styled(format!("{} {} ", plan.key, plan.title), look.strong()),
+        Span::raw(format!(" {}  planned by {}, not confirmed; expires in {}", plan.mode, who(&plan.by), clock(left))),
+    ])
+}
+
+fn who(name: &str) -> &str {
+    if name.is_empty() { "somebody" } else { name }
+}
+
+fn drilling(look: Look, run: &DrillRun, abort: &str, now: Moment) -> Line<'static> {
+    Line::from_iter([
+        Span::styled(format!(" {} ", kind(run).to_uppercase()), look.label()),
+        Span::styled(format!("{} ", run.mode), look.strong()),
+        Span::raw(format!(" {}  {}  {}  {}", who(&run.by), run.phase, clock(run.age(now)), run.detail)),
+        Span::styled(format!("  [{abort} stop]"), look.strong()),
+    ])
+}
+
+fn at_work(look: Look, run: &Run, abort: &str, now: Moment) -> Line<'static> {
+    let share = run.share();
+    let percent = share.map(|share| format!(" {:.0}%", (share.min(1.0) * 100.0).floor())).unwrap_or_default();
+    let total = if run.total > 0 { format!("/{}", grouped(run.total)) } else { String::new() };
+    let lasted = run.lasted(now).map(clock).unwrap_or_default();
+    let mut line = heading(look, run, look.label());
+    line.push_span(Span::styled(share.map(|share| gauge(Some(share), GAUGE)).unwrap_or_default(), look.bar()));
+    line.push_span(Span::raw(format!("{percent}  {}{total}  {lasted}  ", grouped(run.done))));
+    line.push_span(Span::styled(format!("[{abort} abort]"), look.strong()));
+    line
+}
+
+fn over(look: Look, run: &Run, undo: &str, now: Moment) -> Line<'static> {
+    let style = match run.outcome {
+        Outcome::Verified => look.good(),
+        Outcome::Failed => look.bad(),
+        _ => look.blind(),
+    };
+    let lasted = run.lasted(now).map(|lasted| format!("after {}", clock(lasted))).unwrap_or_default();
+    let mut line = heading(look, run, style);
+    line.push_span(Span::raw(lasted));
+    if let Some(left) = run.undo_within(now) {
+        line.push_span(Span::styled(format!("  [{undo} undo, for {} more]", clock(left)), look.strong()));
+    }
+    line
+}
+
+fn heading(look: Look, run: &Run, style: Style) -> Line<'static> {
+    Line::from_iter([
+        Span::styled(format!(" {} ", run.outcome), style),
+        Span::styled(format!("{} {} ", run.plan.key, run.plan.title), look.strong()),
+        Span::raw(format!(" {}  {}  ", run.plan.mode, who(&run.by))),
+    ])
+}
+
+/// What it was to do beside what it has done.
+fn compared(look: Look, run: &Run) -> Line<'static> {
+    let note = if run.note.is_empty() { String::new() } else { format!("   {}", run.note) };
+    Line::from_iter([
+        Span::styled("   planned ", look.dim()),
+        Span::raw(listed(&run.plan.changes)),
+        Span::styled("   actual ", look.dim()),
+        Span::raw(listed(&run.actual)),
+        Span::styled(note, look.dim()),
+    ])
+}
+
+fn listed(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "-".to_owned();
+    }
+    changes.iter().map(|change| format!("{} {}", change.text, grouped(change.count))).collect::<Vec<_>>().join(", ")
+}

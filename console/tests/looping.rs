@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "fixture/backend.rs"]
+mod backend;
 #[path = "fixture/mod.rs"]
 mod fixture;
 
+use backend::Counting;
 use fixture::{catalogue, delta, frame, heartbeat, snapshot, start, status, targets, well};
 use futures::{Stream, StreamExt as _, stream};
 use loadline_console::{
@@ -16,68 +19,12 @@ use loadline_console::{
     run::{FRAME, Flow, Outside, run},
 };
 use loadline_proto::health::{Severity as Wire, State as WireState};
-use ratatui::{
-    Terminal,
-    backend::{Backend, ClearType, TestBackend, WindowSize},
-    buffer::Cell,
-    layout::{Position, Size},
-};
+use ratatui::Terminal;
 use std::{convert::Infallible, time::Duration};
 use tokio::{
     sync::mpsc::{self, Receiver, Sender},
     time::{Instant, sleep},
 };
-
-/// Counts what is drawn.
-struct Counting {
-    inner: TestBackend,
-    frames: Vec<Instant>,
-}
-
-impl Backend for Counting {
-    type Error = Infallible;
-
-    fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> Result<(), Infallible> {
-        self.inner.draw(content)
-    }
-
-    fn flush(&mut self) -> Result<(), Infallible> {
-        self.frames.push(Instant::now());
-        self.inner.flush()
-    }
-
-    fn hide_cursor(&mut self) -> Result<(), Infallible> {
-        self.inner.hide_cursor()
-    }
-
-    fn show_cursor(&mut self) -> Result<(), Infallible> {
-        self.inner.show_cursor()
-    }
-
-    fn get_cursor_position(&mut self) -> Result<Position, Infallible> {
-        self.inner.get_cursor_position()
-    }
-
-    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> Result<(), Infallible> {
-        self.inner.set_cursor_position(position)
-    }
-
-    fn clear(&mut self) -> Result<(), Infallible> {
-        self.inner.clear()
-    }
-
-    fn clear_region(&mut self, kind: ClearType) -> Result<(), Infallible> {
-        self.inner.clear_region(kind)
-    }
-
-    fn size(&self) -> Result<Size, Infallible> {
-        self.inner.size()
-    }
-
-    fn window_size(&mut self) -> Result<WindowSize, Infallible> {
-        self.inner.window_size()
-    }
-}
 
 /// Remembers what it was asked for.
 #[derive(Default)]
@@ -100,10 +47,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let backend = Counting { inner: TestBackend::new(120, 40), frames: Vec::new() };
         Self {
             model: Model::new(&targets(), KeyMap::default(), start()),
-            terminal: Terminal::new(backend).unwrap(),
+            terminal: Terminal::new(Counting::new(120, 40)).unwrap(),
             outside: Remembering::default(),
             clock: Clock::starting_at(start().wall),
         }

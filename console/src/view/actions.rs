@@ -12,6 +12,7 @@ use crate::{
 };
 use ratatui::{
     Frame,
+    style::Style,
     text::{Line, Span},
 };
 
@@ -39,27 +40,28 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, cursor: usize) {
     lines(frame, inner, drawn.into_iter().skip(first).chain([hint]));
 }
 
-/// One of them: its key, what it does, what becomes of a mistake; or why it is off.
-pub fn line(model: &Model, action: Action, columns: usize) -> Line<'static> {
+/// One of them with its help, or why it is off.
+fn line(model: &Model, action: Action, columns: usize) -> Line<'static> {
     let look = model.ui.look;
     let off = disabled(model, action);
-    let offer = action.remedy().and_then(|key| aim::offer(model, key));
-    let what = match offer {
-        Some(offer) => format!("{} ({})", offer.title, offer.reversibility),
-        None => action.entry().name.to_owned(),
-    };
-    let key = fit(&model.keys.written(action), if action.remedy().is_some() { 1 } else { 6 });
-    let mut line = Line::from_iter([
-        Span::styled(key, if off.is_some() { look.dim() } else { look.strong() }),
-        Span::styled(format!(" {what}"), if off.is_some() { look.dim() } else { ratatui::style::Style::new() }),
-    ]);
+    let mut line = short(model, action, off.is_some(), 6);
     let room = columns.saturating_sub(line.width());
     match off {
         Some(reason) => line.push_span(Span::styled(cut(&format!("  - {reason}"), room), look.dim())),
-        None if offer.is_none() && width(action.entry().help) + 2 <= room => {
+        None if action.remedy().is_none() && width(action.entry().help) + 2 <= room => {
             line.push_span(Span::styled(format!("  {}", action.entry().help), look.dim()));
         }
         None => {}
     }
     line
+}
+
+/// Its key, in so many columns, what it does, and what becomes of a mistake.
+pub fn short(model: &Model, action: Action, off: bool, columns: usize) -> Line<'static> {
+    let look = model.ui.look;
+    let offer = action.remedy().and_then(|key| aim::offer(model, key));
+    let what = offer.map_or(action.entry().name.to_owned(), |offer| format!("{} ({})", offer.title, offer.reversibility));
+    let key = fit(&model.keys.written(action), columns);
+    let (strong, plain) = if off { (look.dim(), look.dim()) } else { (look.strong(), Style::new()) };
+    Line::from_iter([Span::styled(key, strong), Span::styled(format!(" {what}"), plain)])
 }

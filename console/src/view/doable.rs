@@ -1,15 +1,15 @@
 //! What is done and can be done about a mode: who looks after it, its remedies, what its drill has shown.
 
-use super::{
-    actions, proof,
-    sheet::{LABEL, Sheet},
-};
+use super::{actions, proof, sheet::Sheet};
 use crate::{
     action::Action,
     model::{Model, drill::Proof, report::Report},
     moment::Moment,
     text::clock,
-    update::{aim, keys::row_actions},
+    update::{
+        aim,
+        keys::{disabled, row_actions},
+    },
 };
 
 /// Who has taken or muted it, and what they say.
@@ -45,8 +45,17 @@ pub fn remedies(sheet: &mut Sheet, model: &Model) {
         return;
     }
     sheet.gap();
-    for (place, action) in actions.into_iter().enumerate() {
-        let line = actions::line(model, action, sheet.width.saturating_sub(LABEL + 1));
-        sheet.put(if place == 0 { "ACTIONS" } else { "" }, line);
+    let reasons: Vec<_> = actions.iter().map(|action| disabled(model, *action)).collect();
+    // What holds for all of them is said once.
+    let common = reasons.iter().all(|reason| *reason == reasons[0]);
+    let dim = sheet.look.dim();
+    for (place, (action, reason)) in actions.into_iter().zip(&reasons).enumerate() {
+        sheet.put(if place == 0 { "ACTIONS" } else { "" }, actions::short(model, action, reason.is_some(), 1));
+        if let Some(reason) = reason.as_ref().filter(|_| !common) {
+            sheet.say("", &format!("  - {reason}"), dim);
+        }
+    }
+    if let Some(Some(reason)) = reasons.first().filter(|_| common) {
+        sheet.say("", &format!("off: {reason}"), dim);
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod fixture;
+#[path = "fixture/scene.rs"]
+mod scene;
 
 use fixture::{Console, catalogue, delta, frame, heartbeat, seconds, snapshot, status, target, trouble};
 use loadline_console::{
@@ -73,6 +75,26 @@ fn the_board_looks_as_it_did_at_three_sizes_and_in_three_ways() {
             console.model.ui.look = look;
             insta::assert_snapshot!(format!("board_{size}_{way}"), with_styles(&drawn(&console, columns, rows)));
         }
+    }
+}
+
+#[test]
+fn what_is_done_and_proven_looks_as_it_did_at_three_sizes_and_in_three_ways() {
+    for (size, columns, rows) in [("80x24", 80, 24), ("120x40", 120, 40), ("200x60", 200, 60)] {
+        for (way, look) in [("colour", COLOUR), ("no_color", MONO), ("ascii", ASCII)] {
+            for (name, mut console) in [("card", scene::deciding()), ("running", scene::busy()), ("drills", scene::busy())] {
+                console.model.ui.look = look;
+                if name == "drills" {
+                    console.press("f");
+                }
+                insta::assert_snapshot!(format!("{name}_{size}_{way}"), with_styles(&drawn(&console, columns, rows)));
+            }
+        }
+    }
+    for (name, keys) in [("actions", "x"), ("note", "m 3 0 m")] {
+        let mut console = scene::busy();
+        console.press(keys);
+        insta::assert_snapshot!(name, with_styles(&drawn(&console, 100, 30)));
     }
 }
 

@@ -289,7 +289,7 @@ fn planned_and_actual_stand_side_by_side_and_undo_has_an_end() {
     running.actual = vec![loadline_proto::health::Effect { text: "readers widened".to_owned(), count: 1_199 }];
     report(&mut console, Delta { runs: vec![running.clone()], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("VERIFIED W") && text.contains("planned widen 1,204   actual readers widened 1,199"), "{text}");
+    assert!(text.contains("VERIFIED W") && text.contains("planned 1,204 widen   actual 1,199 readers widened"), "{text}");
     assert!(text.contains("[u undo, for 00:40 more]"), "{text}");
     console.press("Ctrl-o u");
     drawn(&mut console);

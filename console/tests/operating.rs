@@ -150,7 +150,7 @@ async fn a_remedy_goes_from_its_key_over_the_wire_to_what_it_did() {
     going.finished_at = Some(fixture::wire(fixture::WALL));
     going.actual = vec![loadline_proto::health::Effect { text: "counted now".to_owned(), count: 1_190 }];
     fake.send(&frame("ingest", 3, Body::Delta(Delta { runs: vec![going], ..Delta::default() })));
-    operator.sees("planned redrive dead letters 1,204   actual counted now 1,190").await;
+    operator.sees("planned 1,204 redrive dead letters   actual 1,190 counted now").await;
     operator.leaves().await;
 }
 

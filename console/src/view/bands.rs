@@ -20,7 +20,8 @@ const KEYS: [Action; 5] = [Action::Band1, Action::Band2, Action::Band3, Action::
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (look, board) = (model.ui.look, &model.shown().board);
     // Where there is little room, what there is none of is left out.
-    let narrow = area.width < 100;
+    let proven = drills(model);
+    let narrow = usize::from(area.width) < 100 + proven.width();
     let mut line = Line::raw(" ");
     for (severity, action) in Severity::ALL.into_iter().zip(KEYS) {
         let count = board.count(severity);
@@ -43,7 +44,6 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let style = if count > 0 { style } else { look.dim() };
         line.push_span(Span::styled(format!("{}{word} {count}", if narrow { "  " } else { "   " }), style));
     }
-    let proven = drills(model);
     if line.width() + proven.width() <= usize::from(area.width) {
         line.spans.extend(proven.spans);
     }

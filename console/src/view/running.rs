@@ -27,6 +27,8 @@ use std::time::Duration;
 /// What has ended is shown for so long.
 const ENDED: Duration = Duration::from_secs(60);
 const GAUGE: usize = 12;
+/// Of what was planned, and of what was done, so that they stand side by side.
+const SIDE: usize = 44;
 /// Most lines of it.
 const MOST: usize = 6;
 
@@ -166,5 +168,7 @@ fn listed(changes: &[Change]) -> String {
     if changes.is_empty() {
         return "-".to_owned();
     }
-    changes.iter().map(|change| format!("{} {}", change.text, grouped(change.count))).collect::<Vec<_>>().join(", ")
+    // Counts come first here: what is cut off a long text is told on its card.
+    let each = changes.iter().map(|change| format!("{} {}", grouped(change.count), change.text));
+    cut(&each.collect::<Vec<_>>().join(", "), SIDE)
 }

@@ -141,15 +141,16 @@ async fn a_remedy_goes_from_its_key_over_the_wire_to_what_it_did() {
     operator.press("Ctrl-o D");
     operator.sees("type the count of the plan").await;
     operator.reads().await;
+    fake.send(&frame("ingest", 2, fixture::heartbeat()));
     operator.press("1 2 0 4 Enter");
     operator.sees("confirmed by the server").await;
     assert_eq!(fake.desk().asked(), ["plan D AN-01", "execute p-1 1204 console p-1"]);
-    fake.send(&frame("ingest", 2, Body::Delta(Delta { runs: vec![going.clone()], ..Delta::default() })));
+    fake.send(&frame("ingest", 3, Body::Delta(Delta { runs: vec![going.clone()], ..Delta::default() })));
     operator.sees("300/1,204").await;
     going.outcome = Outcome::Verified.into();
     going.finished_at = Some(fixture::wire(fixture::WALL));
     going.actual = vec![loadline_proto::health::Effect { text: "counted now".to_owned(), count: 1_190 }];
-    fake.send(&frame("ingest", 3, Body::Delta(Delta { runs: vec![going], ..Delta::default() })));
+    fake.send(&frame("ingest", 4, Body::Delta(Delta { runs: vec![going], ..Delta::default() })));
     operator.sees("planned 1,204 redrive dead letters   actual 1,190 counted now").await;
     operator.leaves().await;
 }
@@ -205,14 +206,15 @@ async fn a_drill_is_started_watched_and_stopped() {
     operator.press("Ctrl-o T");
     operator.sees("store is cut off").await;
     operator.reads().await;
+    fake.send(&frame("ingest", 2, fixture::heartbeat()));
     operator.press("y");
     operator.sees("drill of AN-01: AN-01 is awaited").await;
-    fake.send(&frame("ingest", 2, Body::Delta(Delta { drills: vec![going], ..Delta::default() })));
+    fake.send(&frame("ingest", 3, Body::Delta(Delta { drills: vec![going], ..Delta::default() })));
     operator.sees("DRILL AN-01").await;
     operator.press("f X");
     operator.sees("drill of AN-01: ").await;
     let ended = drill_run("AN-01", Phase::Done, Verdict::Aborted);
-    fake.send(&frame("ingest", 3, Body::Delta(Delta { drills: vec![ended], ..Delta::default() })));
+    fake.send(&frame("ingest", 4, Body::Delta(Delta { drills: vec![ended], ..Delta::default() })));
     operator.sees("aborted seen 2.0s").await;
     assert_eq!(fake.desk().asked(), ["drill AN-01 false", "stop d-AN-01"]);
     operator.leaves().await;

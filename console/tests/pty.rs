@@ -2,7 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+#[path = "fixture/mod.rs"]
+mod fixture;
+#[path = "fixture/server.rs"]
+mod server;
+
+use fixture::{
+    frame, snapshot, status,
+    work::{offered, plan, run},
+};
 use loadline_console::terminal::Taken;
+use loadline_proto::health::{Reversibility, Severity as Wire, State as WireState, remedy_run::Outcome};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -27,10 +37,14 @@ struct Screen {
 
 impl Screen {
     fn open(arguments: &[&str]) -> Self {
+        // Nothing listens there: the console has to do without.
+        Self::connected(arguments, "ingest=127.0.0.1:1")
+    }
+
+    fn connected(arguments: &[&str], to: &str) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_loadline-console"));
         command.args(arguments);
-        // Nothing listens there: the console has to do without.
-        command.args(["--connect", "ingest=127.0.0.1:1"]);
+        command.args(["--connect", to]);
         command.env("LANG", "C.UTF-8");
         command.env("TERM", "xterm-256color");
         Self::of(command)
@@ -217,4 +231,38 @@ fn keys_bound_twice_are_refused_at_the_start() {
     let mut screen = Screen::open(&["--keys", file.path().to_str().unwrap()]);
     assert_eq!(screen.ended(), 3);
     screen.until("the reason", |screen| screen.contents().contains("key q would both freeze and quit"));
+}
+
+#[test]
+fn keys_in_a_terminal_plan_and_confirm_and_neither_paste_nor_a_glance_away_does() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mode = offered(status("AN-01", WireState::Open, Wire::P2));
+    let fake = runtime.block_on(server::Fake::start(vec![vec![frame("ingest", 1, snapshot(vec![mode]))]]));
+    let armed = |id: &str| plan(id, "AN-01", "C", Reversibility::Safe, "y");
+    fake.desk().plans.lock().unwrap().extend([Ok(armed("p-1")), Ok(armed("p-2"))]);
+    fake.desk().runs.lock().unwrap().push_back(Ok(run("r-1", armed("p-2"), Outcome::Running, 0, 1)));
+    let mut screen = Screen::connected(&[], &format!("ingest={}", fake.address));
+    screen.until("open", |screen| screen.contents().contains("OPEN"));
+    screen.press("\u{f}C");
+    screen.until("a plan", |screen| screen.contents().contains("y does it"));
+    // As terminals say that another window has the keyboard now.
+    screen.press("\u{1b}[O");
+    screen.until("lapsed", |screen| screen.contents().contains("the terminal was left"));
+    thread::sleep(Duration::from_millis(600));
+    screen.press("y\r");
+    screen.until("closed", |screen| !screen.contents().contains("the terminal was left"));
+    screen.press("\u{1b}[IC");
+    screen.until("another plan", |screen| screen.contents().contains("y does it"));
+    thread::sleep(Duration::from_millis(1_200));
+    screen.press("\u{1b}[200~y\u{1b}[201~");
+    screen.until("pasted", |screen| screen.contents().contains("pasted text confirms nothing"));
+    assert_eq!(fake.desk().asked(), ["plan C AN-01", "plan C AN-01"]);
+    screen.press("y");
+    screen.until("confirmed", |screen| screen.contents().contains("confirmed by the server"));
+    assert_eq!(fake.desk().asked().last().unwrap(), "execute p-2 y console p-2");
+    screen.press("q");
+    screen.child.wait().unwrap();
+    let bytes = screen.bytes.lock().unwrap().clone();
+    let last = |what: &[u8]| bytes.windows(what.len()).rposition(|window| window == what);
+    assert!(last(b"\x1b[?1004l") > last(b"\x1b[?1004h"), "the shell would be told of every glance");
 }

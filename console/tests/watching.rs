@@ -184,3 +184,27 @@ async fn what_the_catalogue_says_arrives_once_for_all_services() {
     until(&mut headless, "catalogue", |headless| !headless.model.world.catalogue.is_empty()).await;
     assert_eq!(headless.model.world.catalogue.len(), catalogue().failure_modes.len());
 }
+
+#[tokio::test]
+async fn a_process_that_dies_is_a_mode_of_its_own_in_every_form() {
+    let fakes = [Fake::start(vec![query(well("query"))]).await, Fake::start(vec![query(well("query"))]).await];
+    let targets = fakes.each_ref().map(|fake| target("query", &fake.address.to_string()));
+    let mut headless = headless(&targets);
+    until(&mut headless, "live", |headless| live(headless) == 2).await;
+    let mut plain = Plain::default();
+    plain.lines(&headless.model);
+    let [first, second] = fakes;
+    first.kill().await;
+    let told = |headless: &Headless, severity: &str| {
+        plain::report(&headless.model).contains(&format!("{severity} PR-09 Service process crashed: OPEN"))
+    };
+    until(&mut headless, "P2", |headless| told(headless, "P2")).await;
+    assert!(plain::json(&headless.model)["modes"].to_string().contains("query 127.0.0.1"), "what was found is in JSON too");
+    second.kill().await;
+    until(&mut headless, "P1", |headless| told(headless, "P1")).await;
+    assert_eq!(Verdict::of(&headless.model), Verdict::Critical);
+    let lines = plain.lines(&headless.model);
+    assert!(lines.iter().any(|line| line.contains("PR-09 opened P2")), "{lines:?}");
+    let text = loadline_console::headless::frame(&headless.model, 120, 40);
+    assert!(text.contains("P1 FULL OUTAGE  PR-09 Service process crashed"), "{text}");
+}

@@ -3,7 +3,7 @@
 use super::{
     pane::{lines, pane},
     plot::gauge,
-    proof::kind,
+    proof::{kind, seconds},
     theme::Look,
 };
 use crate::{
@@ -135,7 +135,7 @@ fn over(look: Look, run: &Run, undo: &str, now: Moment) -> Line<'static> {
         Outcome::Failed => look.bad(),
         _ => look.blind(),
     };
-    let lasted = run.lasted(now).map(|lasted| format!("after {}", clock(lasted))).unwrap_or_default();
+    let lasted = run.lasted(now).map(|lasted| format!("after {}", seconds(lasted))).unwrap_or_default();
     let mut line = heading(look, run, style);
     line.push_span(Span::raw(lasted));
     if let Some(left) = run.undo_within(now) {

@@ -59,7 +59,7 @@ pub fn reason(endpoint: &Endpoint) -> String {
         (_, Some(fault)) => fault,
         (_, None) => "its health stream is broken",
     };
-    format!("{} {}: {why}", endpoint.name(), endpoint.address)
+    format!("{}: {why} ({})", endpoint.name(), endpoint.address)
 }
 
 /// What an operator reads of it where no catalogue has come.

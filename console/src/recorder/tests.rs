@@ -12,8 +12,11 @@ use jiff::Timestamp;
 use loadline_proto::{
     grpc_health::health_check_response::ServingStatus,
     health::{
-        Delta, Frame, Heartbeat, ListCatalogueResponse, ModeStatus, Severity, Snapshot, State,
+        ArmedPlans, Delta, DrillRun, Frame, Heartbeat, ListCatalogueResponse, ModeStatus, RemedyPlan, RemedyRun, ServiceLoad,
+        Severity, Snapshot, State,
+        drill_run::Verdict,
         frame::Body::{self, Delta as D, Heartbeat as H, Snapshot as S},
+        remedy_run::Outcome,
     },
     ingest::{DeadLetter, ListDeadLettersResponse, ListStreamsResponse},
     query::{GetDeliveryResponse, ListTopAccountsResponse},
@@ -45,6 +48,15 @@ fn mode(id: &str, state: State) -> ModeStatus {
     ModeStatus { id: id.to_owned(), state: state.into(), severity: Severity::P3.into(), ..Default::default() }
 }
 
+/// What operators and drills did, and what there was to do.
+fn done(outcome: Outcome, verdict: Verdict) -> Delta {
+    let run = RemedyRun { id: "r-1".to_owned(), outcome: outcome.into(), ..Default::default() };
+    let armed = ArmedPlans { plans: vec![RemedyPlan { id: "p-2".to_owned(), ..Default::default() }] };
+    let drill = |control| DrillRun { failure_mode: "A".to_owned(), control, verdict: verdict.into(), ..Default::default() };
+    let load = ServiceLoad { rate: 7.0, unit: "events".to_owned(), p99: None };
+    Delta { runs: vec![run], armed: Some(armed), drills: vec![drill(false), drill(true)], load: Some(load), ..Default::default() }
+}
+
 /// A console that lives for a while: modes open and close, ticks pass, keys are pressed.
 fn life(recorder: impl FnOnce(Recorder) -> Recorder, steps: u64, mut look: impl FnMut(&Model)) -> Model {
     let mut model = Model::new(&targets(), KeyMap::default(), start());
@@ -61,6 +73,8 @@ fn life(recorder: impl FnOnce(Recorder) -> Recorder, steps: u64, mut look: impl 
     for seq in 2..steps {
         now = now.after(Duration::from_millis(500));
         let body = match seq % 5 {
+            _ if seq == 3 => D(done(Outcome::Running, Verdict::Running)),
+            _ if seq == 8 => D(done(Outcome::Verified, Verdict::Passed)),
             0 => D(Delta { modes: vec![mode("A", State::Open)], ..Default::default() }),
             1 => D(Delta { modes: vec![mode("A", State::Ok), mode("C", State::Suspect)], ..Default::default() }),
             _ => H(Heartbeat {}),
@@ -111,6 +125,12 @@ fn what_fell_out_of_the_ring_is_still_known() {
     assert_eq!(world.board, model.world.board);
     assert_eq!(world.endpoints[0].modes.keys().collect::<Vec<_>>(), ["A", "B", "C"], "B changed only before the ring");
     assert_eq!(world.endpoints[0].gaps, 0);
+    let endpoint = &world.endpoints[0];
+    let runs: Vec<_> = endpoint.runs.iter().map(|run| (run.id.as_str(), run.outcome.to_string())).collect();
+    assert_eq!(runs, [("r-1", "VERIFIED".to_owned())]);
+    assert_eq!((endpoint.armed.len(), endpoint.load.as_ref().unwrap().rate), (1, 7.0));
+    let found = |runs: &std::collections::BTreeMap<String, crate::model::drill::DrillRun>| runs["A"].found();
+    assert_eq!([found(&endpoint.drills.runs), found(&endpoint.drills.controls)], ["passed", "passed"]);
 }
 
 #[test]

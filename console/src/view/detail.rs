@@ -110,7 +110,11 @@ fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Rep
         doable::looked_after(sheet, report, now);
     }
     if let Band::Of(severity) = row.band {
-        let rule = report.map(|report| report.rule.as_str()).filter(|rule| !rule.is_empty());
+        // What the console has found is not what a report says.
+        let said = report.filter(|_| row.found.is_none()).map(|report| report.rule.as_str());
+        let raised =
+            mode.filter(|_| row.found.is_some()).and_then(|mode| mode.raises.iter().find(|(to, _)| *to == Some(severity)));
+        let rule = said.or(raised.map(|(_, when)| when.as_str())).filter(|rule| !rule.is_empty());
         sheet.say("SEVERITY", &format!("{severity} {}: {}", severity.meaning(), rule.unwrap_or("by its base")), style);
     }
     for (severity, when) in mode.map(|mode| mode.raises.as_slice()).unwrap_or_default() {

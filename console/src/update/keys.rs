@@ -1,14 +1,15 @@
 //! Keys become actions, and actions change what the operator looks at. What changes something on a server begins with a card.
 
 use super::{
+    able::{disabled, row_actions},
     aim::{self, UnderWay},
-    asking, attend, card, yank,
+    asking, attend, card, past, typing, yank,
 };
 use crate::{
-    action::{ACTIONS, Action, Entry, Place},
+    action::Action,
     keys::{Chord, Key, Named},
     model::{
-        Model, Replay,
+        Model,
         board::RowId,
         endpoint::Link,
         hand::{OPERATING, Sent},
@@ -16,10 +17,10 @@ use crate::{
         ui::{Overlay, Pane, Screen},
     },
     moment::Moment,
-    msg::{Act, Effect, Topic},
+    msg::{Act, Effect},
 };
 use loadline_proto::health::{AbortRemedyRequest, StopDrillRequest};
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 /// How far half a page moves.
 const HALF_PAGE: isize = 10;
@@ -40,7 +41,7 @@ pub fn press(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
         return card::press(model, chord, held, now);
     }
     if matches!(model.ui.overlay, Some(Overlay::Palette { .. } | Overlay::Filter { .. } | Overlay::Note { .. })) {
-        return typed(model, chord, now);
+        return typing::typed(model, chord, now);
     }
     if matches!(model.ui.overlay, Some(Overlay::Actions { .. })) && chord == Chord::named(Named::Enter) {
         let chosen = chosen(model);
@@ -67,25 +68,6 @@ pub fn repeat(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
     press(model, chord, now)
 }
 
-/// What can be done about the selected row, in the order of the catalogue, then of the table.
-pub fn row_actions(model: &Model) -> Vec<Action> {
-    let known = aim::mode(model).ok().and_then(|mode| model.shown().mode(mode));
-    let listed = known.map(|mode| mode.remedies.clone()).unwrap_or_default();
-    let of_key = |key: &String| Action::of_remedy(key);
-    let mut actions: Vec<Action> = listed.iter().filter_map(of_key).collect();
-    let offered = ACTIONS
-        .iter()
-        .map(|entry| entry.action)
-        .filter(|action| action.remedy().is_some_and(|key| aim::offer(model, key).is_some()));
-    for action in offered.chain([Action::Acknowledge, Action::Mute, Action::Undo, Action::Abort, Action::Drill, Action::Control])
-    {
-        if !actions.contains(&action) {
-            actions.push(action);
-        }
-    }
-    actions
-}
-
 fn chosen(model: &mut Model) -> Option<Action> {
     let Some(Overlay::Actions { cursor }) = model.ui.overlay else { return None };
     model.ui.overlay = None;
@@ -95,45 +77,6 @@ fn chosen(model: &mut Model) -> Option<Action> {
 /// Ends the console even while something is typed.
 fn leaves(chord: Chord) -> bool {
     chord == Chord { ctrl: true, key: Key::Char('c') }
-}
-
-/// Why an action is off now; `None`: it is not.
-pub fn disabled(model: &Model, action: Action) -> Option<Cow<'static, str>> {
-    match action.entry().place {
-        Place::Board if model.ui.screen != Screen::Board => return Some("only on the board".into()),
-        Place::Modes if !matches!(model.ui.screen, Screen::Board | Screen::Drills) => {
-            return Some("only on the board and among the drills".into());
-        }
-        Place::Replay if model.replay.is_none() => return Some("only while the past is shown".into()),
-        _ => {}
-    }
-    if let Some(key) = action.remedy() {
-        return aim::remedy(model, key).err().map(Cow::Owned);
-    }
-    let why = match action {
-        Action::Acknowledge => aim::untaken(model).err(),
-        Action::Mute => aim::mutable(model).err(),
-        Action::Undo => aim::undoable(model).err(),
-        Action::Abort => aim::under_way(model).err(),
-        Action::Drill | Action::Control => aim::drill(model).err(),
-        Action::Actions => aim::mode(model).err(),
-        _ => return off(model, action).map(Cow::Borrowed),
-    };
-    why.map(Cow::Owned)
-}
-
-/// Of what changes nothing on a server.
-fn off(model: &Model, action: Action) -> Option<&'static str> {
-    match action {
-        Action::Operate if model.offline => Some("a recording is shown"),
-        Action::Record if model.offline => Some("a recording is shown already"),
-        Action::Refresh if model.offline => Some("a recording is shown"),
-        Action::Freeze if model.replay.is_some() => Some("the past stands still already"),
-        Action::Replay if model.recorder.is_empty() => Some("nothing is recorded yet"),
-        Action::Fold if !model.ui.filter(Screen::Board).is_empty() => Some("a filter looks into folded bands too"),
-        Action::Yank | Action::YankCommand | Action::Describe if yank::json(model).is_none() => Some("nothing is selected"),
-        _ => None,
-    }
 }
 
 /// Does what is asked, or says why not.
@@ -188,11 +131,11 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Yank => return copy(model, yank::json(model), "JSON", now),
         Action::YankCommand => return copy(model, yank::command(model), "command", now),
         Action::Freeze => freeze(model),
-        Action::Replay => replay(model),
-        Action::Earlier => shift(model, STEP, false),
-        Action::Later => shift(model, STEP, true),
-        Action::MuchEarlier => shift(model, STRIDE, false),
-        Action::MuchLater => shift(model, STRIDE, true),
+        Action::Replay => past::replay(model),
+        Action::Earlier => past::shift(model, STEP, false),
+        Action::Later => past::shift(model, STEP, true),
+        Action::MuchEarlier => past::shift(model, STRIDE, false),
+        Action::MuchLater => past::shift(model, STRIDE, true),
         Action::Play => {
             if let Some(replay) = &mut model.replay {
                 replay.playing = !replay.playing;
@@ -215,7 +158,7 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
 }
 
 /// Does it, or says why not.
-fn tried(model: &mut Model, now: Moment, act: impl FnOnce(&mut Model) -> Result<Vec<Effect>, String>) -> Vec<Effect> {
+pub(super) fn tried(model: &mut Model, now: Moment, act: impl FnOnce(&mut Model) -> Result<Vec<Effect>, String>) -> Vec<Effect> {
     act(model).unwrap_or_else(|why| {
         notice(model, why, now);
         Vec::new()
@@ -250,87 +193,6 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.screen = screen;
     model.ui.overlay = None;
     model.ui.scroll = 0;
-}
-
-/// A key while text is typed.
-fn typed(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
-    let filtering = matches!(model.ui.overlay, Some(Overlay::Filter { .. }));
-    if matches!(model.ui.overlay, Some(Overlay::Note { .. })) && chord == Chord::named(Named::Enter) {
-        return tried(model, now, |model| attend::finish(model, now));
-    }
-    match chord {
-        Chord { ctrl: false, key: Key::Named(Named::Esc) } => {
-            if let Some(Overlay::Filter { before }) = model.ui.overlay.take() {
-                *model.ui.filter_mut() = before;
-            }
-        }
-        Chord { ctrl: false, key: Key::Named(Named::Enter) } if filtering => {
-            model.ui.overlay = None;
-            // What the server is to look for may have changed.
-            if model.ui.screen == Screen::Letters {
-                model.world.letters.letters.clear();
-                model.ui.asked.remove(&Topic::Letters);
-                return asking::due(model, now);
-            }
-        }
-        Chord { ctrl: false, key: Key::Named(Named::Enter) } => {
-            let chosen = found(model).first().map(|entry| entry.action);
-            model.ui.overlay = None;
-            if let Some(action) = chosen {
-                return run(model, action, now);
-            }
-        }
-        Chord { ctrl: false, key: Key::Named(Named::Backspace) } => drop(text(model).and_then(String::pop)),
-        Chord { ctrl: true, key: Key::Char('u') } => {
-            if let Some(text) = text(model) {
-                text.clear();
-            }
-        }
-        Chord { ctrl: false, key: Key::Named(Named::Down | Named::Tab) } => choose(model, 1),
-        Chord { ctrl: false, key: Key::Named(Named::Up | Named::BackTab) } => choose(model, -1),
-        Chord { ctrl: false, key: Key::Named(Named::Space) } => type_in(model, ' '),
-        Chord { ctrl: false, key: Key::Char(char) } => type_in(model, char),
-        _ => {}
-    }
-    Vec::new()
-}
-
-fn type_in(model: &mut Model, char: char) {
-    if let Some(text) = text(model) {
-        text.push(char);
-    }
-    if let Some(Overlay::Palette { cursor, .. }) = &mut model.ui.overlay {
-        *cursor = 0;
-    }
-}
-
-fn text(model: &mut Model) -> Option<&mut String> {
-    match model.ui.overlay {
-        Some(Overlay::Palette { .. } | Overlay::Note { .. }) => match &mut model.ui.overlay {
-            Some(Overlay::Palette { text, .. } | Overlay::Note { text, .. }) => Some(text),
-            _ => None,
-        },
-        Some(Overlay::Filter { .. }) => Some(model.ui.filter_mut()),
-        _ => None,
-    }
-}
-
-fn choose(model: &mut Model, by: isize) {
-    if let Some(Overlay::Palette { cursor, .. }) = &mut model.ui.overlay {
-        *cursor = cursor.saturating_add_signed(by);
-    }
-}
-
-/// Actions that the palette finds, the chosen one first.
-pub fn found(model: &Model) -> Vec<&'static Entry> {
-    let Some(Overlay::Palette { text, cursor }) = &model.ui.overlay else { return Vec::new() };
-    let text = text.to_lowercase();
-    let matches = |entry: &&Entry| entry.name.contains(&text) || entry.help.to_lowercase().contains(&text);
-    let mut found: Vec<&'static Entry> = ACTIONS.iter().filter(matches).collect();
-    found.sort_by_key(|entry| (!entry.name.starts_with(&text), !entry.name.contains(&text)));
-    let turn = if found.is_empty() { 0 } else { cursor % found.len() };
-    found.rotate_left(turn);
-    found
 }
 
 fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
@@ -426,7 +288,7 @@ fn back(model: &mut Model) {
     if ui.overlay.take().is_some() {
         ui.scroll = 0;
     } else if model.replay.is_some() {
-        leave_replay(model);
+        past::leave_replay(model);
     } else if !ui.filter_mut().is_empty() {
         ui.filter_mut().clear();
     } else if ui.band.is_some() {
@@ -459,41 +321,4 @@ fn freeze(model: &mut Model) {
         Some(_) => None,
         None => Some(Box::new(model.world.clone())),
     };
-}
-
-fn replay(model: &mut Model) {
-    if model.replay.is_some() {
-        leave_replay(model);
-        return;
-    }
-    let at = model.recorder.last();
-    let (world, applied) = model.recorder.world_at(at);
-    model.replay = Some(Box::new(Replay { world, at, playing: false, applied }));
-}
-
-/// A file that is looked at has no present to go back to.
-fn leave_replay(model: &mut Model) {
-    if !model.offline {
-        model.replay = None;
-    }
-}
-
-fn shift(model: &mut Model, by: Duration, forward: bool) {
-    let Some(replay) = &mut model.replay else { return };
-    replay.playing = false;
-    let at = if forward { replay.at + by } else { replay.at.saturating_sub(by) };
-    seek(model, at);
-}
-
-/// Shows the past as it was then, within what is recorded.
-pub fn seek(model: &mut Model, at: Duration) {
-    let Some(replay) = &mut model.replay else { return };
-    let at = at.clamp(model.recorder.first(), model.recorder.last());
-    if at < replay.at {
-        (replay.world, replay.applied) = model.recorder.world_at(at);
-    } else {
-        replay.applied = model.recorder.advance(&mut replay.world, replay.applied, at);
-    }
-    replay.playing &= at < model.recorder.last();
-    replay.at = at;
 }

@@ -1,11 +1,14 @@
 //! The one way in which anything changes: `update(&mut Model, Msg, now) -> Vec<Effect>`. It does no I/O and reads no clock.
 
+pub mod able;
 pub mod aim;
 pub mod asking;
 pub mod attend;
 pub mod card;
 pub mod input;
 pub mod keys;
+pub mod past;
+pub mod typing;
 pub mod yank;
 
 use crate::{
@@ -103,7 +106,7 @@ fn tick(model: &mut Model, now: Moment) -> Vec<Effect> {
     }
     if let Some(replay) = model.replay.as_mut().filter(|replay| replay.playing) {
         let at = replay.at + Duration::from_secs(1);
-        keys::seek(model, at);
+        past::seek(model, at);
     }
     if model.offline { Vec::new() } else { asking::due(model, now) }
 }

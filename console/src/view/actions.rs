@@ -6,8 +6,8 @@ use crate::{
     model::Model,
     text::{cut, fit, width},
     update::{
+        able::{disabled, row_actions},
         aim,
-        keys::{disabled, row_actions},
     },
 };
 use ratatui::{

@@ -7,8 +7,8 @@ use crate::{
     moment::Moment,
     text::clock,
     update::{
+        able::{disabled, row_actions},
         aim,
-        keys::{disabled, row_actions},
     },
 };
 

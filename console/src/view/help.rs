@@ -5,7 +5,7 @@ use crate::{
     action::ACTIONS,
     model::Model,
     text::{cut, fit},
-    update::keys::disabled,
+    update::able::disabled,
 };
 use ratatui::{
     Frame,

@@ -3,7 +3,7 @@
 use crate::{
     action::{ACTIONS, Action, Place},
     model::{Model, ui::Overlay},
-    update::keys::disabled,
+    update::able::disabled,
 };
 use ratatui::{
     Frame,

@@ -4,7 +4,7 @@ use super::pane::{lines, overlay};
 use crate::{
     model::Model,
     text::{cut, fit},
-    update::keys::{disabled, found},
+    update::{able::disabled, typing::found},
 };
 use ratatui::{
     Frame,

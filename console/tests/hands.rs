@@ -411,3 +411,38 @@ fn the_last_replica_that_goes_is_p1_and_another_one_makes_it_p2() {
     console.pass(seconds(0.1));
     assert_eq!(crash(&console), ("Ok".to_owned(), false));
 }
+
+#[test]
+fn a_crash_is_told_whether_or_not_services_watch_for_it() {
+    for planned in [true, false] {
+        let mut console = Console::well();
+        let mut catalogue = fixture::catalogue();
+        catalogue.failure_modes.push(fixture::mode("PR-09", "Process crashed", &["all"], Wire::P2, planned));
+        console.hear(0, What::Catalogue(catalogue));
+        let state = if planned { WireState::Planned } else { WireState::Ok };
+        for (endpoint, service) in ["ingest", "query", "rollup"].into_iter().enumerate() {
+            console.frame(endpoint, frame(service, 8, delta(vec![status("PR-09", state, Wire::P2)])));
+        }
+        let shown = |console: &mut Console| {
+            console.press("o");
+            let text = screen(console);
+            console.press("o");
+            text.lines().find(|line| line.contains("PR-09  Process")).unwrap_or_else(|| panic!("{text}")).to_owned()
+        };
+        assert!(shown(&mut console).contains(" OK "), "planned elsewhere: {planned}");
+        let retry_at = Duration::from_secs(90);
+        console.hear(2, What::Link(Link::Down { error: "connection reset".to_owned(), retry_at }));
+        console.pass(seconds(2.1));
+        let line = shown(&mut console);
+        assert!(line.contains("P1 ") && line.contains("OPEN") && line.contains("rollup: co"), "planned: {planned}: {line}");
+        // Long after, when what it said of itself is blind.
+        for seq in 9..15 {
+            console.pass(seconds(1.0));
+            for (endpoint, service) in ["ingest", "query"].into_iter().enumerate() {
+                console.frame(endpoint, frame(service, seq, heartbeat()));
+            }
+        }
+        let line = shown(&mut console);
+        assert!(line.contains("P1 ") && line.contains("OPEN"), "planned: {planned}: {line}");
+    }
+}

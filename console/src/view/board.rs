@@ -244,6 +244,10 @@ fn running<'a>(world: &'a World, id: &RowId) -> Option<&'a Run> {
 }
 
 fn trend(row: &Row, report: Option<&Report>, columns: usize) -> String {
+    // What the console has found has no readings.
+    if row.found.is_some() {
+        return " ".repeat(columns);
+    }
     match (&row.status, report.and_then(|report| report.evidence.as_ref())) {
         (Status::Blind(_) | Status::Unseen(_), _) => "░".repeat(columns),
         (_, Some(evidence)) => fit(&spark(evidence.history.iter().copied(), columns), columns),

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{HistoryError, PartWriter, Rows, intake::Intake, piece::Table};
 use async_trait::async_trait;
+use futures::{TryFutureExt as _, future::try_join_all};
 use loadline_domain::{
     Clock as _,
     archive::{Part, Totals},
@@ -42,10 +43,9 @@ impl FileWriter {
     }
 
     async fn publish(self) -> Result<(), HistoryError> {
-        let mut files = Vec::new();
-        for output in self.outputs.into_values().filter(|output| output.rows() > 0) {
-            files.push(Arc::new(output.finish().await?));
-        }
+        // Side by side: each waits for the disk several times.
+        let outputs = self.outputs.into_values().filter(|output| output.rows() > 0);
+        let files = try_join_all(outputs.map(|output| output.finish().map_ok(Arc::new))).await?;
         let Part { day, number, token } = self.part;
         let held = Held { day: day.index(), number, at: SystemClock.now().micros() };
         let add = |newest: &Manifest| {

@@ -162,28 +162,38 @@ pub async fn export(store: &dyn Store, history: &dyn History, part: &Part) -> Re
     Ok(writer.finish().await?)
 }
 
+/// Rows of the day written at once.
+const CHUNK: usize = 8_192;
+
 /// Rows of the day, added up from its hours, one account at a time: hours come by account.
 #[derive(Default)]
 struct Daily {
-    rows: BTreeMap<UsageKey, Usage>,
+    account: BTreeMap<UsageKey, Usage>,
+    /// Of accounts whose hours have all come.
+    whole: Vec<(UsageKey, Usage)>,
 }
 
 impl Daily {
     async fn add(&mut self, writer: &mut dyn PartWriter, hours: &[(UsageKey, Usage)]) -> Result<(), JobError> {
         for (key, usage) in hours {
-            if self.rows.first_key_value().is_some_and(|(first, _)| first.account != key.account) {
-                self.finish(writer).await?;
+            if self.account.first_key_value().is_some_and(|(first, _)| first.account != key.account) {
+                self.whole.extend(std::mem::take(&mut self.account));
             }
             let day = UsageKey { hour: key.hour.day().first_hour(), ..key.clone() };
-            let sum = self.rows.entry(day).or_default();
+            let sum = self.account.entry(day).or_default();
             let overflow = || JobError::Refused(format!("the day of {} does not fit 64 bits", key.account));
             *sum = sum.checked_add(*usage).ok_or_else(overflow)?;
         }
-        Ok(())
+        if self.whole.len() >= CHUNK { self.write(writer).await } else { Ok(()) }
     }
 
     async fn finish(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {
-        let rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
+        self.whole.extend(std::mem::take(&mut self.account));
+        self.write(writer).await
+    }
+
+    async fn write(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {
+        let rows = std::mem::take(&mut self.whole);
         if !rows.is_empty() {
             writer.write(Rows::Daily(rows)).await?;
         }

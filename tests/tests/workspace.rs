@@ -39,7 +39,8 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
     match package {
         // Its messages only: see below.
         "loadline-domain" | "loadline-console" => allowed.extend(["loadline-proto"]),
-        "loadline-proto" | "loadline-runtime" => {}
+        // Faults are a mechanism of ports, and know none.
+        "loadline-proto" | "loadline-runtime" | "loadline-fault" => {}
         "loadline-health" => allowed.extend(["loadline-proto", "loadline-runtime"]),
         // The configuration file as a type: it names backends and limits, no service.
         "loadline-settings" => {
@@ -47,14 +48,16 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
             allowed.extend(PORTS);
         }
         // Messages of proto to build what their contract suites commit.
-        port if PORTS.contains(&port) => allowed.extend(["loadline-domain", "loadline-proto"]),
+        port if PORTS.contains(&port) => allowed.extend(["loadline-domain", "loadline-proto", "loadline-fault"]),
         // Hours counted again, for the services that compare: it reads the log and the store, and knows no service.
         "loadline-recount" => allowed.extend(["loadline-domain", "loadline-event-log", "loadline-store"]),
         // The store as what a desk stands on: it knows no service.
-        "loadline-ledger" => allowed.extend(["loadline-domain", "loadline-health", "loadline-store"]),
+        "loadline-ledger" => {
+            allowed.extend(["loadline-domain", "loadline-proto", "loadline-fault", "loadline-health", "loadline-store"])
+        }
         service if SERVICES.contains(&service) => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
-            allowed.extend(PORTS.into_iter().chain(["loadline-ledger"]));
+            allowed.extend(PORTS.into_iter().chain(["loadline-ledger", "loadline-fault"]));
             allowed.extend(["loadline-query", "loadline-rollup"].contains(&service).then_some("loadline-recount"));
         }
         "loadline-node" => {

@@ -15,6 +15,7 @@
 pub mod contract;
 pub mod embedded;
 mod error;
+mod faulty;
 pub mod jetstream;
 mod late;
 mod open;

@@ -17,6 +17,7 @@ mod answer;
 pub mod clickhouse;
 pub mod contract;
 mod error;
+mod faulty;
 mod intake;
 mod open;
 pub mod parquet;

@@ -25,6 +25,19 @@ macro_rules! behaviours {
             })*
         }
 
+        /// Behind faults of which none is active: not another store.
+        mod decorated {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let folder = tempfile::tempdir().unwrap();
+                    let subject = crate::Subject::new(crate::sqlite_url(&folder)).await;
+                    let store = loadline_store::behind(subject.store.clone(), Some(&loadline_fault::Faults::default()));
+                    loadline_store::contract::$module::$name(&crate::Subject { store, ..subject }).await;
+                })*
+            })*
+        }
+
         mod postgres {
             $(mod $module {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,6 +62,7 @@ pub(crate) struct Attention {
     muted_until: Option<Moment>,
     work: Option<Work>,
     offers: Vec<RemedyOffer>,
+    drill: String,
 }
 
 impl Attention {
@@ -101,6 +102,11 @@ impl Attention {
         changed
     }
 
+    /// The drill that causes it; empty: none.
+    pub(crate) fn set_drill(&mut self, drill: &str) {
+        drill.clone_into(&mut self.drill);
+    }
+
     /// The signal's status with all this in it.
     pub(crate) fn status(&self, signal: &Signal) -> ModeStatus {
         ModeStatus {
@@ -109,6 +115,7 @@ impl Attention {
             note: self.note.clone(),
             muted_until: self.muted_until.map(|until| until.wall.into()),
             remedies: self.offers.clone(),
+            drill_id: self.drill.clone(),
             ..signal.status()
         }
     }

@@ -1,8 +1,8 @@
 //! Runs and armed plans as watchers see them: what there is, and what has changed since the last frame.
 
 use crate::attention::Work;
-use loadline_proto::health::{ArmedPlans, RemedyPlan, RemedyRun, remedy_run::Outcome};
-use std::collections::HashSet;
+use loadline_proto::health::{ArmedPlans, DrillRun, RemedyPlan, RemedyRun, ServiceLoad, drill_run::Verdict, remedy_run::Outcome};
+use std::collections::{BTreeMap, HashSet};
 
 /// Ended runs that are still shown.
 const SHOWN: usize = 32;
@@ -14,6 +14,18 @@ pub(crate) struct Board {
     armed: Vec<RemedyPlan>,
     unsent: HashSet<String>,
     is_armed_unsent: bool,
+    drills: BTreeMap<String, Drilled>,
+    unsent_drills: BTreeMap<String, DrillRun>,
+    load: Option<ServiceLoad>,
+    is_load_unsent: bool,
+}
+
+/// The drills of one mode.
+#[derive(Debug, Default)]
+struct Drilled {
+    under_way: Option<DrillRun>,
+    /// The latest that ended with a fault.
+    last: Option<DrillRun>,
 }
 
 impl Board {
@@ -40,6 +52,38 @@ impl Board {
         self.is_armed_unsent |= changed;
         self.armed = armed;
         changed
+    }
+
+    /// Shows a drill, or how it is now.
+    pub(crate) fn show_drill(&mut self, run: DrillRun) {
+        let drilled = self.drills.entry(run.failure_mode.clone()).or_default();
+        let is_running = run.verdict() == Verdict::Running;
+        drilled.under_way = is_running.then(|| run.clone());
+        if !is_running && !run.control {
+            drilled.last = Some(run.clone());
+        }
+        self.unsent_drills.insert(run.failure_mode.clone(), run);
+    }
+
+    /// Shows what the process has to do; watchers hear of it with the next frame.
+    pub(crate) fn show_load(&mut self, load: ServiceLoad) {
+        self.is_load_unsent |= self.load.as_ref() != Some(&load);
+        self.load = Some(load);
+    }
+
+    /// Of each mode the drill under way, or else the latest that ended with a fault.
+    pub(crate) fn drills(&self) -> Vec<DrillRun> {
+        self.drills.values().filter_map(|drilled| drilled.under_way.clone().or_else(|| drilled.last.clone())).collect()
+    }
+
+    pub(crate) fn load(&self) -> Option<ServiceLoad> {
+        self.load.clone()
+    }
+
+    /// Drills, and the load, that changed since this was last asked.
+    pub(crate) fn take_unsent_drills(&mut self) -> (Vec<DrillRun>, Option<ServiceLoad>) {
+        let load = std::mem::take(&mut self.is_load_unsent).then(|| self.load.clone()).flatten();
+        (std::mem::take(&mut self.unsent_drills).into_values().collect(), load)
     }
 
     /// What is being done about a mode.
@@ -105,6 +149,39 @@ mod tests {
         assert_eq!(board.take_unsent().1.unwrap().plans.len(), 1);
         board.show_armed(vec![]);
         assert_eq!(board.take_unsent().1, Some(ArmedPlans::default()));
+    }
+
+    #[test]
+    fn a_control_that_ended_is_told_and_does_not_hide_the_proof() {
+        let drill = |id: &str, control, verdict: Verdict| DrillRun {
+            id: id.to_owned(),
+            failure_mode: "AN-03".to_owned(),
+            control,
+            verdict: verdict.into(),
+            ..DrillRun::default()
+        };
+        let shown = |board: &Board| board.drills().into_iter().map(|run| run.id).collect::<Vec<_>>();
+        let mut board = Board::default();
+        board.show_drill(drill("proof", false, Verdict::Passed));
+        board.show_drill(drill("control", true, Verdict::Running));
+        assert_eq!(shown(&board), ["control"]);
+        board.show_drill(drill("control", true, Verdict::Passed));
+        assert_eq!(shown(&board), ["proof"]);
+        let (told, _) = board.take_unsent_drills();
+        assert_eq!(told, [drill("control", true, Verdict::Passed)]);
+        assert_eq!(board.take_unsent_drills(), (vec![], None));
+    }
+
+    #[test]
+    fn a_load_is_told_when_it_changed() {
+        let mut board = Board::default();
+        let load = |rate| ServiceLoad { rate, unit: "events".to_owned(), p99: None };
+        board.show_load(load(1.0));
+        assert_eq!(board.take_unsent_drills().1, Some(load(1.0)));
+        board.show_load(load(1.0));
+        assert_eq!(board.take_unsent_drills().1, None);
+        board.show_load(load(2.0));
+        assert_eq!((board.take_unsent_drills().1, board.load()), (Some(load(2.0)), Some(load(2.0))));
     }
 
     #[test]

@@ -50,6 +50,59 @@ pub struct FailureMode {
     pub alerts: Vec<String>,
     /// No part of the product detects it yet.
     pub planned: bool,
+    /// Longest that each part of its drill may take.
+    #[serde(default)]
+    pub drill: Budgets,
+}
+
+/// Longest that each part of a drill may take; what a mode does not set is as for most modes.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budgets {
+    detect_seconds: u32,
+    contain_seconds: u32,
+    remedy_seconds: u32,
+    verify_seconds: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { detect_seconds: 5, contain_seconds: 2, remedy_seconds: 120, verify_seconds: 60 }
+    }
+}
+
+impl Budgets {
+    /// From the fault to the mode being open.
+    pub fn detect(&self) -> Duration {
+        Duration::from_secs(self.detect_seconds.into())
+    }
+
+    /// From there to containment.
+    pub fn contain(&self) -> Duration {
+        Duration::from_secs(self.contain_seconds.into())
+    }
+
+    /// For all remedies together.
+    pub fn remedy(&self) -> Duration {
+        Duration::from_secs(self.remedy_seconds.into())
+    }
+
+    /// From there to the mode being closed.
+    pub fn verify(&self) -> Duration {
+        Duration::from_secs(self.verify_seconds.into())
+    }
+}
+
+impl From<&Budgets> for wire::DrillBudgets {
+    fn from(budgets: &Budgets) -> Self {
+        let wire = |budget: Duration| budget.try_into().ok();
+        Self {
+            detect: wire(budgets.detect()),
+            contain: wire(budgets.contain()),
+            remedy: wire(budgets.remedy()),
+            verify: wire(budgets.verify()),
+        }
+    }
 }
 
 /// When the severity is another than the base.

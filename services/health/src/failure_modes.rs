@@ -108,7 +108,7 @@ impl FailureModes {
 }
 
 /// Who asks. The port lets nobody in without an identity; whether it is an operator's, the desk looks again.
-fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+pub(crate) fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
     let nobody = [] as [(&str, &str); 0];
     let unknown = || errors::rich(Code::Unauthenticated, "UNKNOWN_CALLER", "this needs a known caller: send credentials", nobody);
     Identity::of(request).cloned().ok_or_else(unknown)

@@ -53,6 +53,10 @@ impl FrameLog {
         &self.service
     }
 
+    pub(crate) fn build(&self) -> &str {
+        &self.build
+    }
+
     pub(crate) fn head(&self) -> u64 {
         self.head
     }

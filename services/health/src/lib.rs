@@ -11,8 +11,10 @@
 //! - [`catalogue`]: the 25 modes, one TOML file, parsed and checked once
 //! - [`Monitor`]: takes [`Reading`]s, keeps each mode's state and one numbered log of frames
 //! - [`Desk`]: plans [`Remedy`]s, executes and verifies them, takes them back; every step in an [`audit`]
+//! - [`Drills`]: cause a mode on purpose and prove that it is seen, contained, repaired and over; [`drill`] says how
 //! - [`failure_modes`]: the gRPC service over a monitor and its desk
 //! - [`Port`]: a gRPC port with all of it
+//! - [`load`]: what a process has to do
 //! - [`grpc_health`]: `grpc.health.v1`, and the handle that sets what it answers
 //!
 //! The nasty invariant: **nothing is OK by default.** A mode is OK only while a detector keeps saying so; one that has fallen
@@ -24,10 +26,12 @@ pub mod audit;
 mod board;
 pub mod catalogue;
 pub mod desk;
+pub mod drill;
 pub mod failure_modes;
 mod frames;
 mod gauge;
 pub mod grpc_health;
+pub mod load;
 mod monitor;
 pub mod port;
 mod reading;
@@ -39,6 +43,7 @@ mod world;
 pub use attention::{AttentionError, LONGEST_MUTE};
 pub use catalogue::{Catalogue, CatalogueError, FailureMode};
 pub use desk::{Desk, DeskError};
+pub use drill::{Drill, Drills};
 pub use grpc_health::{HealthReporter, ServingStatus};
 pub use monitor::{Monitor, MonitorError};
 pub use port::Port;

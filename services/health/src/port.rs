@@ -1,6 +1,6 @@
 //! A service's gRPC port: its own methods, and beside them what every port has, failure modes, `grpc.health.v1`, reflection.
 
-use crate::{HealthReporter, Monitor, ServingStatus, failure_modes, grpc_health::health};
+use crate::{HealthReporter, Monitor, ServingStatus, drill, failure_modes, grpc_health::health};
 use loadline_runtime::{
     Shutdown,
     access::{Access, AccessTable},
@@ -25,6 +25,9 @@ const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.health.v1.FailureModeService/AbortRemedy", Access::Operator),
     ("/loadline.health.v1.FailureModeService/UndoRemedy", Access::Operator),
     ("/loadline.health.v1.FailureModeService/ListAudit", Access::Operator),
+    ("/loadline.health.v1.DrillService/List", Access::Operator),
+    ("/loadline.health.v1.DrillService/Start", Access::Operator),
+    ("/loadline.health.v1.DrillService/Stop", Access::Operator),
 ]);
 
 const LONG_LIVED: &str = "/loadline.health.v1.FailureModeService/Watch";
@@ -62,13 +65,19 @@ impl Port {
     ) -> Result<(), ReflectionError> {
         let (reporter, server) = health(self.services);
         let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
-        routes.add_service(server).add_service(failure_modes::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
+        routes.add_service(server).add_service(failure_modes::server(self.monitor.clone()));
+        routes.add_service(drill::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
         let monitor = self.monitor.clone();
         let following = follow(reporter, self.services, self.readiness, self.monitor, shutdown.clone());
         let long_lived = [self.long_lived, &[LONG_LIVED]].concat();
         let server =
             Server::new(self.settings, &[self.access, ACCESS], Arc::new(LocalProvider), &self.telemetry).long_lived(&long_lived);
-        tokio::join!(server.serve(listener, routes.routes(), shutdown.clone()), following, stop_remedies(&monitor, shutdown));
+        tokio::join!(
+            server.serve(listener, routes.routes(), shutdown.clone()),
+            following,
+            stop_remedies(&monitor, shutdown.clone()),
+            stop_drills(&monitor, shutdown)
+        );
         Ok(())
     }
 }
@@ -81,6 +90,16 @@ async fn stop_remedies(monitor: &Monitor, shutdown: Shutdown) {
         && tokio::time::timeout(DEFAULT_GRACE, desk.stop()).await.is_err()
     {
         tracing::warn!("a remedy was still under way when the grace was over");
+    }
+}
+
+/// Ends the drill under way and takes its fault away, before the ports it needs for that are closed.
+async fn stop_drills(monitor: &Monitor, shutdown: Shutdown) {
+    shutdown.cancelled().await;
+    if let Some(drills) = monitor.drills()
+        && tokio::time::timeout(DEFAULT_GRACE, drills.shut_down()).await.is_err()
+    {
+        tracing::warn!("a drill was still under way when the grace was over; its faults end with this process");
     }
 }
 

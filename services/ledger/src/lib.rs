@@ -8,6 +8,8 @@
 //!
 //! The nasty invariant: **while the store is down nothing is repaired through it**, because nothing could be written down.
 
+pub mod drills;
+
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
 use loadline_health::{

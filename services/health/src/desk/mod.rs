@@ -26,7 +26,7 @@ use crate::{
     remedy::{Conservation, Leases, Remedy},
 };
 use book::{Book, Held};
-use loadline_proto::health::{RemedyOffer, State};
+use loadline_proto::health::{RemedyOffer, RemedyRun, State};
 use loadline_runtime::identity::{Identity, Role};
 use std::{
     fmt,
@@ -186,7 +186,12 @@ impl Desk {
         }
     }
 
-    async fn write(&self, record: Record) -> Result<(), Refusal> {
+    /// A run of this process, as it is now.
+    pub(crate) fn run(&self, id: &str) -> Result<RemedyRun, Refusal> {
+        Ok(self.book().run(id)?.run.clone())
+    }
+
+    pub(crate) async fn write(&self, record: Record) -> Result<(), Refusal> {
         let written = tokio::time::timeout(PATIENCE, self.0.parts.audit.append(record)).await;
         written.map_err(|_| silent("the audit"))?.map(drop).map_err(|error| Refusal::AuditUnavailable(error.to_string()))
     }
@@ -233,7 +238,7 @@ fn check(monitor: &Monitor, remedies: &[Arc<dyn Remedy>]) -> Result<(), DeskErro
     Ok(())
 }
 
-fn operator(who: &Identity) -> Result<(), Refusal> {
+pub(crate) fn operator(who: &Identity) -> Result<(), Refusal> {
     if who.role == Role::Operator { Ok(()) } else { Err(Refusal::NotOperator { who: who.name.clone() }) }
 }
 

@@ -9,11 +9,14 @@ use crate::{
     Catalogue, Desk, FailureMode, Reading,
     attention::Attention,
     board::Board,
+    drill::Drills,
     frames::{BEAT, FrameLog, Next},
     gauge,
     signal::{Moment, Signal},
 };
-use loadline_proto::health::{Delta, Frame, Heartbeat, ModeStatus, ResumePoint, Severity, Snapshot, State, frame::Body};
+use loadline_proto::health::{
+    Delta, Frame, Heartbeat, ModeStatus, ResumePoint, ServiceLoad, Severity, Snapshot, State, frame::Body,
+};
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
@@ -40,6 +43,7 @@ struct Shared {
     head: watch::Sender<u64>,
     closed: CancellationToken,
     desk: OnceLock<Desk>,
+    drills: OnceLock<Drills>,
 }
 
 #[derive(Debug)]
@@ -104,7 +108,13 @@ impl Monitor {
         let undetected = undetected(service, detects);
         let (head, _) = watch::channel(log.head());
         let modes = Mutex::new(Modes { watched, undetected, board: Board::default(), log, last_frame: now.at });
-        let monitor = Self(Arc::new(Shared { modes, head, closed: CancellationToken::new(), desk: OnceLock::new() }));
+        let monitor = Self(Arc::new(Shared {
+            modes,
+            head,
+            closed: CancellationToken::new(),
+            desk: OnceLock::new(),
+            drills: OnceLock::new(),
+        }));
         gauge::register(&opentelemetry::global::meter("loadline-health"), &monitor);
         Ok(monitor)
     }
@@ -173,6 +183,16 @@ impl Monitor {
     /// The service it was made for.
     pub fn service(&self) -> String {
         self.modes().log.service().to_owned()
+    }
+
+    /// The build it was made for.
+    pub fn build(&self) -> String {
+        self.modes().log.build().to_owned()
+    }
+
+    /// Says what the process has to do, once a second or so; watchers hear of it within half a second more.
+    pub fn show_load(&self, load: ServiceLoad) {
+        self.modes().board.show_load(load);
     }
 
     /// Ends all watches, for shutdown; watchers get UNAVAILABLE.
@@ -257,7 +277,8 @@ impl Modes {
         let modes: Vec<ModeStatus> =
             watched.filter_map(|watched| std::mem::take(&mut watched.unsent).then(|| watched.status())).collect();
         let (runs, armed) = self.board.take_unsent();
-        let delta = Delta { modes, runs, armed, ..Delta::default() };
+        let (drills, load) = self.board.take_unsent_drills();
+        let delta = Delta { modes, runs, armed, drills, load };
         let body = if delta == Delta::default() { Body::Heartbeat(Heartbeat {}) } else { Body::Delta(delta) };
         self.log.push(body, now);
         self.last_frame = now.at;
@@ -268,7 +289,13 @@ impl Modes {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot { modes: self.statuses(), runs: self.board.runs(), armed: Some(self.board.armed()), ..Snapshot::default() }
+        Snapshot {
+            modes: self.statuses(),
+            runs: self.board.runs(),
+            armed: Some(self.board.armed()),
+            drills: self.board.drills(),
+            load: self.board.load(),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::{Modes, Monitor};
 use crate::{
-    Desk,
+    Desk, Drills,
     attention::{Attention, AttentionError},
     signal::{Moment, Signal},
 };
-use loadline_proto::health::{ModeStatus, RemedyOffer, RemedyPlan, RemedyRun};
+use loadline_proto::health::{DrillRun, ModeStatus, RemedyOffer, RemedyPlan, RemedyRun};
 use std::sync::MutexGuard;
 use tokio::time::Instant;
 
@@ -32,6 +32,34 @@ impl Monitor {
     /// False: it has one.
     pub(crate) fn set_desk(&self, desk: Desk) -> bool {
         self.0.desk.set(desk).is_ok()
+    }
+
+    /// Its drills, where there are some.
+    pub(crate) fn drills(&self) -> Option<&Drills> {
+        self.0.drills.get()
+    }
+
+    /// False: it has some.
+    pub(crate) fn set_drills(&self, drills: Drills) -> bool {
+        self.0.drills.set(drills).is_ok()
+    }
+
+    /// Says which drill causes a mode from now on; an empty id: none.
+    pub(crate) fn set_drill(&self, id: &str, drill: &str) {
+        let set = self.attend(id, |_, attention, _| {
+            attention.set_drill(drill);
+            Ok(())
+        });
+        if let Err(error) = set {
+            tracing::error!(id, %error, "a drill of a mode that is not detected here");
+        }
+    }
+
+    /// Shows a drill, or how it is now.
+    pub(crate) fn show_drill(&self, run: DrillRun) {
+        let mut modes = self.modes();
+        modes.board.show_drill(run);
+        self.flush_if(true, modes);
     }
 
     /// Changes what people have to do with a mode, and tells watchers.

@@ -1,0 +1,421 @@
+//! One drill from its beginning to its verdict.
+
+use super::{Drill, Drills, Press, Tally, drills::LEASE_TTL, look::until};
+use crate::{Catalogue, Desk, Monitor, catalogue::Budgets};
+use loadline_proto::health::{
+    AbortRemedyRequest, DrillRun, ExecuteRemedyRequest, ModeStatus, PlanRemedyRequest, RemedyRun, Severity,
+    drill_run::{Phase, Verdict},
+    remedy_run::Outcome,
+};
+use loadline_runtime::identity::Identity;
+use std::{collections::BTreeSet, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long all may take to be well to begin with: detectors have to have looked.
+const STEADY: Duration = Duration::from_secs(30);
+/// What a fault lasts beyond all budgets.
+const SLACK: Duration = Duration::from_secs(30);
+/// How long a step of the drill's own may take: to prepare, to inject, to undo.
+const STEP: Duration = Duration::from_secs(30);
+/// A mode that opens within so many budgets is late, after that not detected.
+const LATE: u32 = 3;
+const UNDO_TRIES: u32 = 3;
+/// How often it looks for reasons to stop.
+const WATCH: Duration = Duration::from_millis(250);
+
+/// How it ended, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub verdict: Verdict,
+    pub detail: String,
+}
+
+fn end(verdict: Verdict, detail: impl Into<String>) -> End {
+    End { verdict, detail: detail.into() }
+}
+
+pub(super) struct Conduct {
+    pub drills: Drills,
+    pub monitor: Monitor,
+    pub drill: Arc<dyn Drill>,
+    pub who: Identity,
+    pub control: bool,
+    pub id: String,
+    pub stop: CancellationToken,
+}
+
+impl Conduct {
+    /// All of it. Whatever happens in between, what was done is undone and looked at.
+    pub async fn run(&self) -> End {
+        let open = match self.steady().await {
+            Ok(open) => open,
+            Err(why) => return end(Verdict::NotRun, why),
+        };
+        let pressed = Mutex::new(Vec::new());
+        let proven = tokio::select! {
+            biased;
+            why = self.interruption() => Err(end(Verdict::Aborted, why)),
+            proven = self.prove(&open, &pressed) => proven,
+        };
+        if proven.is_err() {
+            self.recall(&pressed.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+        }
+        let after = self.leave(&open).await;
+        self.monitor.set_drill(self.drill.mode(), "");
+        judge(proven, after)
+    }
+
+    /// Nothing is wrong to begin with; answers which other modes are open.
+    async fn steady(&self) -> Result<BTreeSet<String>, String> {
+        self.phase(Phase::Steady, "looks whether all is well to begin with");
+        let began = Instant::now();
+        until(STEADY, || async {
+            self.well_since(began)?;
+            let serious = |mode: &ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
+            match self.monitor.open_modes().into_iter().find(serious) {
+                Some(open) => Err(format!("{} is open", open.id)),
+                None => self.books().await,
+            }
+        })
+        .await?;
+        Ok(self.monitor.open_modes().into_iter().map(|mode| mode.id).collect())
+    }
+
+    async fn prove(&self, open: &BTreeSet<String>, pressed: &Mutex<Vec<String>>) -> Result<String, End> {
+        let budgets = &Catalogue::embedded().get(self.drill.mode()).map(|mode| mode.drill.clone()).unwrap_or_default();
+        self.phase(Phase::Inject, "prepares");
+        let prepared = timeout(STEP, self.drill.prepare()).await.unwrap_or_else(|_| Err(slow("preparing")));
+        prepared.map_err(|error| end(Verdict::NotRun, format!("could not be prepared: {error}")))?;
+        if self.control {
+            return self.nothing_opens(open, budgets).await;
+        }
+        self.inject(budgets).await?;
+        let late = self.detect(open, budgets).await?;
+        self.contain(budgets).await?;
+        let runs = self.remedy(budgets, pressed).await?;
+        self.verify(budgets, &runs).await?;
+        late.map_or_else(|| Ok("seen, contained, repaired and over".to_owned()), |why| Err(end(Verdict::Late, why)))
+    }
+
+    /// A control: for as long as detecting may take, nothing does.
+    async fn nothing_opens(&self, open: &BTreeSet<String>, budgets: &Budgets) -> Result<String, End> {
+        self.phase(Phase::Detect, "nothing was done: nothing may open");
+        let until = Instant::now() + budgets.detect();
+        while Instant::now() < until {
+            let mode = self.monitor.open_modes().into_iter().find(|mode| !open.contains(&mode.id));
+            if let Some(mode) = mode {
+                return Err(end(
+                    Verdict::FalseAlarm,
+                    format!("{} opened although nothing was done: {}", mode.id, evidence(&mode)),
+                ));
+            }
+            sleep(WATCH).await;
+        }
+        Ok("nothing was done, and nothing opened".to_owned())
+    }
+
+    async fn inject(&self, budgets: &Budgets) -> Result<(), End> {
+        self.phase(Phase::Inject, self.drill.fault());
+        self.monitor.set_drill(self.drill.mode(), &self.id);
+        let ttl = budgets.detect() * LATE + budgets.contain() + budgets.remedy() + budgets.verify() + SLACK;
+        let injected = timeout(STEP, self.drill.inject(ttl)).await.unwrap_or_else(|_| Err(slow("injecting")));
+        injected.map_err(|error| end(Verdict::NotInjected, error.to_string()))
+    }
+
+    /// The mode opens, in time; answers by how much it was late.
+    async fn detect(&self, open: &BTreeSet<String>, budgets: &Budgets) -> Result<Option<String>, End> {
+        let (mode, budget) = (self.drill.mode(), budgets.detect());
+        self.phase(Phase::Detect, &format!("{mode} has to open within {budget:?}"));
+        let detected = until(budget * LATE, || async {
+            match self.is_open() {
+                true => Ok(()),
+                false => Err(format!("{mode} did not open within {:?}", budget * LATE)),
+            }
+        });
+        let took = match detected.await {
+            Ok(took) => took,
+            Err(why) => return Err(self.not_detected(open, why).await),
+        };
+        self.took(|run, took| run.detected_after = Some(took), took);
+        self.drill.took_effect().await.map_err(|why| end(Verdict::NotInjected, format!("{mode} is open, but {why}")))?;
+        Ok((took > budget).then(|| format!("{mode} opened after {took:.1?}, which is more than {budget:?}")))
+    }
+
+    /// No effect, another mode, or nothing at all.
+    async fn not_detected(&self, open: &BTreeSet<String>, why: String) -> End {
+        if let Err(no_effect) = self.drill.took_effect().await {
+            return end(Verdict::NotInjected, no_effect);
+        }
+        match self.monitor.open_modes().into_iter().find(|other| !open.contains(&other.id)) {
+            Some(other) => end(Verdict::Misdiagnosed, format!("{why}; {} did: {}", other.id, evidence(&other))),
+            None => end(Verdict::Undetected, why),
+        }
+    }
+
+    async fn contain(&self, budgets: &Budgets) -> Result<(), End> {
+        self.phase(Phase::Contain, "looks whether the harm is limited");
+        let contained = until(budgets.contain(), || self.drill.contained()).await;
+        let took = contained.map_err(|why| end(Verdict::Uncontained, why))?;
+        self.took(|run, took| run.contained_after = Some(took), took);
+        Ok(())
+    }
+
+    /// Presses the keys, as an operator would; answers the runs.
+    async fn remedy(&self, budgets: &Budgets, pressed: &Mutex<Vec<String>>) -> Result<Vec<String>, End> {
+        let (start, unremediated) = (Instant::now(), |why: String| end(Verdict::Unremediated, why));
+        self.drill.relent().await.map_err(|error| unremediated(error.to_string()))?;
+        let mut runs = Vec::new();
+        for press in self.drill.presses() {
+            self.phase(Phase::Remedy, &format!("presses {}", press.key));
+            let left = || budgets.remedy().saturating_sub(start.elapsed());
+            until(left(), || self.drill.ready(press)).await.map_err(unremediated)?;
+            let desk = self.desk().map_err(unremediated)?;
+            let id = self.press(desk, press, left()).await.map_err(unremediated)?;
+            pressed.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+            until(left(), || async { executed(&self.remedy_run(&id)?) }).await.map_err(unremediated)?;
+            let run = self.remedy_run(&id).map_err(unremediated)?;
+            if matches!(run.outcome(), Outcome::Failed | Outcome::Aborted | Outcome::RolledBack) {
+                return Err(unremediated(format!("{} ended as {}: {}", press.key, run.outcome().as_str_name(), run.note)));
+            }
+            runs.push(id);
+        }
+        self.took(|run, took| run.remedied_after = Some(took), start.elapsed());
+        Ok(runs)
+    }
+
+    /// Plans and executes, again and again while that is refused: a cooldown passes, a world settles.
+    async fn press(&self, desk: &Desk, press: &Press, budget: Duration) -> Result<String, String> {
+        let (begun, tries) = (Mutex::new(String::new()), Mutex::new(0));
+        until(budget, || async {
+            let attempt = {
+                let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
+                *tries += 1;
+                *tries
+            };
+            let reason = format!("drill {}", self.id);
+            let plan = PlanRemedyRequest {
+                failure_mode: self.drill.mode().to_owned(),
+                key: press.key.to_owned(),
+                target: press.target.to_owned(),
+                reason: reason.clone(),
+            };
+            let refused = |refusal: crate::desk::Refusal| format!("{} was refused: {refusal}", press.key);
+            let plan = desk.plan(&self.who, plan).await.map_err(refused);
+            let run = match plan {
+                Ok(plan) => {
+                    let idempotency_key = format!("{reason} {} {attempt}", press.key);
+                    let ask = ExecuteRemedyRequest { plan_id: plan.id, confirm: plan.confirm, idempotency_key, reason };
+                    desk.execute(&self.who, ask).await.map_err(refused)
+                }
+                Err(why) => Err(why),
+            };
+            match run {
+                Ok(run) => {
+                    *begun.lock().unwrap_or_else(PoisonError::into_inner) = run.id;
+                    Ok(())
+                }
+                Err(why) => {
+                    // Every refusal is an entry of the audit: not ten a second.
+                    sleep(Duration::from_secs(1)).await;
+                    Err(why)
+                }
+            }
+        })
+        .await?;
+        Ok(begun.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The desk's own verification of each run, and the mode closed.
+    async fn verify(&self, budgets: &Budgets, runs: &[String]) -> Result<(), End> {
+        let mode = self.drill.mode();
+        self.phase(Phase::Verify, &format!("{mode} has to close"));
+        let verified = until(budgets.verify(), || async {
+            for id in runs {
+                verified(&self.remedy_run(id)?)?;
+            }
+            if self.is_open() { Err(format!("{mode} is still open")) } else { Ok(()) }
+        });
+        let took = verified.await.map_err(|why| end(Verdict::Unverified, why))?;
+        self.took(|run, took| run.verified_after = Some(took), took);
+        Ok(())
+    }
+
+    /// Ends remedies that it began and that have not ended.
+    async fn recall(&self, pressed: &[String]) {
+        let Some(desk) = self.monitor.desk() else { return };
+        for id in pressed {
+            let ask = AbortRemedyRequest { run_id: id.clone(), reason: format!("drill {} ends", self.id) };
+            if self.remedy_run(id).is_ok_and(|run| !is_over(&run)) && desk.abort(&self.who, ask).await.is_ok() {
+                let ended = || async { if is_over(&self.remedy_run(id)?) { Ok(()) } else { Err("it goes on".to_owned()) } };
+                if let Err(why) = until(STEP, ended).await {
+                    tracing::warn!(run = id, why, "a remedy of a drill that ended has not ended");
+                }
+            }
+        }
+    }
+
+    /// Undoes everything, and looks whether all is as it was before.
+    async fn leave(&self, open: &BTreeSet<String>) -> Result<(), End> {
+        self.phase(Phase::Undo, "takes the fault away, and looks whether all is well again");
+        let residue = |why: String| end(Verdict::Residue, why);
+        let mut tries = 1;
+        while let Err(error) = timeout(STEP, self.drill.undo()).await.unwrap_or_else(|_| Err(slow("undoing"))) {
+            tracing::error!(drill = self.id, %error, "a drill could not be undone");
+            if tries == UNDO_TRIES {
+                return Err(residue(format!("could not be undone: {error}")));
+            }
+            tries += 1;
+            sleep(WATCH).await;
+        }
+        let undone = Instant::now();
+        let budget = Catalogue::embedded().get(self.drill.mode()).map(|mode| mode.drill.verify()).unwrap_or(STEADY);
+        let well = until(budget.max(STEADY), || async {
+            self.well_since(undone)?;
+            self.drill.clean().await?;
+            let opened = self.monitor.open_modes().into_iter().find(|mode| !open.contains(&mode.id));
+            opened.map_or(Ok(()), |mode| Err(format!("{} is open: {}", mode.id, evidence(&mode))))
+        });
+        let well = well.await.map_err(residue);
+        // What was lost or counted twice matters more than what is left.
+        let Tally { lost, duplicated } = self.tally().await.map_err(residue)?;
+        self.drills.change(|run| (run.lost, run.duplicated) = (lost, duplicated));
+        match (lost, duplicated) {
+            (0, 0) => well.map(drop),
+            (0, _) => Err(end(Verdict::Duplicated, format!("{duplicated} events are counted twice"))),
+            (_, _) => Err(end(Verdict::Lossy, format!("{lost} events are missing, {duplicated} are counted twice"))),
+        }
+    }
+
+    /// The drill's own events may still be on their way: it has a while to show that none is missing.
+    async fn tally(&self) -> Result<Tally, String> {
+        let seen = Mutex::new(Tally::default());
+        let even = until(STEADY, || async {
+            let (own, all) = (self.drill.tally().await, self.drills.0.parts.accounts.tally().await);
+            let (own, all) = (own.map_err(|error| error.to_string())?, all.map_err(|error| error.to_string())?);
+            let sum = Tally { lost: own.lost + all.lost, duplicated: own.duplicated + all.duplicated };
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = sum;
+            if sum == Tally::default() { Ok(()) } else { Err(String::new()) }
+        });
+        match even.await {
+            Err(why) if !why.is_empty() => Err(format!("the accounts cannot be read: {why}")),
+            _ => Ok(seen.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Completes when there is reason to stop, in words.
+    async fn interruption(&self) -> String {
+        let renewed = Mutex::new(Instant::now());
+        loop {
+            if self.stop.is_cancelled() {
+                return format!("stopped by {}", self.drills.stopped_by());
+            }
+            if self.drills.0.stop.is_cancelled() {
+                return "the process is shutting down".to_owned();
+            }
+            if let Some(real) = self.real_incident() {
+                return format!("{} is open, a real {:?}: {}", real.id, real.severity(), evidence(&real));
+            }
+            let since = *renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            if since.elapsed() > LEASE_TTL / 3 {
+                match self.drills.hold(&self.id).await {
+                    Ok(()) => *renewed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
+                    Err(super::Refusal::Running(by)) => return format!("{by} has taken over"),
+                    Err(why) if since.elapsed() > LEASE_TTL => return why.to_string(),
+                    Err(_) => {}
+                }
+            }
+            sleep(WATCH).await;
+        }
+    }
+
+    /// Another mode, open and serious. Of a control nothing is, whatever opens: that is what it looks for.
+    fn real_incident(&self) -> Option<ModeStatus> {
+        let serious = |mode: &ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
+        let other = |mode: &ModeStatus| mode.id != self.drill.mode();
+        self.monitor.open_modes().into_iter().find(|mode| !self.control && serious(mode) && other(mode))
+    }
+
+    /// The mode is OK by a reading of its own since then, and no fault is active.
+    fn well_since(&self, since: Instant) -> Result<(), String> {
+        let (mode, faults) = (self.drill.mode(), (self.drills.0.parts.faults)());
+        if !faults.is_empty() {
+            return Err(format!("faults are active: {}", faults.join("; ")));
+        }
+        match self.monitor.is_good_since(mode, since) {
+            true => Ok(()),
+            false => Err(format!("{mode} is {}", self.monitor.status(mode).map_or("unknown", |mode| mode.state().as_str_name()))),
+        }
+    }
+
+    async fn books(&self) -> Result<(), String> {
+        match self.drills.0.parts.accounts.tally().await {
+            Ok(tally) if tally == Tally::default() => Ok(()),
+            Ok(Tally { lost, duplicated }) => Err(format!("{lost} events are missing and {duplicated} are counted twice")),
+            Err(error) => Err(format!("the accounts cannot be read: {error}")),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.monitor.open_modes().iter().any(|mode| mode.id == self.drill.mode())
+    }
+
+    fn desk(&self) -> Result<&Desk, String> {
+        self.monitor.desk().ok_or_else(|| "this process has no remedies".to_owned())
+    }
+
+    fn remedy_run(&self, id: &str) -> Result<RemedyRun, String> {
+        self.desk()?.run(id).map_err(|refusal| refusal.to_string())
+    }
+
+    fn phase(&self, phase: Phase, detail: &str) {
+        self.drills.change(|run| {
+            run.phase = phase.into();
+            run.detail = detail.to_owned();
+        });
+        self.drill.wake();
+    }
+
+    fn took(&self, set: impl FnOnce(&mut DrillRun, prost_types::Duration), took: Duration) {
+        if let Ok(took) = took.try_into() {
+            self.drills.change(|run| set(run, took));
+        }
+    }
+}
+
+/// What was lost or left counts more than what was proven before; else the first thing that went wrong.
+fn judge(proven: Result<String, End>, after: Result<(), End>) -> End {
+    match (proven, after) {
+        (Ok(detail), Ok(())) => end(Verdict::Passed, detail),
+        (Err(why), Ok(())) => why,
+        (Ok(_), Err(left)) => left,
+        (Err(why), Err(left)) if matches!(left.verdict, Verdict::Lossy | Verdict::Duplicated) => {
+            end(left.verdict, format!("{}; and before: {}", left.detail, why.detail))
+        }
+        (Err(why), Err(left)) => end(why.verdict, format!("{}; and afterwards: {}", why.detail, left.detail)),
+    }
+}
+
+fn evidence(mode: &ModeStatus) -> String {
+    mode.evidence.as_ref().map(|evidence| evidence.detail.clone()).unwrap_or_default()
+}
+
+fn slow(what: &str) -> super::DrillError {
+    super::DrillError(format!("{what} took more than {STEP:?}"))
+}
+
+fn is_over(run: &RemedyRun) -> bool {
+    !matches!(run.outcome(), Outcome::Running | Outcome::Verifying | Outcome::Undoing)
+}
+
+/// Done, whether it helped or not.
+fn executed(run: &RemedyRun) -> Result<(), String> {
+    if run.outcome() == Outcome::Running { Err(format!("run {} is not done", run.id)) } else { Ok(()) }
+}
+
+fn verified(run: &RemedyRun) -> Result<(), String> {
+    match run.outcome() {
+        Outcome::Verified => Ok(()),
+        other => Err(format!("the desk says {} of run {}: {}", other.as_str_name(), run.id, run.note)),
+    }
+}

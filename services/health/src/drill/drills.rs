@@ -1,0 +1,356 @@
+//! The drills of one process: which there are, what they have proven, and the one that may be under way.
+
+use super::{Accounts, Drill, Refusal, Results, conduct::Conduct};
+use crate::{Catalogue, Monitor, audit::Record, desk::operator, monitor::WeakMonitor, remedy::Leases, signal::Moment};
+use loadline_proto::health::{self as wire, DrillRun, Severity, drill_run::Verdict};
+use loadline_runtime::identity::Identity;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+/// With the service's name: held by its one drill, over all processes that share leases.
+const LEASE: &str = "drill";
+/// How long it outlives its last renewal.
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Tries to keep a result.
+const TRIES: u32 = 5;
+
+/// What drills work with.
+pub struct Parts {
+    /// A drill a mode.
+    pub drills: Vec<Arc<dyn Drill>>,
+    /// One at a time.
+    pub leases: Arc<dyn Leases>,
+    /// Where results are kept; must not go through the ports that faults are injected into.
+    pub results: Arc<dyn Results>,
+    /// Whether anything is missing or there twice.
+    pub accounts: Arc<dyn Accounts>,
+    /// The faults that are active in this process, in words.
+    pub faults: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
+/// Why there are no drills.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrillsError {
+    /// Nothing here would see the fault.
+    #[error("this process does not detect {0}, so that it cannot be drilled here")]
+    NotDetected(String),
+    /// The catalogue does not give the mode this key.
+    #[error("the catalogue gives {mode} no remedy {key} that its drill could press")]
+    NotInCatalogue {
+        /// The mode.
+        mode: String,
+        /// The key.
+        key: String,
+    },
+    /// Which of two would be meant?
+    #[error("{0} has two drills")]
+    Twice(String),
+    /// A monitor has one set.
+    #[error("the monitor has its drills")]
+    HasSome,
+}
+
+/// The drills of one process. Clones share one state.
+#[derive(Clone)]
+pub struct Drills(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub monitor: WeakMonitor,
+    pub parts: Parts,
+    lease: String,
+    book: Mutex<Book>,
+    admission: tokio::sync::Mutex<()>,
+    tasks: TaskTracker,
+    pub stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    running: Option<Running>,
+    /// By mode and whether it was a control.
+    latest: HashMap<(String, bool), DrillRun>,
+}
+
+#[derive(Debug, Clone)]
+struct Running {
+    run: DrillRun,
+    stop: CancellationToken,
+    stopped_by: Option<String>,
+}
+
+impl fmt::Debug for Drills {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Drills").field(&self.0.book).finish()
+    }
+}
+
+impl Drills {
+    /// Gives a monitor its drills: its stream shows how they go. What was proven before is read in the background, however long
+    /// the results are out of reach.
+    pub fn install(monitor: &Monitor, parts: Parts) -> Result<Self, DrillsError> {
+        check(monitor, &parts.drills)?;
+        let shared = Shared {
+            monitor: monitor.downgrade(),
+            parts,
+            lease: format!("{LEASE} of {}", monitor.service()),
+            book: Mutex::default(),
+            admission: tokio::sync::Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let drills = Self(Arc::new(shared));
+        if !monitor.set_drills(drills.clone()) {
+            return Err(DrillsError::HasSome);
+        }
+        let (reading, stop) = (drills.clone(), drills.0.stop.clone());
+        drills.0.tasks.spawn(async move { stop.run_until_cancelled(reading.remember()).await });
+        Ok(drills)
+    }
+
+    /// What there is, in the catalogue's order.
+    pub fn list(&self) -> Vec<wire::Drill> {
+        let modes = Catalogue::embedded().modes().iter();
+        let drills = modes.filter_map(|mode| self.of(&mode.id).ok());
+        drills.map(|drill| self.described(&**drill)).collect()
+    }
+
+    /// Begins one, and returns.
+    pub async fn start(&self, who: &Identity, mode: &str, control: bool) -> Result<DrillRun, Refusal> {
+        let (drills, who, mode) = (self.clone(), who.clone(), mode.to_owned());
+        let begun = self.0.tasks.spawn(async move { drills.admit(who, &mode, control).await });
+        begun.await.unwrap_or(Err(Refusal::ShuttingDown))
+    }
+
+    /// Ends one: its fault is taken away.
+    pub async fn stop(&self, who: &Identity, id: &str) -> Result<DrillRun, Refusal> {
+        operator(who).map_err(|_| Refusal::NotOperator(who.name.clone()))?;
+        let mut book = self.book();
+        if let Some(running) = book.running.as_mut().filter(|running| running.run.id == id) {
+            running.stopped_by.get_or_insert_with(|| who.name.clone());
+            running.stop.cancel();
+            return Ok(running.run.clone());
+        }
+        match book.latest.values().any(|run| run.id == id) {
+            true => Err(Refusal::NotRunning(id.to_owned())),
+            false => Err(Refusal::NoRun(id.to_owned())),
+        }
+    }
+
+    /// Ends what is under way, undoes it, and begins nothing any more.
+    pub async fn shut_down(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    async fn admit(&self, who: Identity, mode: &str, control: bool) -> Result<DrillRun, Refusal> {
+        let _one_at_a_time = self.0.admission.lock().await;
+        operator(&who).map_err(|_| Refusal::NotOperator(who.name.clone()))?;
+        let drill = self.of(mode)?.clone();
+        let monitor = self.0.monitor.upgrade().filter(|_| !self.0.stop.is_cancelled()).ok_or(Refusal::ShuttingDown)?;
+        self.startable(&monitor, &*drill)?;
+        let id = Uuid::new_v4().to_string();
+        self.hold(&id).await?;
+        let run = DrillRun {
+            id: id.clone(),
+            failure_mode: mode.to_owned(),
+            control,
+            phase: wire::drill_run::Phase::Steady.into(),
+            verdict: Verdict::Running.into(),
+            detail: "looks whether all is well to begin with".to_owned(),
+            started_by: who.name.clone(),
+            started_at: Some(Moment::now().wall.into()),
+            build: monitor.build(),
+            ..DrillRun::default()
+        };
+        if let Err(error) = self.write_down(&run).await {
+            self.release(&id).await;
+            return Err(Refusal::AuditUnavailable(error));
+        }
+        let stop = CancellationToken::new();
+        self.book().running = Some(Running { run: run.clone(), stop: stop.clone(), stopped_by: None });
+        monitor.show_drill(run.clone());
+        tracing::warn!(mode, drill = id, control, by = who.name, "drill begins");
+        let conduct = Conduct { drills: self.clone(), monitor, drill, who, control, id, stop };
+        let drills = self.clone();
+        self.0.tasks.spawn(async move { drills.finish(&conduct).await });
+        Ok(run)
+    }
+
+    /// Conducts a drill to its end, and keeps what came of it.
+    async fn finish(&self, conduct: &Conduct) {
+        let end = conduct.run().await;
+        self.release(&conduct.id).await;
+        let Some(mut run) = self.run() else { return };
+        run.phase = wire::drill_run::Phase::Done.into();
+        run.verdict = end.verdict.into();
+        run.detail = end.detail;
+        run.finished_at = Some(Moment::now().wall.into());
+        tracing::warn!(mode = run.failure_mode, verdict = run.verdict().as_str_name(), detail = run.detail, "drill ended");
+        self.keep(&run).await;
+        let mut book = self.book();
+        book.running = None;
+        book.latest.insert((run.failure_mode.clone(), run.control), run.clone());
+        conduct.monitor.show_drill(run);
+    }
+
+    /// Whether one may begin now.
+    fn startable(&self, monitor: &Monitor, drill: &dyn Drill) -> Result<(), Refusal> {
+        if let Some(running) = self.run() {
+            return Err(Refusal::Running(format!("drill {} of {}", running.id, running.failure_mode)));
+        }
+        drill.available().map_err(Refusal::Unavailable)?;
+        let serious = |mode: &wire::ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
+        match monitor.open_modes().into_iter().find(serious) {
+            Some(open) => Err(Refusal::RealIncident(open.id)),
+            None => Ok(()),
+        }
+    }
+
+    fn described(&self, drill: &dyn Drill) -> wire::Drill {
+        let latest = |control| self.book().latest.get(&(drill.mode().to_owned(), control)).cloned();
+        let startable = self.0.monitor.upgrade().ok_or(Refusal::ShuttingDown);
+        let unavailable = startable.and_then(|monitor| self.startable(&monitor, drill)).err();
+        wire::Drill {
+            failure_mode: drill.mode().to_owned(),
+            fault: drill.fault().to_owned(),
+            remedy: drill.presses().iter().map(|press| press.key).collect::<Vec<_>>().join(", "),
+            unavailable: unavailable.map(|why| why.to_string()).unwrap_or_default(),
+            last: latest(false),
+            last_control: latest(true),
+            budgets: Catalogue::embedded().get(drill.mode()).map(|mode| (&mode.drill).into()),
+        }
+    }
+
+    fn of(&self, mode: &str) -> Result<&Arc<dyn Drill>, Refusal> {
+        let drill = self.0.parts.drills.iter().find(|drill| drill.mode() == mode);
+        drill.ok_or_else(|| Refusal::NoDrill(mode.to_owned()))
+    }
+
+    /// The one under way.
+    fn run(&self) -> Option<DrillRun> {
+        self.book().running.as_ref().map(|running| running.run.clone())
+    }
+
+    /// Who told it to stop.
+    pub(super) fn stopped_by(&self) -> String {
+        let by = self.book().running.as_ref().and_then(|running| running.stopped_by.clone());
+        by.unwrap_or_else(|| "the end of this process".to_owned())
+    }
+
+    /// Changes the one under way, and shows it.
+    pub(super) fn change(&self, change: impl FnOnce(&mut DrillRun)) {
+        let mut book = self.book();
+        let Some(running) = &mut book.running else { return };
+        change(&mut running.run);
+        if let Some(monitor) = self.0.monitor.upgrade() {
+            monitor.show_drill(running.run.clone());
+        }
+    }
+
+    /// Takes the lease, or renews it.
+    pub(super) async fn hold(&self, id: &str) -> Result<(), Refusal> {
+        match timeout(PATIENCE, self.0.parts.leases.hold(&self.0.lease, id, LEASE_TTL)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Refusal::Running("a drill of this service in another process".to_owned())),
+            Ok(Err(error)) => Err(Refusal::LeaseUnavailable(error.to_string())),
+            Err(_) => Err(Refusal::LeaseUnavailable(format!("leases did not answer within {PATIENCE:?}"))),
+        }
+    }
+
+    async fn release(&self, id: &str) {
+        if !matches!(timeout(PATIENCE, self.0.parts.leases.release(&self.0.lease, id)).await, Ok(Ok(()))) {
+            tracing::warn!("the lease of drills could not be given up; it ends by itself");
+        }
+    }
+
+    /// That it begins; its end is written down with its result.
+    async fn write_down(&self, run: &DrillRun) -> Result<(), String> {
+        let monitor = self.0.monitor.upgrade().ok_or("this process is shutting down")?;
+        let Some(desk) = monitor.desk() else { return Ok(()) };
+        let record = Record {
+            actor: run.started_by.clone(),
+            action: "drill.start".to_owned(),
+            target: run.failure_mode.clone(),
+            reason: if run.control { "control" } else { "drill" }.to_owned(),
+            outcome: format!("RUNNING {}", run.id),
+            ..Record::default()
+        };
+        desk.write(record).await.map_err(|refusal| refusal.to_string())
+    }
+
+    /// Tries for some seconds: a proof that cannot be kept is still shown.
+    async fn keep(&self, run: &DrillRun) {
+        for _ in 0..TRIES {
+            match timeout(PATIENCE, self.0.parts.results.keep(run)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::warn!(drill = run.id, %error, "the result of a drill is not kept yet"),
+                Err(_) => tracing::warn!(drill = run.id, "the result of a drill is not kept within {PATIENCE:?}"),
+            }
+            sleep(RETRY_AFTER).await;
+        }
+        tracing::error!(drill = run.id, "the result of a drill is lost with this process");
+    }
+
+    async fn remember(&self) {
+        let latest = loop {
+            match timeout(PATIENCE, self.0.parts.results.latest()).await {
+                Ok(Ok(latest)) => break latest,
+                Ok(Err(error)) => tracing::debug!(%error, "results of drills cannot be read yet"),
+                Err(_) => tracing::debug!("results of drills are not read within {PATIENCE:?}"),
+            }
+            sleep(RETRY_AFTER).await;
+        };
+        let Some(monitor) = self.0.monitor.upgrade() else { return };
+        for run in latest.into_iter().filter(|run| self.of(&run.failure_mode).is_ok()) {
+            let is_new = { self.book().remember(&run) };
+            if is_new {
+                monitor.show_drill(run);
+            }
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// False: there is a newer one, or one under way.
+    fn remember(&mut self, run: &DrillRun) -> bool {
+        let key = (run.failure_mode.clone(), run.control);
+        let is_running = self.running.as_ref().is_some_and(|running| running.run.failure_mode == run.failure_mode);
+        let is_new = !self.latest.contains_key(&key);
+        if is_new {
+            self.latest.insert(key, run.clone());
+        }
+        is_new && !is_running
+    }
+}
+
+fn check(monitor: &Monitor, drills: &[Arc<dyn Drill>]) -> Result<(), DrillsError> {
+    let mut seen = std::collections::HashSet::new();
+    for drill in drills {
+        let mode = drill.mode();
+        if !monitor.detects(mode) {
+            return Err(DrillsError::NotDetected(mode.to_owned()));
+        }
+        let known = Catalogue::embedded().get(mode).map(|mode| &mode.remedies[..]).unwrap_or_default();
+        if let Some(press) = drill.presses().iter().find(|press| !known.iter().any(|key| key == press.key)) {
+            return Err(DrillsError::NotInCatalogue { mode: mode.to_owned(), key: press.key.to_owned() });
+        }
+        if !seen.insert(mode) {
+            return Err(DrillsError::Twice(mode.to_owned()));
+        }
+    }
+    Ok(())
+}

@@ -114,6 +114,13 @@ pub struct Load {
     pub p99: Option<Duration>,
 }
 
+impl Load {
+    /// Whether it is a number of now, as of jobs that run, and not of a second.
+    pub fn is_of_now(&self) -> bool {
+        self.unit.ends_with("running")
+    }
+}
+
 /// What is remembered of a process at one time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {

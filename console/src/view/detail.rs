@@ -187,7 +187,8 @@ fn of_endpoint(sheet: &mut Sheet, endpoint: &Endpoint, now: Moment) {
     sheet.plain("BUILD", if endpoint.build.is_empty() { "not known" } else { &endpoint.build });
     if let Some(load) = endpoint.load.as_ref().filter(|load| !load.unit.is_empty()) {
         let p99 = load.p99.map(|p99| format!(", 99 of 100 within {}", proof::seconds(p99))).unwrap_or_default();
-        sheet.plain("WORK", &format!("{} {} a second{p99}", quantity(load.rate), load.unit));
+        let every = if load.is_of_now() { "" } else { " a second" };
+        sheet.plain("WORK", &format!("{} {}{every}{p99}", quantity(load.rate), load.unit));
     }
     sheet.say("SILENT", &format!("for {}; what it said last may not hold any more", clock(endpoint.silence(now))), blind);
     sheet.plain("LINK", &link(&endpoint.link, now));

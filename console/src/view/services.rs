@@ -104,7 +104,10 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, select
 
 /// What it has to do: how much of it, and the time that most of it takes less than.
 fn load(load: Option<&Load>) -> String {
-    let rate = load.filter(|load| !load.unit.is_empty()).map_or("-".to_owned(), |load| format!("{}/s", quantity(load.rate)));
+    let rate = load.filter(|load| !load.unit.is_empty()).map_or("-".to_owned(), |load| match load.is_of_now() {
+        true => quantity(load.rate),
+        false => format!("{}/s", quantity(load.rate)),
+    });
     let p99 = load.and_then(|load| load.p99).map_or("-".to_owned(), latency);
     format!("{} {}", right(&rate, RATE), right(&p99, P99))
 }

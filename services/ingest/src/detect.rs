@@ -1,6 +1,6 @@
 //! The failure modes seen from ingest: AN-01, AN-02, AN-03, AN-05 where it slows counting down, AN-08, AN-09.
 
-use crate::watch::StreamStatus;
+use crate::watch::{Backlog, StreamStatus};
 use loadline_domain::Clock;
 use loadline_health::{Monitor, Reading, Severity};
 use loadline_store::{Store, StoreError, StoredLoss};
@@ -80,16 +80,20 @@ impl Detectors {
     }
 
     fn lag(&self) {
+        let now = tokio::time::Instant::now();
         let backlogs = self.statuses.iter().filter_map(|status| Some((status, status.seen().backlog?)));
-        let Some((status, backlog)) = backlogs.max_by_key(|(_, backlog)| backlog.lag) else { return };
+        let limited = backlogs.map(|(status, backlog)| (status, status.lag_limit(LAG_LIMIT, now), backlog));
+        let of_limit = |limit: Duration, backlog: &Backlog| backlog.lag.as_secs_f64() / limit.as_secs_f64();
+        let worst = limited.max_by(|(_, a, one), (_, b, other)| of_limit(*a, one).total_cmp(&of_limit(*b, other)));
+        let Some((status, limit, backlog)) = worst else { return };
         let detail = format!("{}: {} records behind", status.spec.name, backlog.records);
         let reading = Reading {
-            bad: backlog.lag > LAG_LIMIT,
-            severity: (backlog.lag > LAG_LIMIT * 4).then_some(Severity::P2),
+            bad: backlog.lag > limit,
+            severity: (backlog.lag > limit * 4).then_some(Severity::P2),
             time_to_loss: backlog.headroom.time,
             ..Reading::good(backlog.lag.as_secs_f64(), detail)
         };
-        self.monitor.observe("AN-02", reading.against(LAG_LIMIT.as_secs_f64()));
+        self.monitor.observe("AN-02", reading.against(limit.as_secs_f64()));
     }
 
     fn undecodable(&self, seen: &mut VecDeque<(Instant, u64)>) {
@@ -111,8 +115,11 @@ impl Detectors {
 
     fn headroom(&self) {
         let backlogs = self.statuses.iter().filter_map(|status| Some((status, status.seen().backlog?)));
-        let scarcest = backlogs.min_by(|(_, a), (_, b)| a.headroom.ratio.total_cmp(&b.headroom.ratio));
-        let Some((status, backlog)) = scarcest else { return };
+        let now = tokio::time::Instant::now();
+        let limited = backlogs.map(|(status, backlog)| (status, status.headroom_limit(SCARCE, now), backlog));
+        let scarcest =
+            limited.min_by(|(_, a, one), (_, b, other)| (one.headroom.ratio / a).total_cmp(&(other.headroom.ratio / b)));
+        let Some((status, scarce, backlog)) = scarcest else { return };
         let lossy = self.statuses.iter().find_map(|status| Some((status, status.recent_loss()?)));
         let ratio = backlog.headroom.ratio;
         let severity = match &lossy {
@@ -123,9 +130,9 @@ impl Detectors {
             Some((status, records)) => format!("{}: {records} records lost", status.spec.name),
             None => format!("{}: {:.0} % of retention left to the oldest unapplied record", status.spec.name, ratio * 100.0),
         };
-        let bad = ratio <= SCARCE || severity == Some(Severity::P1);
+        let bad = ratio <= scarce || severity == Some(Severity::P1);
         let reading = Reading { bad, severity, time_to_loss: backlog.headroom.time, ..Reading::good(ratio, detail) };
-        self.monitor.observe("AN-09", reading.against(SCARCE));
+        self.monitor.observe("AN-09", reading.against(scarce));
     }
 
     /// Reads the ledger's last hour each time: rows of several streams may appear out of the order of their ids.

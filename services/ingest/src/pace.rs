@@ -38,6 +38,13 @@ impl CommitPace {
         times.recent.push_back((at, records.max(1).ilog2(), time));
     }
 
+    /// What the commits of the time before `now` took.
+    pub fn within(&self, time: Duration, now: Instant) -> Vec<Duration> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = times.recent.iter().rev().take_while(|(at, ..)| now.saturating_duration_since(*at) <= time);
+        recent.map(|(.., took)| *took).collect()
+    }
+
     /// How many times as long as at their best commits took in the minute before `now`: about 1 when nothing is wrong. `None`
     /// while there are too few to tell.
     pub fn slowdown(&self, now: Instant) -> Option<f64> {
@@ -99,6 +106,15 @@ mod tests {
         let much_later = later + WINDOW * 2;
         commits(&pace, much_later, 5, 1, MS * 10);
         assert!((pace.slowdown(much_later).unwrap() - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_commits_of_the_time_asked_for_are_told() {
+        let (pace, start) = (CommitPace::default(), Instant::now());
+        commits(&pace, start, 3, 1, MS);
+        commits(&pace, start + MS * 900, 2, 1, MS * 7);
+        assert_eq!(pace.within(MS * 500, start + MS * 1_000), [MS * 7; 2]);
+        assert_eq!(pace.within(MS * 1_000, start + MS * 1_000).len(), 5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{ACCESS, Ingest, OwnerSettings, Parts};
 use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
 use loadline_event_log::EventLog;
+use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
 use loadline_runtime::{
     Shutdown,
@@ -22,6 +23,7 @@ const SERVICES: &[&str] = &[
     "loadline.ingest.v1.StreamService",
     "loadline.ingest.v1.DeadLetterService",
     "loadline.health.v1.FailureModeService",
+    "loadline.health.v1.DrillService",
 ];
 const LONG_LIVED: &[&str] = &["/loadline.ingest.v1.EventService/PublishStream"];
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -71,6 +73,7 @@ pub async fn serve(
             rules: settings.rules.rules(),
         },
         monitor: monitor.clone(),
+        drills: settings.drills.are_on().then(Faults::default),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
     ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());

@@ -2,7 +2,9 @@
 
 use crate::{
     detect::{self, DETECTS, Detectors},
+    drills,
     grpc::{self, Backends},
+    load,
     owner::{Owner, OwnerSettings},
     publish::{Publisher, Routes},
     remedies,
@@ -10,7 +12,9 @@ use crate::{
 };
 use loadline_domain::{Clock, identity::Kind};
 use loadline_event_log::{EventLog, StreamSpec};
+use loadline_fault::Faults;
 use loadline_health::Monitor;
+use loadline_settings::DRILL_STREAM;
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +31,8 @@ pub struct Parts {
     pub streams: Vec<(StreamSpec, Kind)>,
     pub owner: OwnerSettings,
     pub monitor: Monitor,
+    /// Faults of the store, where drills are on. They have a stream of their own then.
+    pub drills: Option<Faults>,
 }
 
 /// A running ingest.
@@ -49,8 +55,11 @@ impl Ingest {
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let of_kind = |kind| parts.streams.iter().filter(move |(_, of)| *of == kind).map(|(spec, _)| spec.name.clone()).collect();
         let routes = Arc::new(Routes { billing: of_kind(Kind::Billing), receipts: of_kind(Kind::Receipt) });
-        let statuses: Vec<_> = parts.streams.iter().map(|(spec, _)| Arc::new(StreamStatus::new(spec.clone()))).collect();
-        let (log, store, clock, rules) = (parts.log, parts.store, parts.clock, parts.owner.rules);
+        let lane = parts.drills.is_some().then(drills::spec);
+        let specs = parts.streams.into_iter().map(|(spec, _)| spec).chain(lane);
+        let statuses: Vec<_> = specs.map(|spec| Arc::new(StreamStatus::new(spec))).collect();
+        let (log, clock, rules) = (parts.log, parts.clock, parts.owner.rules);
+        let store = loadline_store::behind(parts.store.clone(), parts.drills.as_ref());
         match store.migrate().await {
             Err(error @ StoreError::NewerSchema { .. }) => return Err(error),
             Err(error) => tracing::warn!(%error, "store unavailable at start; going on without it"),
@@ -69,12 +78,16 @@ impl Ingest {
             stop: CancellationToken::new(),
         };
         remedies::install(&parts.monitor, &ingest.backends, parts.owner.batch_records);
+        if let Some(faults) = &parts.drills {
+            let (monitor, backends, stop) = (parts.monitor.clone(), ingest.backends.clone(), ingest.stop.clone());
+            ingest.tasks.spawn(drills::install(monitor, backends, parts.store.clone(), faults.clone(), stop));
+        }
         for status in &statuses {
             let owner = Owner {
                 spec: status.spec.clone(),
                 log: log.clone(),
                 store: store.clone(),
-                settings: parts.owner.clone(),
+                settings: owner_settings(&parts.owner, &status.spec),
                 status: status.clone(),
             };
             let (store, stop) = (store.clone(), ingest.stop.clone());
@@ -89,6 +102,7 @@ impl Ingest {
         }
         ingest.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), ingest.stop.clone()));
         ingest.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), ingest.stop.clone()));
+        ingest.tasks.spawn(load::tell(statuses.clone(), parts.monitor.clone(), ingest.stop.clone()));
         ingest.tasks.spawn(Detectors { statuses, store, clock, monitor: parts.monitor }.run(ingest.stop.clone()));
         ingest.tasks.close();
         Ok(ingest)
@@ -114,6 +128,14 @@ impl Ingest {
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.wait().await;
+    }
+}
+
+/// The stream of drills is read in small batches.
+fn owner_settings(settings: &OwnerSettings, spec: &StreamSpec) -> OwnerSettings {
+    match spec.name.as_str() {
+        DRILL_STREAM => OwnerSettings { batch_records: drills::BATCH_RECORDS, ..settings.clone() },
+        _ => settings.clone(),
     }
 }
 

@@ -35,12 +35,17 @@ pub struct StreamStatus {
     heads: Mutex<BTreeMap<Incarnation, Sequence>>,
     commits: AtomicU64,
     dead: AtomicU64,
+    applied: AtomicU64,
     /// How long commits take.
     pub pace: CommitPace,
     /// Batches are read 2^-n as large as configured, because the store did not manage larger ones in time.
     halvings: AtomicU32,
     /// Read in larger batches until then.
     wide_until: Mutex<Option<tokio::time::Instant>>,
+    /// Lag that a drill takes for too much, until then.
+    drilled_lag: Mutex<Option<(Duration, tokio::time::Instant)>>,
+    /// Headroom that a drill takes for too little, until then.
+    drilled_headroom: Mutex<Option<(f64, tokio::time::Instant)>>,
 }
 
 /// The latest readings.
@@ -77,9 +82,12 @@ impl StreamStatus {
             heads: Mutex::default(),
             commits: AtomicU64::new(0),
             dead: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             pace: CommitPace::default(),
             halvings: AtomicU32::new(0),
             wide_until: Mutex::default(),
+            drilled_lag: Mutex::default(),
+            drilled_headroom: Mutex::default(),
         }
     }
 
@@ -91,6 +99,11 @@ impl StreamStatus {
     /// Batches committed by this process.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Records applied by this process.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
     }
 
     /// Records that this process found dead, conflicts apart.
@@ -111,6 +124,28 @@ impl StreamStatus {
     /// Whether it is read in larger batches.
     pub fn is_wide(&self, now: tokio::time::Instant) -> bool {
         self.wide_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some_and(|until| now < until)
+    }
+
+    /// More lag than `limit` is too much, until then.
+    pub fn expect_lag_below(&self, limit: Duration, until: tokio::time::Instant) {
+        *self.drilled_lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((limit, until));
+    }
+
+    /// Lag that is no longer traffic in flight: `usual`, or what a drill says.
+    pub fn lag_limit(&self, usual: Duration, now: tokio::time::Instant) -> Duration {
+        let drilled = *self.drilled_lag.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        drilled.filter(|(_, until)| now < *until).map_or(usual, |(limit, _)| limit.min(usual))
+    }
+
+    /// Headroom down to `limit` is too little, until then.
+    pub fn expect_headroom_above(&self, limit: f64, until: tokio::time::Instant) {
+        *self.drilled_headroom.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((limit, until));
+    }
+
+    /// Headroom that is too little: `usual`, or what a drill says.
+    pub fn headroom_limit(&self, usual: f64, now: tokio::time::Instant) -> f64 {
+        let drilled = *self.drilled_headroom.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        drilled.filter(|(_, until)| now < *until).map_or(usual, |(limit, _)| limit.max(usual))
     }
 
     /// How much to read, of what is configured.
@@ -148,6 +183,7 @@ impl StreamStatus {
     /// A batch is in the store.
     pub fn committed(&self, progress: &Progress, batch: &Batch) {
         self.dead.fetch_add(batch.dead().len() as u64, Ordering::Relaxed);
+        self.applied.fetch_add(batch.len(), Ordering::Relaxed);
         if self.commits.fetch_add(1, Ordering::Relaxed) % GROWS_AFTER == GROWS_AFTER - 1 {
             let _ = self.halvings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |halvings| halvings.checked_sub(1));
         }

@@ -94,6 +94,7 @@ impl World {
             streams: vec![(spec, Kind::Billing)],
             owner,
             monitor: monitor.clone(),
+            drills: None,
         };
         let ingest = Ingest::start(parts).await.unwrap();
         let mut routes = RoutesBuilder::default();

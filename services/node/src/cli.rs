@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and the options they share.
 
-use crate::{audit, bench, config, dead_letters, jobs, publish, streams, up, usage};
+use crate::{audit, bench, config, dead_letters, drill, jobs, publish, streams, up, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -50,6 +50,8 @@ pub enum Command {
     Jobs(jobs::JobsArgs),
     /// Shows what was done to the system and by whom, and proves that nobody changed that record
     Audit(audit::AuditArgs),
+    /// Causes failure modes on purpose, and proves that they are seen, contained and repaired
+    Drill(drill::DrillArgs),
     /// Checks or shows the configuration
     Config(config::ConfigArgs),
     /// Measures this build on this machine

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ console or status   all in this process, a port each
-//! loadline console│check│publish│usage│streams│dead-letters│jobs│audit     clients of a running one
+//! loadline console│check│publish│usage│streams│dead-letters│jobs│audit│drill     clients of a running one
 //! loadline config│bench│completions
 //! ```
 
@@ -13,6 +13,7 @@ mod cli;
 mod config;
 mod connect;
 mod dead_letters;
+mod drill;
 mod jobs;
 mod json;
 mod money;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => client(dead_letters::run(args)),
         Command::Jobs(args) => client(jobs::run(args)),
         Command::Audit(args) => client(audit::run(args)),
+        Command::Drill(args) => client(drill::run(args)),
         Command::Bench(args) => client(bench::run(args)),
     }
 }

@@ -44,6 +44,7 @@ pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
             return ExitCode::from(crate::output::NOT_DONE);
         }
     };
+    settings.drills.enabled.get_or_insert(true);
     match args.rate {
         Some(0) => settings.simulate.enabled = false,
         Some(rate) => settings.simulate.rate = rate,

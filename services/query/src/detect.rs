@@ -7,7 +7,7 @@ use crate::{
     pace::Paced,
 };
 use loadline_domain::{Hour, Timestamp};
-use loadline_health::{Monitor, MonitorError, Reading, Severity};
+use loadline_health::{Monitor, MonitorError, Reading, Severity, load};
 use loadline_store::StoreError;
 use std::{future::Future, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -29,6 +29,8 @@ const PACE_EVERY: Duration = Duration::from_secs(2);
 const PACE_LIMIT: Duration = Duration::from_millis(250);
 /// Fewer answers than this in a minute say nothing of a percentile.
 const PACE_ANSWERS: usize = 20;
+/// How often it is told how much there is to do.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
 /// How often hours are looked through for too many receipts: it reads a day of usage.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
 /// So many hours.
@@ -51,6 +53,7 @@ impl Query {
             () = self.watch_counts(monitor) => {}
             () = self.watch_pace(monitor) => {}
             () = self.watch_isolation(monitor) => {}
+            () = self.tell_load(monitor) => {}
         }
         Ok(())
     }
@@ -82,6 +85,16 @@ impl Query {
         loop {
             ticks.tick().await;
             monitor.observe(SLOW, slow(self.pace.now()));
+        }
+    }
+
+    async fn tell_load(&self, monitor: &Monitor) {
+        let mut ticks = interval(LOAD_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let times = self.pace.within(load::WINDOW);
+            monitor.show_load(load::load(times.len() as f64 / load::WINDOW.as_secs_f64(), "answers", times));
         }
     }
 

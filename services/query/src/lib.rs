@@ -16,7 +16,7 @@
 //! - [`explain`]: one account-hour counted again from the log, by `loadline_recount`
 //! - [`detect`]: the failure modes this service watches; [`pace`]: how long answers took
 //! - [`isolation`]: canaries that ask for accounts of others, and what closes when one is answered
-//! - [`remedies`]: what an operator can have done about failure modes
+//! - [`remedies`]: what an operator can have done about failure modes; `drills`: causes them on purpose, to prove it
 //! - [`serve`]: the service on its ports
 //! - [`status`]: the one map from errors to statuses; [`convert`]: domain values to messages
 //!
@@ -28,6 +28,7 @@ pub mod completeness;
 pub mod convert;
 pub mod delivery;
 pub mod detect;
+mod drills;
 pub mod explain;
 pub mod grpc;
 pub mod heads;
@@ -59,7 +60,7 @@ use loadline_runtime::{
 use loadline_store::Store;
 use pace::Pace;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tonic::service::RoutesBuilder;
 
 /// Largest request, in bytes: a question is small.
@@ -104,6 +105,8 @@ pub struct Query {
     heads: Arc<Heads>,
     pace: Arc<Pace>,
     closure: Closure,
+    /// Canaries are wanted before it is their time.
+    look: Arc<Notify>,
     /// Explanations read much: only so many at once.
     explaining: Arc<Semaphore>,
 }
@@ -114,7 +117,8 @@ impl Query {
         let settings = &parts.settings;
         let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
-        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace: Arc::default(), closure: Closure::default(), explaining }
+        let (pace, closure, look) = (Arc::default(), Closure::default(), Arc::default());
+        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace, closure, look, explaining }
     }
 
     /// The gRPC service.

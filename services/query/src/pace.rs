@@ -46,6 +46,13 @@ impl Pace {
         times.push_back((at, time));
     }
 
+    /// What the answers of the time before now took.
+    pub fn within(&self, time: Duration) -> Vec<Duration> {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // They are in the order of their ends: one that took long may stand among younger ones.
+        times.iter().rev().filter(|(at, took)| at.elapsed() <= time + *took).map(|(_, took)| *took).collect()
+    }
+
     /// The window that ends now.
     pub fn now(&self) -> Paced {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,6 +86,16 @@ mod tests {
         assert_eq!((refused, pace.now().answers), (Err("no such account"), 0));
         let answered: Result<u8, ()> = pace.of(async { Ok(7) }).await;
         assert_eq!((answered, pace.now().answers), (Ok(7), 1));
+    }
+
+    #[test]
+    fn answers_of_the_last_time_are_those_that_ended_in_it() {
+        let (pace, second) = (Pace::default(), Duration::from_secs(1));
+        let Some(before) = Instant::now().checked_sub(second * 8) else { return };
+        pace.took(before, second);
+        pace.took(before, second * 7);
+        pace.took(Instant::now(), second / 2);
+        assert_eq!(pace.within(second * 3), [second / 2, second * 7]);
     }
 
     #[test]

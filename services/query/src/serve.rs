@@ -1,8 +1,9 @@
 //! The service on its ports: alone in a process, or beside others.
 
-use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, remedies};
+use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, drills, remedies};
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
+use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
 use loadline_history::History;
 use loadline_runtime::{
@@ -17,7 +18,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
-const SERVICES: &[&str] = &["loadline.query.v1.UsageService", "loadline.health.v1.FailureModeService"];
+const SERVICES: &[&str] =
+    &["loadline.query.v1.UsageService", "loadline.health.v1.FailureModeService", "loadline.health.v1.DrillService"];
 /// How often readiness follows the store.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Component of readiness: without the store nothing is answered. Without the log answers only lack their lag.
@@ -63,7 +65,9 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
-    let Backends { store, history, log } = backends;
+    let Backends { store: healthy, history, log } = backends;
+    let faults = settings.drills.are_on().then(Faults::default);
+    let store = loadline_store::behind(healthy.clone(), faults.as_ref());
     let query = Query::new(Parts {
         store: store.clone(),
         log,
@@ -80,6 +84,9 @@ pub async fn serve(
         shutdown: shutdown.clone(),
     });
     remedies::install(&monitor, &query);
+    if let Some(faults) = &faults {
+        drills::install(&monitor, &query, healthy, faults);
+    }
     let mut routes = RoutesBuilder::default();
     query.routes(&mut routes);
     let port = Port {

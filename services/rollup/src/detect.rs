@@ -8,7 +8,7 @@ use crate::{
     leader::Scheduled,
 };
 use loadline_domain::Day;
-use loadline_health::{Monitor, Reading, Severity};
+use loadline_health::{Monitor, Reading, Severity, load::load};
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,6 +24,9 @@ const ARCHIVING: &str = "AN-07";
 const DOUBLE_COUNT: &str = "AN-08";
 
 const PERIOD: Duration = Duration::from_secs(2);
+const LOAD_PERIOD: Duration = Duration::from_secs(1);
+/// More jobs than these do not run at once.
+const MOST_RUNNING: u32 = 100;
 /// What a job without a schedule is held against.
 const NO_SCHEDULE: Duration = Duration::from_secs(24 * 3600);
 /// Schedules that may pass before work that waits is late.
@@ -49,16 +52,25 @@ impl Detectors {
             }
         }
         let mut verified = Verified::default();
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = shutdown.cancelled() => return,
+        let telling = tell_load(&*self.parts.store, &self.monitor);
+        let looking = async {
+            loop {
+                ticks.tick().await;
+                self.look(&mut verified).await;
             }
-            self.observe(ROLLUP, self.rollup().await.map_err(JobError::from));
-            self.observe(DEDUP, self.dedup().await);
-            self.observe(ARCHIVING, self.archive().await.map_err(JobError::from));
-            self.observe(DOUBLE_COUNT, verified.look(&*self.parts.store).await.map_err(JobError::from));
+        };
+        tokio::select! {
+            () = telling => {}
+            () = looking => {}
+            () = shutdown.cancelled() => {}
         }
+    }
+
+    async fn look(&self, verified: &mut Verified) {
+        self.observe(ROLLUP, self.rollup().await.map_err(JobError::from));
+        self.observe(DEDUP, self.dedup().await);
+        self.observe(ARCHIVING, self.archive().await.map_err(JobError::from));
+        self.observe(DOUBLE_COUNT, verified.look(&*self.parts.store).await.map_err(JobError::from));
     }
 
     fn observe(&self, mode: &str, reading: Result<Reading, JobError>) {
@@ -130,6 +142,20 @@ impl Detectors {
         let schedule =
             self.scheduled.iter().find(|scheduled| scheduled.job.name() == job).and_then(|scheduled| scheduled.schedule.as_ref());
         schedule.and_then(|schedule| schedule.period(self.parts.clock.now())).unwrap_or(NO_SCHEDULE)
+    }
+}
+
+/// Says once a second how many jobs run.
+async fn tell_load(store: &dyn Store, monitor: &Monitor) {
+    let mut ticks = interval(LOAD_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let running = RunFilter { job: None, state: Some(RunState::Running) };
+    loop {
+        ticks.tick().await;
+        // While the store is away nobody knows.
+        if let Ok(runs) = store.job_runs(&running, None, MOST_RUNNING).await {
+            monitor.show_load(load(runs.len() as f64, "jobs running", Vec::new()));
+        }
     }
 }
 

@@ -11,12 +11,13 @@
 //! - [`leader`]: leads, queues what is due, starts what is queued; [`schedule`]: when a job is due
 //! - [`job`]: what a job is and what a run is given; [`jobs`]: the jobs, one a file
 //! - [`grpc`]: `JobService`; [`detect`]: AN-04, AN-05, AN-07, AN-08; [`remedies`]: what an operator can have done about them;
-//!   [`serve`]: the service on its ports
+//!   `drills`: causes them on purpose, to prove it; [`serve`]: the service on its ports
 //!
 //! The nasty invariant: **a leader that was paused and woke up changes nothing.** Every final write of a job checks the
 //! leader's epoch in its own transaction; and every job can be killed at any point and run again.
 
 pub mod detect;
+mod drills;
 pub mod grpc;
 pub mod job;
 pub mod jobs;

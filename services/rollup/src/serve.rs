@@ -3,6 +3,7 @@
 use crate::{
     ACCESS, Parts,
     detect::{DETECTS, Detectors},
+    drills,
     grpc::{Jobs, LONG_LIVED},
     job::Job,
     jobs,
@@ -12,6 +13,7 @@ use crate::{
 };
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
+use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
 use loadline_history::History;
 use loadline_runtime::{
@@ -26,7 +28,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::service::RoutesBuilder;
 
-const SERVICES: &[&str] = &["loadline.rollup.v1.JobService", "loadline.health.v1.FailureModeService"];
+const SERVICES: &[&str] =
+    &["loadline.rollup.v1.JobService", "loadline.health.v1.FailureModeService", "loadline.health.v1.DrillService"];
 /// How often readiness follows the store.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Component of readiness: without the store there is no queue.
@@ -70,8 +73,9 @@ pub async fn serve(
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
+    let faults = settings.drills.are_on().then(Faults::default);
     let parts = Parts {
-        store: backends.store,
+        store: loadline_store::behind(backends.store.clone(), faults.as_ref()),
         history: backends.history,
         log: backends.log,
         streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
@@ -79,9 +83,12 @@ pub async fn serve(
         clock: Arc::new(SystemClock),
         settings: settings.rollup.clone(),
     };
-    let scheduled = scheduled(&parts)?;
+    let scheduled = scheduled(&parts, faults.as_ref())?;
     let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
     remedies::install(&monitor, &parts);
+    if let Some(faults) = &faults {
+        drills::install(&monitor, &parts, backends.store, faults);
+    }
     let mut routes = RoutesBuilder::default();
     let service = Jobs {
         jobs: Arc::new(scheduled.clone()),
@@ -151,12 +158,12 @@ async fn follow_store(store: &dyn Store, readiness: &Readiness, shutdown: &Shutd
 }
 
 /// Every job with its schedule.
-fn scheduled(parts: &Parts) -> anyhow::Result<Vec<Scheduled>> {
+fn scheduled(parts: &Parts, faults: Option<&Faults>) -> anyhow::Result<Vec<Scheduled>> {
     let settings = parts.settings.jobs.each();
     let with_schedule = |job: Arc<dyn Job>| {
         let settings = settings.iter().find(|(name, _)| *name == job.name()).map(|(_, settings)| *settings);
         let schedule = settings.map(|settings| Schedule::of(settings, &parts.settings.time_zone)).transpose()?.flatten();
-        Ok(Scheduled { job, schedule })
+        Ok(Scheduled { job: drills::behind(job, faults), schedule })
     };
     jobs::all(parts).into_iter().map(with_schedule).collect()
 }

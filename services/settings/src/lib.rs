@@ -18,8 +18,8 @@ mod sections;
 mod streams;
 
 pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings, VerifySettings};
-pub use sections::{IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
-pub use streams::{Carries, StreamSettings};
+pub use sections::{DrillSettings, IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
+pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{
     config::{Check, Loaded, Problems, environment, key, load},
@@ -54,6 +54,8 @@ pub struct Settings {
     pub telemetry: telemetry::Settings,
     /// Simulated traffic of `loadline up`.
     pub simulate: SimulateSettings,
+    /// Failure modes caused on purpose.
+    pub drills: DrillSettings,
 }
 
 impl Default for Settings {
@@ -70,6 +72,7 @@ impl Default for Settings {
             grpc: grpc::Settings::default(),
             telemetry: telemetry::Settings::default(),
             simulate: SimulateSettings::default(),
+            drills: DrillSettings::default(),
         }
     }
 }

@@ -98,6 +98,23 @@ pub struct SimulateSettings {
     pub seed: Option<u64>,
 }
 
+/// `[drills]`: failure modes caused on purpose, in the running services.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DrillSettings {
+    /// Whether operators may start them. When absent, only in `loadline up`: a drill holds up counting for seconds and closes
+    /// account data for a minute, in the process it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+impl DrillSettings {
+    /// Off unless somebody said otherwise.
+    pub fn are_on(&self) -> bool {
+        self.enabled.unwrap_or(false)
+    }
+}
+
 /// An address that only this machine reaches.
 pub(crate) fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()

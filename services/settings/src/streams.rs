@@ -6,6 +6,9 @@ use loadline_runtime::config::{ByteSize, HumanDuration, Problems};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 
+/// The stream that drills write to; it is there where drills are on.
+pub const DRILL_STREAM: &str = "LOADLINE-DRILL";
+
 /// The kind of event a stream takes from `Publish`. Whatever stands in a stream is counted for what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,8 +75,8 @@ pub fn check(streams: &[StreamSettings], at: &str, problems: &mut Problems) {
         if let Err(error) = StreamName::new(&stream.name) {
             problems.refuse(at("name"), &stream.name, error.to_string());
         }
-        if !names.insert(stream.name.clone()) {
-            problems.refuse(at("name"), &stream.name, "a name no other stream has");
+        if !names.insert(stream.name.clone()) || stream.name == DRILL_STREAM {
+            problems.refuse(at("name"), &stream.name, "a name no other stream has, nor that of drills");
         }
         let subject = stream.subject();
         let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');

@@ -27,9 +27,9 @@ macro_rules! behaviours {
 
         /// Behind faults of which none is active: not another store.
         mod decorated {
-            $(mod $module {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $module() {
+                $({
                     let folder = tempfile::tempdir().unwrap();
                     let subject = crate::Subject::new(crate::sqlite_url(&folder)).await;
                     let store = loadline_store::behind(subject.store.clone(), Some(&loadline_fault::Faults::default()));

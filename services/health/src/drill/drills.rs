@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub monitor: WeakMonitor,
     pub parts: Parts,
     lease: String,
+    /// Held by whoever asks for the lease or gives it up: a renewal that is cut off must not come after the end.
+    leasing: Arc<tokio::sync::Mutex<()>>,
     book: Mutex<Book>,
     admission: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
@@ -102,6 +104,7 @@ impl Drills {
             monitor: monitor.downgrade(),
             parts,
             lease: format!("{LEASE} of {}", monitor.service()),
+            leasing: Arc::default(),
             book: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
@@ -257,9 +260,14 @@ impl Drills {
         }
     }
 
-    /// Takes the lease, or renews it.
+    /// Takes the lease, or renews it: to its end, whatever becomes of whoever asks.
     pub(super) async fn hold(&self, id: &str) -> Result<(), Refusal> {
-        match timeout(PATIENCE, self.0.parts.leases.hold(&self.0.lease, id, LEASE_TTL)).await {
+        let (guard, drills, id) = (self.0.leasing.clone().lock_owned().await, self.clone(), id.to_owned());
+        let held = self.0.tasks.spawn(async move {
+            let _guard = guard;
+            timeout(PATIENCE, drills.0.parts.leases.hold(&drills.0.lease, &id, LEASE_TTL)).await
+        });
+        match held.await.map_err(|_| Refusal::ShuttingDown)? {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(Refusal::Running("a drill of this service in another process".to_owned())),
             Ok(Err(error)) => Err(Refusal::LeaseUnavailable(error.to_string())),
@@ -268,6 +276,7 @@ impl Drills {
     }
 
     async fn release(&self, id: &str) {
+        let _guard = self.0.leasing.lock().await;
         if !matches!(timeout(PATIENCE, self.0.parts.leases.release(&self.0.lease, id)).await, Ok(Ok(()))) {
             tracing::warn!("the lease of drills could not be given up; it ends by itself");
         }

@@ -42,7 +42,7 @@ mod tests {
         };
         assert_eq!(until(Duration::from_secs(1), third).await, Ok(PAUSE * 2));
         assert_eq!(until(Duration::from_millis(250), || async { Err("never".to_owned()) }).await, Err("never".to_owned()));
-        let hangs = until(Duration::from_secs(1), || std::future::pending()).await;
+        let hangs = until(Duration::from_secs(1), std::future::pending).await;
         assert!(hangs.is_err(), "a look that hangs is no yes");
     }
 }

@@ -37,6 +37,20 @@ async fn one_drill_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_under_way_at_the_end_does_not_keep_the_lease() {
+    let stage = Stage::new().await;
+    *stage.bench.leases.slow.lock().unwrap() = seconds(4);
+    stage.start(false).await.unwrap();
+    // Renewed every 10 s, each time for 4 s: cut off in one of them.
+    sleep(seconds(12)).await;
+    let id = stage.shown().await.id;
+    stage.drills.stop(&bob(), &id).await.unwrap();
+    stage.ended().await;
+    sleep(seconds(8)).await;
+    assert_eq!(stage.bench.leases.holder("drill of ingest"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_stops_a_drill_is_named_and_its_fault_is_gone() {
     let stage = Stage::new().await;
     stage.bench.toy.steps.store(100, SeqCst);

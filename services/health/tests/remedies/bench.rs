@@ -185,6 +185,8 @@ impl Memory {
 pub struct Table {
     pub held: Mutex<HashMap<String, (String, Instant)>>,
     pub is_down: AtomicBool,
+    /// What it takes until it is done.
+    pub slow: Mutex<Duration>,
 }
 
 #[async_trait]
@@ -193,6 +195,8 @@ impl Leases for Table {
         if self.is_down.load(SeqCst) {
             return Err(LeaseError("no route to host".to_owned()));
         }
+        let slow = *self.slow.lock().unwrap();
+        sleep(slow).await;
         let mut held = self.held.lock().unwrap();
         let is_free = held.get(name).is_none_or(|(by, until)| by == holder || *until <= Instant::now());
         if is_free {

@@ -183,6 +183,7 @@ impl Bench {
             streams: vec![(spec.clone(), Kind::Billing), (idle, Kind::Receipt)],
             owner,
             monitor: Monitor::new("bench", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?,
+            drills: None,
         };
         let started = Instant::now();
         let ingest = Ingest::start(parts).await?;

@@ -69,6 +69,11 @@ impl Query {
         self.closure.lift(unbreached_since)
     }
 
+    /// Lets the canaries ask now.
+    pub(crate) fn look_now(&self) {
+        self.look.notify_one();
+    }
+
     pub(crate) async fn watch_isolation(&self, monitor: &Monitor) {
         let every = self.parts.settings.isolation_every;
         loop {
@@ -79,7 +84,10 @@ impl Query {
                 None => tracing::warn!(untold = ?round.untold, "whether accounts are apart cannot be told"),
             }
             let soon = !round.untold.is_empty() || self.closure.was_breached_within(clear_time() + CLOSELY * 4);
-            sleep(if soon { every.min(CLOSELY) } else { every }).await;
+            tokio::select! {
+                () = sleep(if soon { every.min(CLOSELY) } else { every }) => {}
+                () = self.look.notified() => {}
+            }
         }
     }
 }

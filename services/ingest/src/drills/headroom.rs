@@ -1,0 +1,123 @@
+//! AN-09: the stream of drills is not applied, and is allowed hardly more bytes than it has.
+//!
+//! Nothing may be discarded, read or not: it would leave the hours of all accounts in doubt when they are counted again. So what is
+//! unread is a small part of the stream, and while it lasts the limit of headroom of this stream is half-way between what it has
+//! and what E gives it.
+
+use super::lane::Lane;
+use crate::watch::backlog;
+use async_trait::async_trait;
+use loadline_event_log::Retention;
+use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_health::{
+    Drill,
+    drill::{DrillError, Press, Tally},
+};
+use loadline_settings::DRILL_STREAM;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+const RECORDS: usize = 200;
+/// Bytes allowed, in hundredths of those there are.
+const ALLOWED: u64 = 125;
+
+pub struct Scarce {
+    lane: Arc<Lane>,
+    faults: Faults,
+    injected: Mutex<Option<Injected>>,
+}
+
+impl Scarce {
+    pub fn new(lane: Arc<Lane>, faults: Faults) -> Self {
+        Self { lane, faults, injected: Mutex::default() }
+    }
+
+    fn injected(&self) -> MutexGuard<'_, Option<Injected>> {
+        self.injected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for a quarter more bytes, nothing discarded; what that leaves as headroom.
+    async fn allow_little(&self) -> Result<f64, DrillError> {
+        let Lane { log, status, clock, .. } = &*self.lane;
+        let bytes = log.bounds(self.lane.name()).await.map_err(DrillError::of)?.bytes;
+        let retention = Retention { max_bytes: Some(bytes * ALLOWED / 100), ..super::spec().retention };
+        log.set_retention(self.lane.name(), retention).await.map_err(DrillError::of)?;
+        let progress = self.lane.progress().await?;
+        let left = backlog(&**log, &status.spec, Some(&progress), clock.now()).await.map_err(DrillError::of)?;
+        Ok(left.headroom.ratio)
+    }
+}
+
+#[async_trait]
+impl Drill for Scarce {
+    fn mode(&self) -> &'static str {
+        "AN-09"
+    }
+
+    fn fault(&self) -> &'static str {
+        "commits of the stream of drills hang, and its retention leaves room for a quarter more bytes"
+    }
+
+    fn presses(&self) -> &'static [Press] {
+        &[Press { key: "E", target: DRILL_STREAM }]
+    }
+
+    async fn prepare(&self) -> Result<(), DrillError> {
+        self.lane.begin().await
+    }
+
+    async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
+        let fault = Fault {
+            name: "drill AN-09".to_owned(),
+            kind: Kind::Hang,
+            calls: Calls::only(&["commit"]).about(DRILL_STREAM),
+            ttl,
+            cured_by: None,
+        };
+        *self.injected() = Some(self.faults.inject(fault));
+        self.lane.publish(RECORDS, self.lane.clock.now()).await?;
+        let headroom = self.allow_little().await?;
+        // Twice the bytes halve what is missing.
+        let limit = 1.0 - (1.0 - headroom) * 0.75;
+        self.lane.status.expect_headroom_above(limit, Instant::now() + ttl);
+        Ok(())
+    }
+
+    async fn took_effect(&self) -> Result<(), String> {
+        let met = self.injected().as_ref().map_or(0, Injected::met);
+        if met > 0 { Ok(()) } else { Err("no commit hangs".to_owned()) }
+    }
+
+    /// Nothing is discarded.
+    async fn contained(&self) -> Result<(), String> {
+        let bounds = self.lane.log.bounds(self.lane.name()).await.map_err(|error| error.to_string())?;
+        let (now, before) = (self.lane.progress().await, self.lane.before());
+        let (now, before) = (now.map_err(|error| error.to_string())?, before.map_err(|error| error.to_string())?);
+        if bounds.first <= now.applied + 1 && now.lost == before.lost {
+            return Ok(());
+        }
+        Err(format!("records {} to {} were discarded unread", now.applied + 1, bounds.first - 1))
+    }
+
+    /// What is unread is applied before its room is taken away.
+    async fn undo(&self) -> Result<(), DrillError> {
+        *self.injected() = None;
+        self.lane.status.expect_headroom_above(0.0, Instant::now());
+        loadline_health::drill::until(SETTLES, || self.lane.settled()).await.map_err(DrillError)?;
+        self.lane.tidy().await
+    }
+
+    async fn clean(&self) -> Result<(), String> {
+        self.lane.clean().await
+    }
+
+    async fn tally(&self) -> Result<Tally, DrillError> {
+        self.lane.tally().await
+    }
+}
+
+/// How long the rest may take to be applied.
+const SETTLES: Duration = Duration::from_secs(20);

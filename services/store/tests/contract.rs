@@ -43,7 +43,7 @@ macro_rules! behaviours {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
                     let server = crate::PostgresServer::start().await;
-                    let subject = crate::Subject::new(server.url()).await;
+                    let subject = crate::Subject::new(server.service_url()).await;
                     loadline_store::contract::$module::$name(&subject).await;
                 })*
             })*
@@ -269,7 +269,7 @@ async fn many_may_migrate_sqlite_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_migrate_postgres_at_once() {
     let server = PostgresServer::start().await;
-    schema::many_may_migrate_at_once(&server.url()).await;
+    schema::many_may_migrate_at_once(&server.service_url()).await;
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn somebody_waits(server: &PostgresServer) {
 
 async fn through_proxy(server: &PostgresServer) -> (LossyProxy, Subject, Owner) {
     let proxy = LossyProxy::to(server.port()).await;
-    let subject = Subject::new(server.url_at(proxy.port())).await;
+    let subject = Subject::new(server.service_url_at(proxy.port())).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let first = batch(&owner, "first", 10); // makes the day's table
     owner.try_commit(&first).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_lost_commit_is_unknown_and_progress_tells_that_it_did_not_happen() {
 #[tokio::test]
 async fn a_server_killed_at_any_moment_of_a_commit_leaves_all_or_nothing() {
     let mut server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let began = Instant::now();
     let first = batch(&owner, "first", 3_000);
@@ -141,7 +141,7 @@ async fn a_server_killed_at_any_moment_of_a_commit_leaves_all_or_nothing() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_unavailable_and_is_used_again_when_it_speaks() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let first = batch(&owner, "first", 10);
     owner.try_commit(&first).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_server_that_falls_silent_is_unavailable_and_is_used_again_when_it_spe
 #[tokio::test]
 async fn a_server_that_falls_silent_within_a_transaction_is_unavailable_and_nothing_happened() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let first = batch(&owner, "first", 10);
     owner.try_commit(&first).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_server_that_falls_silent_within_a_transaction_is_unavailable_and_noth
 #[tokio::test]
 async fn a_lock_that_a_stranger_holds_makes_it_unavailable() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let mut stranger = PgConnection::connect(&server.url()).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE stream_progress").execute(&mut stranger).await.unwrap();
@@ -200,8 +200,8 @@ async fn a_lock_that_a_stranger_holds_makes_it_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_go_away_leave_no_connection_inside_a_transaction() {
     let server = PostgresServer::start().await;
-    Subject::new(server.url()).await;
-    let store = open(&server.url(), Options { max_connections: 1, ..Options::default() }).await.unwrap();
+    Subject::new(server.service_url()).await;
+    let store = open(&server.service_url(), Options { max_connections: 1, ..Options::default() }).await.unwrap();
     let mut owner = Owner::of(&store, "BILLING").await;
     for round in 0..40_u64 {
         let batch = batch(&owner, &format!("round-{round}"), 300);
@@ -225,7 +225,7 @@ async fn callers_that_go_away_leave_no_connection_inside_a_transaction() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_share_accounts_and_ids_never_deadlock() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let streams = ["BILLING-0", "BILLING-1", "BILLING-2"].map(|name| {
         let store = Arc::clone(&subject.store);
         tokio::spawn(async move {
@@ -252,7 +252,7 @@ async fn streams_that_share_accounts_and_ids_never_deadlock() {
 #[tokio::test]
 async fn a_key_that_another_transaction_writes_first_is_a_duplicate() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("a", "acme", noon())]).await; // makes the day's table
     let batch = batch(&owner, "b", 20);
@@ -277,7 +277,7 @@ async fn a_key_that_another_transaction_writes_first_is_a_duplicate() {
 #[tokio::test]
 async fn a_dedup_table_that_was_purged_after_it_was_seen_fails_no_batch() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("a", "acme", noon())]).await;
     let purge = "DELETE FROM dedup_partition; DROP TABLE dedup_billing_20260310";
@@ -290,7 +290,7 @@ async fn a_dedup_table_that_was_purged_after_it_was_seen_fails_no_batch() {
 #[tokio::test]
 async fn a_leader_can_be_kept_but_not_replaced_while_one_of_its_writes_is_under_way() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let leadership = subject.lead("rollup", "old", Duration::from_millis(1)).await.unwrap().unwrap();
     // As a fenced write does, before its other statements.
     let mut writing = PgConnection::connect(&server.url()).await.unwrap();
@@ -330,7 +330,7 @@ async fn an_archiving_whose_reply_is_lost_is_found_done_by_the_next_try() {
 #[tokio::test]
 async fn a_row_that_comes_while_its_day_is_archived_stays_hot_and_dirty() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.url()).await;
+    let subject = Subject::new(server.service_url()).await;
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("first", "acme", noon())]).await;
     let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
@@ -356,7 +356,7 @@ async fn a_row_that_comes_while_its_day_is_archived_stays_hot_and_dirty() {
 #[tokio::test]
 async fn a_server_that_is_down_fails_calls_and_not_the_opening() {
     let mut server = PostgresServer::start().await;
-    let url = server.url();
+    let url = server.service_url();
     Subject::new(url.clone()).await;
     server.kill();
     let store = open(&url, Options::default()).await.unwrap();

@@ -45,12 +45,25 @@ impl PostgresServer {
         let postmaster = launch(folder.path(), port, &settings);
         let mut server = Self { folder, port, settings, postmaster };
         server.ready().await;
+        let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+        let role = "CREATE ROLE loadline LOGIN; ALTER DATABASE postgres OWNER TO loadline";
+        sqlx::raw_sql(role).execute(&mut connection).await.unwrap();
         server
     }
 
-    /// Where it listens, for the store.
+    /// Where it listens, for whoever may do everything: a superuser.
     pub fn url(&self) -> String {
         self.url_at(self.port)
+    }
+
+    /// The same for a service: an ordinary role that owns the database, and is held to row-level security.
+    pub fn service_url(&self) -> String {
+        self.service_url_at(self.port)
+    }
+
+    /// The same through another port, such as a proxy's.
+    pub fn service_url_at(&self, port: u16) -> String {
+        format!("postgres://loadline@127.0.0.1:{port}/postgres")
     }
 
     /// The same database through another port, such as a proxy's.

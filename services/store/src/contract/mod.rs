@@ -68,7 +68,7 @@ impl Subject {
             let mut connection = sqlx::SqliteConnection::connect_with(&file).await.unwrap();
             sqlx::query(sql).execute(&mut connection).await.unwrap();
         } else {
-            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            let mut connection = self.everything().await;
             sqlx::query(sql).execute(&mut connection).await.unwrap();
         }
     }
@@ -80,9 +80,16 @@ impl Subject {
             let mut connection = sqlx::SqliteConnection::connect_with(&file).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         } else {
-            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            let mut connection = self.everything().await;
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         }
+    }
+
+    /// A connection to PostgreSQL that sees the data of every account.
+    async fn everything(&self) -> sqlx::PgConnection {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+        sqlx::raw_sql("SET loadline.account TO 'every account'").execute(&mut connection).await.unwrap();
+        connection
     }
 
     /// Takes the lead of the background, from whoever has it.

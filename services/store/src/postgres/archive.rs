@@ -1,7 +1,13 @@
 //! Days let go to history. What a day has is found by its accounts, which its daily rows and its marks name together.
 
 use super::{
-    connect::PostgresStore, export, fault::Fault, leadership::fence, leases::clock, rollups::alone_with_days, transact::End,
+    connect::PostgresStore,
+    export,
+    fault::Fault,
+    leadership::fence,
+    leases::clock,
+    rollups::alone_with_days,
+    transact::{End, Reach},
 };
 use crate::{
     Archivable, Archive, Archived, ArchivedPart, Export, Leadership, StoreError,
@@ -38,7 +44,8 @@ impl Archive for PostgresStore {
              ORDER BY day",
         );
         let days = days.bind(before.index());
-        let days: Vec<(i32, i32)> = self.run(|connection| Box::pin(async { Ok(days.fetch_all(connection).await?) })).await?;
+        let days: Vec<(i32, i32)> =
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(days.fetch_all(connection).await?) })).await?;
         days.into_iter().map(|(day, next)| Ok(Archivable { day: Day::from_index(day), number: number(next)? })).collect()
     }
 
@@ -72,7 +79,8 @@ impl Archive for PostgresStore {
                               WHERE day NOT IN (SELECT day FROM archived_part)), newest + 1)
              FROM (SELECT max(day) AS newest FROM archived_part) AS archived",
         );
-        let day: Option<i32> = self.run(|connection| Box::pin(async { Ok(boundary.fetch_one(connection).await?) })).await?;
+        let day: Option<i32> =
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(boundary.fetch_one(connection).await?) })).await?;
         Ok(day.map(Day::from_index))
     }
 }

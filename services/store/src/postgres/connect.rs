@@ -1,6 +1,6 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
-use super::{dedup::KnownPartitions, fault::Fault, trail, transact::is_fit};
+use super::{dedup::KnownPartitions, fault::Fault, trail, transact::is_fit, wall};
 use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -41,6 +41,11 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
+    /// Why accounts are not kept apart by the database too; `None` where they are. Asked of a migrated store; said at start.
+    pub async fn gap_in_the_wall(&self) -> Result<Option<String>, StoreError> {
+        self.run(|connection| Box::pin(wall::gap(connection))).await
+    }
+
     /// Takes note of where the server is. Nothing is connected yet, so a server that is down does no harm here.
     ///
     /// # Errors
@@ -116,7 +121,11 @@ impl Store for PostgresStore {
         let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
             let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
             let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;
-            migrate(&mut connection).await
+            migrate(&mut connection).await?;
+            if let Some(gap) = wall::gap(&mut connection).await.map_err(Fault::told)? {
+                tracing::warn!("PostgreSQL: {gap}");
+            }
+            Ok(())
         }));
         let late = StoreError::Unavailable(format!("migration took longer than {} s", MIGRATION_LIMIT.as_secs()));
         work.await.map_err(|failed| StoreError::Broken(format!("migration: {failed}")))?.unwrap_or(Err(late))
@@ -145,10 +154,7 @@ impl Store for PostgresStore {
     }
 
     fn caveats(&self) -> Vec<String> {
-        vec![
-            "PostgreSQL: what is committed is as durable as the server's fsync and its disks".to_owned(),
-            "PostgreSQL: account scope rests on the query layer alone; row-level security is not set up".to_owned(),
-        ]
+        vec!["PostgreSQL: what is committed is as durable as the server's fsync and its disks".to_owned()]
     }
 }
 

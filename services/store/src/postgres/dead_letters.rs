@@ -1,6 +1,14 @@
 //! Records that could not be counted: kept, listed, judged again, given up.
 
-use super::{commit::add_usage, connect::PostgresStore, dedup, fault::Fault, leases::clock, progress::text, transact::End};
+use super::{
+    commit::add_usage,
+    connect::PostgresStore,
+    dedup,
+    fault::Fault,
+    leases::clock,
+    progress::text,
+    transact::{End, Reach},
+};
 use crate::{
     DeadLetterFilter, DeadLetterState, DeadLetters, Redriven, StoreError, StoredDeadLetter,
     redrive::{Retrial, Verdicts},
@@ -47,14 +55,15 @@ impl DeadLetters for PostgresStore {
             "ORDER BY id LIMIT $9"
         );
         let page = sqlx::query_as_with(page, arguments(filter)?).bind(state.as_str()).bind(after).bind(i64::from(limit));
-        let rows: Vec<StoredLetter> = self.run(|connection| Box::pin(async { Ok(page.fetch_all(connection).await?) })).await?;
+        let rows: Vec<StoredLetter> =
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(page.fetch_all(connection).await?) })).await?;
         rows.into_iter().map(StoredDeadLetter::try_from).collect()
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<StoredDeadLetter>, StoreError> {
         let letter = sqlx::query_as(concat!("SELECT ", columns!(), " FROM dead_letter WHERE id = $1")).bind(id);
         let row: Option<StoredLetter> =
-            self.run(|connection| Box::pin(async { Ok(letter.fetch_optional(connection).await?) })).await?;
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(letter.fetch_optional(connection).await?) })).await?;
         row.map(StoredDeadLetter::try_from).transpose()
     }
 
@@ -62,7 +71,7 @@ impl DeadLetters for PostgresStore {
         let counts = concat!("SELECT reason, count(*) FROM dead_letter WHERE state = 'open' AND", matching!(), "GROUP BY reason");
         let counts = sqlx::query_as_with(counts, arguments(filter)?);
         let counts: Vec<(String, i64)> =
-            self.run(|connection| Box::pin(async { Ok(counts.fetch_all(connection).await?) })).await?;
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(counts.fetch_all(connection).await?) })).await?;
         counts.into_iter().map(|(text, count)| Ok((reason(&text)?, loaded(count)?))).collect()
     }
 
@@ -112,9 +121,15 @@ impl DeadLetters for PostgresStore {
             " WHERE state = 'open' AND",
             matching!()
         );
-        let discard = sqlx::query_with(discard, arguments(filter)?).bind(text(note));
-        let discarded = self.run(|connection| Box::pin(async { Ok(discard.execute(connection).await?) })).await?;
-        Ok(discarded.rows_affected())
+        let given = Arc::new((filter.clone(), text(note)));
+        let discarding = self.write(End::Commit, move |connection| {
+            let given = Arc::clone(&given);
+            Box::pin(async move {
+                let discard = sqlx::query_with(discard, arguments(&given.0)?).bind(&given.1);
+                Ok(discard.execute(connection).await?.rows_affected())
+            })
+        });
+        discarding.await
     }
 }
 

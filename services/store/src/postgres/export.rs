@@ -4,6 +4,7 @@ use super::{
     connect::Pool,
     copied::{Copied, Tuple},
     fault::Fault,
+    wall::every_account,
 };
 use crate::{
     Export, Exported, StoreError,
@@ -22,8 +23,10 @@ use tokio::sync::mpsc::{self, Sender};
 const CHUNK: usize = 8_192;
 
 /// One snapshot, read by one process, in order. The last settings let whoever writes the rows down take its time.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;
-    SET LOCAL statement_timeout = '1h'; SET LOCAL tcp_user_timeout = '1h'; SET LOCAL idle_in_transaction_session_timeout = '1h'";
+const BEGIN: &str = every_account!(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;
+     SET LOCAL statement_timeout = '1h'; SET LOCAL tcp_user_timeout = '1h'; SET LOCAL idle_in_transaction_session_timeout = '1h'"
+);
 
 /// Rows of a table, by account and then by key. COPY takes no parameters, so the day is a setting of the transaction.
 macro_rules! copy {

@@ -34,6 +34,7 @@ mod statistics;
 mod trail;
 mod transact;
 mod usage;
+mod wall;
 
 pub use connect::PostgresStore;
 

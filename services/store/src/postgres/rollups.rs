@@ -1,6 +1,12 @@
 //! Days recomputed from their hours: the server adds up, an account-day's rows in one place of the index.
 
-use super::{connect::PostgresStore, fault::Fault, leadership::fence, leases::clock, transact::End};
+use super::{
+    connect::PostgresStore,
+    fault::Fault,
+    leadership::fence,
+    leases::clock,
+    transact::{End, Reach},
+};
 use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -12,7 +18,7 @@ impl Rollups for PostgresStore {
     async fn dirty(&self) -> Result<Dirty, StoreError> {
         let dirty = sqlx::query_as("SELECT count(*), min(since) FROM dirty_day");
         let (account_days, since): (i64, Option<i64>) =
-            self.run(|connection| Box::pin(async { Ok(dirty.fetch_one(connection).await?) })).await?;
+            self.read(Reach::Rows, |connection| Box::pin(async { Ok(dirty.fetch_one(connection).await?) })).await?;
         Ok(Dirty { account_days: loaded(account_days)?, oldest_since: since.map(Timestamp::from_micros) })
     }
 

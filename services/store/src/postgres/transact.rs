@@ -6,6 +6,7 @@
 use super::{
     connect::{PROBE_LIMIT, Pool, PostgresStore},
     fault::Fault,
+    wall::every_account,
 };
 use crate::StoreError;
 use futures::future::BoxFuture;
@@ -36,6 +37,8 @@ pub(super) enum End {
 /// How much a question reads.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
+    /// Rows found by index, of one account: which one, its statements say.
+    Account,
     /// Rows found by index.
     Rows,
     /// A whole table.
@@ -43,7 +46,7 @@ pub(super) enum Reach {
 }
 
 impl PostgresStore {
-    /// Runs single statements, each a transaction of its own.
+    /// Runs single statements, each a transaction of its own. They see no account's data, unless they say whose.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -60,7 +63,7 @@ impl PostgresStore {
         .map_err(Fault::told)
     }
 
-    /// Reads from one snapshot.
+    /// Reads from one snapshot, of every account but for [`Reach::Account`].
     pub(super) async fn read<T, W>(&self, reach: Reach, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -70,10 +73,12 @@ impl PostgresStore {
         in_own_task(async move {
             let mut connection = pool.acquire().await?;
             let (limit, begin) = match reach {
-                Reach::Rows => (ANSWER_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-                Reach::Table => {
-                    (SCAN_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'")
-                }
+                Reach::Account => (ANSWER_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                Reach::Rows => (ANSWER_LIMIT, every_account!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")),
+                Reach::Table => (
+                    SCAN_LIMIT,
+                    every_account!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"),
+                ),
             };
             let reading = async {
                 let mut transaction = connection.begin_with(begin).await?;
@@ -89,7 +94,7 @@ impl PostgresStore {
         .map_err(Fault::told)
     }
 
-    /// Runs a write transaction to its end, again when it collided with another one.
+    /// Runs a write transaction over every account to its end, again when it collided with another one.
     ///
     /// # Errors
     /// [`StoreError::Unknown`] when the connection is lost, or silent, while the COMMIT is under way.
@@ -98,7 +103,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
-        self.write_within(ANSWER_LIMIT, "BEGIN", end, work).await
+        self.write_within(ANSWER_LIMIT, every_account!("BEGIN"), end, work).await
     }
 
     /// The same for work in the background, which may take its time. It waits for locks no longer than any other.
@@ -107,7 +112,8 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
-        self.write_within(LENGTHY_LIMIT, "BEGIN; SET LOCAL statement_timeout = '30min'", end, work).await
+        let begin = every_account!("BEGIN; SET LOCAL statement_timeout = '30min'");
+        self.write_within(LENGTHY_LIMIT, begin, end, work).await
     }
 
     async fn write_within<T, W>(&self, limit: Duration, begin: &'static str, end: End, work: W) -> Result<T, StoreError>

@@ -7,6 +7,7 @@ use super::{
     progress,
     ranking::{ranked, totals},
     transact::Reach,
+    wall::{in_sight_of, sight},
 };
 use crate::{
     AccountTotals, AsOf, StoreError, UsageTable,
@@ -26,12 +27,12 @@ use std::sync::Arc;
 #[async_trait]
 impl UsageTable for PostgresStore {
     async fn usage(&self, scope: &AccountScope, query: &UsageQuery) -> Result<(Vec<UsageRow>, AsOf), StoreError> {
-        within(scope, &query.account)?;
+        let sight = sight(scope, &query.account)?;
         whole_if_by_days(query.grain, query.from, query.to)?;
         let (query, rules, settled) = (query.clone(), self.options.rules, Arc::clone(&self.settled));
         self.run(move |connection| {
             Box::pin(async move {
-                let (rows, as_of) = hours(connection, &query, &rules, &settled).await?;
+                let (rows, as_of) = hours(connection, &sight, &query, &rules, &settled).await?;
                 Ok((grouped(rows, query.group_by, true)?, as_of))
             })
         })
@@ -43,15 +44,16 @@ impl UsageTable for PostgresStore {
         scope: &AccountScope,
         query: &UsageQuery,
     ) -> Result<(Vec<UsageRow>, Vec<LatencyRow>, AsOf), StoreError> {
-        within(scope, &query.account)?;
+        let sight = sight(scope, &query.account)?;
         whole_if_by_days(query.grain, query.from, query.to)?;
         let (mut query, rules, settled) = (query.clone(), self.options.rules, Arc::clone(&self.settled));
         query.group_by.currency = false;
         query.filter.currencies.clear();
-        let answer = self.read(Reach::Rows, move |connection| {
+        let answer = self.read(Reach::Account, move |connection| {
             Box::pin(async move {
-                let latency = latency_of(&mut *connection, &query).await?;
-                let (rows, as_of) = hours(connection, &query, &rules, &settled).await?;
+                // First: it says whose data the transaction sees.
+                let (rows, as_of) = hours(&mut *connection, &sight, &query, &rules, &settled).await?;
+                let latency = latency_of(connection, &query).await?;
                 Ok((grouped(rows, query.group_by, false)?, latency, as_of))
             })
         });
@@ -115,10 +117,6 @@ impl UsageTable for PostgresStore {
     }
 }
 
-fn within(scope: &AccountScope, account: &AccountId) -> Result<(), StoreError> {
-    if scope.contains(account) { Ok(()) } else { Err(StoreError::OutOfScope(account.clone())) }
-}
-
 fn whole_if_by_days(grain: Grain, from: Hour, to: Hour) -> Result<(), StoreError> {
     if grain == Grain::Day { whole_days(from, to) } else { Ok(()) }
 }
@@ -159,7 +157,7 @@ macro_rules! as_of {
     };
 }
 
-/// The same of one account, its settled days, and its lines of usage from hour `$6` to `$7`.
+/// The same of one account, its settled days, and its lines of usage from hour `$6` to `$7`; of what the account `$8` may see.
 macro_rules! lines {
     ($days:expr, $settled:expr, $rows:expr) => {
         concat!(
@@ -176,7 +174,8 @@ macro_rules! lines {
             lines::line!(),
             ", chr(10)), '') FROM ",
             $rows,
-            ")"
+            ")",
+            in_sight_of!("$8")
         )
     };
 }
@@ -191,9 +190,9 @@ macro_rules! that_match {
     ($rows:expr) => {
         concat!(
             of_account!($rows),
-            "AND (cardinality($8::smallint[]) = 0 OR channel = ANY($8))
-         AND (cardinality($9::text[]) = 0 OR country = ANY($9))
-         AND (cardinality($10::text[]) = 0 OR currency = ANY($10))"
+            "AND (cardinality($9::smallint[]) = 0 OR channel = ANY($9))
+         AND (cardinality($10::text[]) = 0 OR country = ANY($10))
+         AND (cardinality($11::text[]) = 0 OR currency = ANY($11))"
         )
     };
 }
@@ -204,7 +203,7 @@ macro_rules! days {
     };
 }
 
-/// Days that are settled, with their versions; those of them that are kept in this version, of the days `$8` in the versions `$9`;
+/// Days that are settled, with their versions; those of them that are kept in this version, of the days `$9` in the versions `$10`;
 /// and runs of days between those.
 macro_rules! settled {
     () => {
@@ -213,7 +212,7 @@ macro_rules! settled {
              WHERE account = $3 AND day BETWEEN $6 / 24 AND ($7 - 1) / 24 AND version > 0
                AND NOT EXISTS (SELECT FROM dirty_day AS marked WHERE marked.account = $3 AND marked.day = rolled.day)
          ), kept AS (
-             SELECT day FROM settled JOIN unnest($8::int[], $9::bigint[]) AS known (day, version) USING (day, version)
+             SELECT day FROM settled JOIN unnest($9::int[], $10::bigint[]) AS known (day, version) USING (day, version)
          ), gaps AS (
              SELECT first, next FROM
                  (SELECT lag(day + 1, 1, $6 / 24) OVER (ORDER BY day) AS first, day AS next FROM kept
@@ -242,8 +241,12 @@ const LINES_THAT_MATCH: &str = lines!(no_days!(), "''", that_match!("usage_hourl
 const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", of_account!(days!()));
 const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", that_match!(days!()));
 
+/// What answers for one account.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 4] = [LINES, LINES_THAT_MATCH, LINES_BY_DAYS, LINES_BY_DAYS_THAT_MATCH];
+
 /// As [`lines!`] has it.
-type Answer = (i64, i64, String, i64, i64, String, String, String);
+pub(super) type Answer = (i64, i64, String, i64, i64, String, String, String);
 
 /// What an answer about all accounts rests on.
 macro_rules! as_of_all {
@@ -259,9 +262,11 @@ macro_rules! as_of_all {
 const AS_OF_ALL: &str = as_of_all!(no_days!());
 const AS_OF_ALL_BY_DAYS: &str = as_of_all!(days_of_all!());
 
-/// Rows of hours, or of days, with all their dimensions. One statement, hence one snapshot.
+/// Rows of hours, or of days, with all their dimensions. One statement, hence one snapshot; from it on, the transaction sees the data
+/// of the account `sight` alone.
 async fn hours(
     connection: &mut PgConnection,
+    sight: &AccountId,
     query: &UsageQuery,
     rules: &Rules,
     settled: &SettledDays,
@@ -282,7 +287,8 @@ async fn hours(
         .bind(rules.earliest_append(*from).micros())
         .bind(rules.latest_append(*to).micros())
         .bind(from.index())
-        .bind(to.index());
+        .bind(to.index())
+        .bind(sight.as_str());
     if !any {
         let Restriction { channels, countries, currencies } = Restriction::of(filter);
         asked = asked.bind(channels).bind(countries).bind(currencies);

@@ -52,7 +52,7 @@ impl Events {
     }
 
     /// Of the accounts from this number on.
-    pub fn from_account(self, first: u32) -> Self {
+    pub fn starting_at(self, first: u32) -> Self {
         Self { first, ..self }
     }
 

@@ -83,7 +83,7 @@ async fn fill(bench: &Bench) -> anyhow::Result<()> {
 async fn count(bench: &Bench, events: u64, spread: Duration) -> anyhow::Result<()> {
     let spec = bench.stream().await?;
     for account in 1..=ACCOUNTS {
-        let mut source = Events::new(Ids::V7, 1).from_account(account).in_one_market().over(spread);
+        let mut source = Events::new(Ids::V7, 1).starting_at(account).in_one_market().over(spread);
         bench.append(&spec.name, &mut source, events).await?;
     }
     let rules = Rules { billing_horizon: MONTH * 2, ..Rules::default() };

@@ -1,11 +1,10 @@
 //! One drill from its beginning to its verdict.
 
-use super::{Drill, Drills, Press, Tally, drills::LEASE_TTL, look::until};
-use crate::{Catalogue, Desk, Monitor, catalogue::Budgets};
+use super::{Drill, Drills, Tally, look::until, records::LEASE_TTL};
+use crate::{Catalogue, Monitor, catalogue::Budgets};
 use loadline_proto::health::{
-    AbortRemedyRequest, DrillRun, ExecuteRemedyRequest, ModeStatus, PlanRemedyRequest, RemedyRun, Severity,
+    DrillRun, ModeStatus, Severity,
     drill_run::{Phase, Verdict},
-    remedy_run::Outcome,
 };
 use loadline_runtime::identity::Identity;
 use std::{collections::BTreeSet, sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
@@ -17,7 +16,7 @@ const STEADY: Duration = Duration::from_secs(30);
 /// What a fault lasts beyond all budgets.
 const SLACK: Duration = Duration::from_secs(30);
 /// How long a step of the drill's own may take: to prepare, to inject, to undo.
-const STEP: Duration = Duration::from_secs(30);
+pub(super) const STEP: Duration = Duration::from_secs(30);
 /// A mode that opens within so many budgets is late, after that not detected.
 const LATE: u32 = 3;
 const UNDO_TRIES: u32 = 3;
@@ -31,7 +30,7 @@ pub(super) struct End {
     pub detail: String,
 }
 
-fn end(verdict: Verdict, detail: impl Into<String>) -> End {
+pub(super) fn end(verdict: Verdict, detail: impl Into<String>) -> End {
     End { verdict, detail: detail.into() }
 }
 
@@ -52,14 +51,13 @@ impl Conduct {
             Ok(open) => open,
             Err(why) => return end(Verdict::NotRun, why),
         };
-        let pressed = Mutex::new(Vec::new());
         let proven = tokio::select! {
             biased;
             why = self.interruption() => Err(end(Verdict::Aborted, why)),
-            proven = self.prove(&open, &pressed) => proven,
+            proven = self.prove(&open) => proven,
         };
         if proven.is_err() {
-            self.recall(&pressed.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+            self.recall().await;
         }
         let after = self.leave(&open).await;
         self.monitor.set_drill(self.drill.mode(), "");
@@ -82,7 +80,7 @@ impl Conduct {
         Ok(self.monitor.open_modes().into_iter().map(|mode| mode.id).collect())
     }
 
-    async fn prove(&self, open: &BTreeSet<String>, pressed: &Mutex<Vec<String>>) -> Result<String, End> {
+    async fn prove(&self, open: &BTreeSet<String>) -> Result<String, End> {
         let budgets = &Catalogue::embedded().get(self.drill.mode()).map(|mode| mode.drill.clone()).unwrap_or_default();
         self.phase(Phase::Inject, "prepares");
         let prepared = timeout(STEP, self.drill.prepare()).await.unwrap_or_else(|_| Err(slow("preparing")));
@@ -93,7 +91,7 @@ impl Conduct {
         self.inject(budgets).await?;
         let late = self.detect(open, budgets).await?;
         self.contain(budgets).await?;
-        let runs = self.remedy(budgets, pressed).await?;
+        let runs = self.remedy(budgets).await?;
         self.verify(budgets, &runs).await?;
         late.map_or_else(|| Ok("seen, contained, repaired and over".to_owned()), |why| Err(end(Verdict::Late, why)))
     }
@@ -159,100 +157,6 @@ impl Conduct {
         let took = contained.map_err(|why| end(Verdict::Uncontained, why))?;
         self.took(|run, took| run.contained_after = Some(took), took);
         Ok(())
-    }
-
-    /// Presses the keys, as an operator would; answers the runs.
-    async fn remedy(&self, budgets: &Budgets, pressed: &Mutex<Vec<String>>) -> Result<Vec<String>, End> {
-        let (start, unremediated) = (Instant::now(), |why: String| end(Verdict::Unremediated, why));
-        self.drill.relent().await.map_err(|error| unremediated(error.to_string()))?;
-        let mut runs = Vec::new();
-        for press in self.drill.presses() {
-            self.phase(Phase::Remedy, &format!("presses {}", press.key));
-            let left = || budgets.remedy().saturating_sub(start.elapsed());
-            until(left(), || self.drill.ready(press)).await.map_err(unremediated)?;
-            let desk = self.desk().map_err(unremediated)?;
-            let id = self.press(desk, press, left()).await.map_err(unremediated)?;
-            pressed.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
-            until(left(), || async { executed(&self.remedy_run(&id)?) }).await.map_err(unremediated)?;
-            let run = self.remedy_run(&id).map_err(unremediated)?;
-            if matches!(run.outcome(), Outcome::Failed | Outcome::Aborted | Outcome::RolledBack) {
-                return Err(unremediated(format!("{} ended as {}: {}", press.key, run.outcome().as_str_name(), run.note)));
-            }
-            runs.push(id);
-        }
-        self.took(|run, took| run.remedied_after = Some(took), start.elapsed());
-        Ok(runs)
-    }
-
-    /// Plans and executes, again and again while that is refused: a cooldown passes, a world settles.
-    async fn press(&self, desk: &Desk, press: &Press, budget: Duration) -> Result<String, String> {
-        let (begun, tries) = (Mutex::new(String::new()), Mutex::new(0));
-        until(budget, || async {
-            let attempt = {
-                let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
-                *tries += 1;
-                *tries
-            };
-            let reason = format!("drill {}", self.id);
-            let plan = PlanRemedyRequest {
-                failure_mode: self.drill.mode().to_owned(),
-                key: press.key.to_owned(),
-                target: press.target.to_owned(),
-                reason: reason.clone(),
-            };
-            let refused = |refusal: crate::desk::Refusal| format!("{} was refused: {refusal}", press.key);
-            let plan = desk.plan(&self.who, plan).await.map_err(refused);
-            let run = match plan {
-                Ok(plan) => {
-                    let idempotency_key = format!("{reason} {} {attempt}", press.key);
-                    let ask = ExecuteRemedyRequest { plan_id: plan.id, confirm: plan.confirm, idempotency_key, reason };
-                    desk.execute(&self.who, ask).await.map_err(refused)
-                }
-                Err(why) => Err(why),
-            };
-            match run {
-                Ok(run) => {
-                    *begun.lock().unwrap_or_else(PoisonError::into_inner) = run.id;
-                    Ok(())
-                }
-                Err(why) => {
-                    // Every refusal is an entry of the audit: not ten a second.
-                    sleep(Duration::from_secs(1)).await;
-                    Err(why)
-                }
-            }
-        })
-        .await?;
-        Ok(begun.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The desk's own verification of each run, and the mode closed.
-    async fn verify(&self, budgets: &Budgets, runs: &[String]) -> Result<(), End> {
-        let mode = self.drill.mode();
-        self.phase(Phase::Verify, &format!("{mode} has to close"));
-        let verified = until(budgets.verify(), || async {
-            for id in runs {
-                verified(&self.remedy_run(id)?)?;
-            }
-            if self.is_open() { Err(format!("{mode} is still open")) } else { Ok(()) }
-        });
-        let took = verified.await.map_err(|why| end(Verdict::Unverified, why))?;
-        self.took(|run, took| run.verified_after = Some(took), took);
-        Ok(())
-    }
-
-    /// Ends remedies that it began and that have not ended.
-    async fn recall(&self, pressed: &[String]) {
-        let Some(desk) = self.monitor.desk() else { return };
-        for id in pressed {
-            let ask = AbortRemedyRequest { run_id: id.clone(), reason: format!("drill {} ends", self.id) };
-            if self.remedy_run(id).is_ok_and(|run| !is_over(&run)) && desk.abort(&self.who, ask).await.is_ok() {
-                let ended = || async { if is_over(&self.remedy_run(id)?) { Ok(()) } else { Err("it goes on".to_owned()) } };
-                if let Err(why) = until(STEP, ended).await {
-                    tracing::warn!(run = id, why, "a remedy of a drill that ended has not ended");
-                }
-            }
-        }
     }
 
     /// Undoes everything, and looks whether all is as it was before.
@@ -356,19 +260,11 @@ impl Conduct {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.monitor.open_modes().iter().any(|mode| mode.id == self.drill.mode())
     }
 
-    fn desk(&self) -> Result<&Desk, String> {
-        self.monitor.desk().ok_or_else(|| "this process has no remedies".to_owned())
-    }
-
-    fn remedy_run(&self, id: &str) -> Result<RemedyRun, String> {
-        self.desk()?.run(id).map_err(|refusal| refusal.to_string())
-    }
-
-    fn phase(&self, phase: Phase, detail: &str) {
+    pub(super) fn phase(&self, phase: Phase, detail: &str) {
         self.drills.change(|run| {
             run.phase = phase.into();
             run.detail = detail.to_owned();
@@ -376,7 +272,7 @@ impl Conduct {
         self.drill.wake();
     }
 
-    fn took(&self, set: impl FnOnce(&mut DrillRun, prost_types::Duration), took: Duration) {
+    pub(super) fn took(&self, set: impl FnOnce(&mut DrillRun, prost_types::Duration), took: Duration) {
         if let Ok(took) = took.try_into() {
             self.drills.change(|run| set(run, took));
         }
@@ -402,20 +298,4 @@ fn evidence(mode: &ModeStatus) -> String {
 
 fn slow(what: &str) -> super::DrillError {
     super::DrillError(format!("{what} took more than {STEP:?}"))
-}
-
-fn is_over(run: &RemedyRun) -> bool {
-    !matches!(run.outcome(), Outcome::Running | Outcome::Verifying | Outcome::Undoing)
-}
-
-/// Done, whether it helped or not.
-fn executed(run: &RemedyRun) -> Result<(), String> {
-    if run.outcome() == Outcome::Running { Err(format!("run {} is not done", run.id)) } else { Ok(()) }
-}
-
-fn verified(run: &RemedyRun) -> Result<(), String> {
-    match run.outcome() {
-        Outcome::Verified => Ok(()),
-        other => Err(format!("the desk says {} of run {}: {}", other.as_str_name(), run.id, run.note)),
-    }
 }

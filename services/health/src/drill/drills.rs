@@ -1,27 +1,19 @@
 //! The drills of one process: which there are, what they have proven, and the one that may be under way.
 
 use super::{Accounts, Drill, Refusal, Results, conduct::Conduct};
-use crate::{Catalogue, Monitor, audit::Record, desk::operator, monitor::WeakMonitor, remedy::Leases, signal::Moment};
+use crate::{Catalogue, Monitor, desk::operator, monitor::WeakMonitor, remedy::Leases, signal::Moment};
 use loadline_proto::health::{self as wire, DrillRun, Severity, drill_run::Verdict};
 use loadline_runtime::identity::Identity;
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 /// With the service's name: held by its one drill, over all processes that share leases.
 const LEASE: &str = "drill";
-/// How long it outlives its last renewal.
-pub(super) const LEASE_TTL: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(5);
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Tries to keep a result.
-const TRIES: u32 = 5;
 
 /// What drills work with.
 pub struct Parts {
@@ -66,17 +58,17 @@ pub struct Drills(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub monitor: WeakMonitor,
     pub parts: Parts,
-    lease: String,
+    pub lease: String,
     /// Held by whoever asks for the lease or gives it up: a renewal that is cut off must not come after the end.
-    leasing: Arc<tokio::sync::Mutex<()>>,
+    pub leasing: Arc<tokio::sync::Mutex<()>>,
     book: Mutex<Book>,
     admission: tokio::sync::Mutex<()>,
-    tasks: TaskTracker,
+    pub tasks: TaskTracker,
     pub stop: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Book {
+pub(super) struct Book {
     running: Option<Running>,
     /// By mode and whether it was a control.
     latest: HashMap<(String, bool), DrillRun>,
@@ -234,7 +226,7 @@ impl Drills {
         }
     }
 
-    fn of(&self, mode: &str) -> Result<&Arc<dyn Drill>, Refusal> {
+    pub(super) fn of(&self, mode: &str) -> Result<&Arc<dyn Drill>, Refusal> {
         let drill = self.0.parts.drills.iter().find(|drill| drill.mode() == mode);
         drill.ok_or_else(|| Refusal::NoDrill(mode.to_owned()))
     }
@@ -260,82 +252,14 @@ impl Drills {
         }
     }
 
-    /// Takes the lease, or renews it: to its end, whatever becomes of whoever asks.
-    pub(super) async fn hold(&self, id: &str) -> Result<(), Refusal> {
-        let (guard, drills, id) = (self.0.leasing.clone().lock_owned().await, self.clone(), id.to_owned());
-        let held = self.0.tasks.spawn(async move {
-            let _guard = guard;
-            timeout(PATIENCE, drills.0.parts.leases.hold(&drills.0.lease, &id, LEASE_TTL)).await
-        });
-        match held.await.map_err(|_| Refusal::ShuttingDown)? {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(Refusal::Running("a drill of this service in another process".to_owned())),
-            Ok(Err(error)) => Err(Refusal::LeaseUnavailable(error.to_string())),
-            Err(_) => Err(Refusal::LeaseUnavailable(format!("leases did not answer within {PATIENCE:?}"))),
-        }
-    }
-
-    async fn release(&self, id: &str) {
-        let _guard = self.0.leasing.lock().await;
-        if !matches!(timeout(PATIENCE, self.0.parts.leases.release(&self.0.lease, id)).await, Ok(Ok(()))) {
-            tracing::warn!("the lease of drills could not be given up; it ends by itself");
-        }
-    }
-
-    /// That it begins; its end is written down with its result.
-    async fn write_down(&self, run: &DrillRun) -> Result<(), String> {
-        let monitor = self.0.monitor.upgrade().ok_or("this process is shutting down")?;
-        let Some(desk) = monitor.desk() else { return Ok(()) };
-        let record = Record {
-            actor: run.started_by.clone(),
-            action: "drill.start".to_owned(),
-            target: run.failure_mode.clone(),
-            reason: if run.control { "control" } else { "drill" }.to_owned(),
-            outcome: format!("RUNNING {}", run.id),
-            ..Record::default()
-        };
-        desk.write(record).await.map_err(|refusal| refusal.to_string())
-    }
-
-    /// Tries for some seconds: a proof that cannot be kept is still shown.
-    async fn keep(&self, run: &DrillRun) {
-        for _ in 0..TRIES {
-            match timeout(PATIENCE, self.0.parts.results.keep(run)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::warn!(drill = run.id, %error, "the result of a drill is not kept yet"),
-                Err(_) => tracing::warn!(drill = run.id, "the result of a drill is not kept within {PATIENCE:?}"),
-            }
-            sleep(RETRY_AFTER).await;
-        }
-        tracing::error!(drill = run.id, "the result of a drill is lost with this process");
-    }
-
-    async fn remember(&self) {
-        let latest = loop {
-            match timeout(PATIENCE, self.0.parts.results.latest()).await {
-                Ok(Ok(latest)) => break latest,
-                Ok(Err(error)) => tracing::debug!(%error, "results of drills cannot be read yet"),
-                Err(_) => tracing::debug!("results of drills are not read within {PATIENCE:?}"),
-            }
-            sleep(RETRY_AFTER).await;
-        };
-        let Some(monitor) = self.0.monitor.upgrade() else { return };
-        for run in latest.into_iter().filter(|run| self.of(&run.failure_mode).is_ok()) {
-            let is_new = { self.book().remember(&run) };
-            if is_new {
-                monitor.show_drill(run);
-            }
-        }
-    }
-
-    fn book(&self) -> MutexGuard<'_, Book> {
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Book {
     /// False: there is a newer one, or one under way.
-    fn remember(&mut self, run: &DrillRun) -> bool {
+    pub(super) fn remember(&mut self, run: &DrillRun) -> bool {
         let key = (run.failure_mode.clone(), run.control);
         let is_running = self.running.as_ref().is_some_and(|running| running.run.failure_mode == run.failure_mode);
         let is_new = !self.latest.contains_key(&key);

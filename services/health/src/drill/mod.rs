@@ -14,6 +14,8 @@
 mod conduct;
 mod drills;
 mod look;
+mod pressing;
+mod records;
 mod refusal;
 mod service;
 

@@ -55,6 +55,11 @@ impl Monitor {
         }
     }
 
+    /// Remedies that a drill has begun.
+    pub(crate) fn runs_of_drill(&self, id: &str) -> Vec<RemedyRun> {
+        self.modes().board.runs().into_iter().filter(|run| run.drill_id == id).collect()
+    }
+
     /// Shows a drill, or how it is now.
     pub(crate) fn show_drill(&self, run: DrillRun) {
         let mut modes = self.modes();

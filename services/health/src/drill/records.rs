@@ -1,0 +1,84 @@
+//! What of a drill is outside its process: the lease, so that there is one, and what is written down of it.
+
+use super::{Drills, Refusal};
+use crate::audit::Record;
+use loadline_proto::health::DrillRun;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// How long the lease outlives its last renewal.
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Tries to keep a result.
+const TRIES: u32 = 5;
+
+impl Drills {
+    /// Takes the lease, or renews it: to its end, whatever becomes of whoever asks.
+    pub(super) async fn hold(&self, id: &str) -> Result<(), Refusal> {
+        let (guard, drills, id) = (self.0.leasing.clone().lock_owned().await, self.clone(), id.to_owned());
+        let held = self.0.tasks.spawn(async move {
+            let _guard = guard;
+            timeout(PATIENCE, drills.0.parts.leases.hold(&drills.0.lease, &id, LEASE_TTL)).await
+        });
+        match held.await.map_err(|_| Refusal::ShuttingDown)? {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Refusal::Running("a drill of this service in another process".to_owned())),
+            Ok(Err(error)) => Err(Refusal::LeaseUnavailable(error.to_string())),
+            Err(_) => Err(Refusal::LeaseUnavailable(format!("leases did not answer within {PATIENCE:?}"))),
+        }
+    }
+
+    pub(super) async fn release(&self, id: &str) {
+        let _guard = self.0.leasing.lock().await;
+        if !matches!(timeout(PATIENCE, self.0.parts.leases.release(&self.0.lease, id)).await, Ok(Ok(()))) {
+            tracing::warn!("the lease of drills could not be given up; it ends by itself");
+        }
+    }
+
+    /// That it begins; its end is written down with its result.
+    pub(super) async fn write_down(&self, run: &DrillRun) -> Result<(), String> {
+        let monitor = self.0.monitor.upgrade().ok_or("this process is shutting down")?;
+        let Some(desk) = monitor.desk() else { return Ok(()) };
+        let record = Record {
+            actor: run.started_by.clone(),
+            action: "drill.start".to_owned(),
+            target: run.failure_mode.clone(),
+            reason: if run.control { "control" } else { "drill" }.to_owned(),
+            outcome: format!("RUNNING {}", run.id),
+            ..Record::default()
+        };
+        desk.write(record).await.map_err(|refusal| refusal.to_string())
+    }
+
+    /// Tries for some seconds: a proof that cannot be kept is still shown.
+    pub(super) async fn keep(&self, run: &DrillRun) {
+        for _ in 0..TRIES {
+            match timeout(PATIENCE, self.0.parts.results.keep(run)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::warn!(drill = run.id, %error, "the result of a drill is not kept yet"),
+                Err(_) => tracing::warn!(drill = run.id, "the result of a drill is not kept within {PATIENCE:?}"),
+            }
+            sleep(RETRY_AFTER).await;
+        }
+        tracing::error!(drill = run.id, "the result of a drill is lost with this process");
+    }
+
+    pub(super) async fn remember(&self) {
+        let latest = loop {
+            match timeout(PATIENCE, self.0.parts.results.latest()).await {
+                Ok(Ok(latest)) => break latest,
+                Ok(Err(error)) => tracing::debug!(%error, "results of drills cannot be read yet"),
+                Err(_) => tracing::debug!("results of drills are not read within {PATIENCE:?}"),
+            }
+            sleep(RETRY_AFTER).await;
+        };
+        let Some(monitor) = self.0.monitor.upgrade() else { return };
+        for run in latest.into_iter().filter(|run| self.of(&run.failure_mode).is_ok()) {
+            let is_new = { self.book().remember(&run) };
+            if is_new {
+                monitor.show_drill(run);
+            }
+        }
+    }
+}

@@ -183,10 +183,13 @@ impl Memory {
 /// Leases in memory that other processes can take, and that can fail.
 #[derive(Default)]
 pub struct Table {
-    pub held: Mutex<HashMap<String, (String, Instant)>>,
+    pub held: Arc<Mutex<HashMap<String, (String, Instant)>>>,
     pub is_down: AtomicBool,
     /// What it takes until it is done.
     pub slow: Mutex<Duration>,
+    /// Takings of each, as the table counts them and as this process knows.
+    takings: Arc<Mutex<HashMap<String, u64>>>,
+    known: Mutex<HashMap<String, u64>>,
 }
 
 #[async_trait]
@@ -195,18 +198,31 @@ impl Leases for Table {
         if self.is_down.load(SeqCst) {
             return Err(LeaseError("no route to host".to_owned()));
         }
-        let slow = *self.slow.lock().unwrap();
-        sleep(slow).await;
-        let mut held = self.held.lock().unwrap();
-        let is_free = held.get(name).is_none_or(|(by, until)| by == holder || *until <= Instant::now());
-        if is_free {
-            held.insert(name.to_owned(), (holder.to_owned(), Instant::now() + ttl));
-        }
+        let (slow, held) = (*self.slow.lock().unwrap(), self.held.clone());
+        let (takings, known) = (self.takings.clone(), name.to_owned());
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        // As in a store: once asked, it is done, whether or not anybody waits for the answer.
+        let holding = tokio::spawn(async move {
+            sleep(slow).await;
+            let mut held = held.lock().unwrap();
+            let is_free = held.get(&name).is_none_or(|(by, until)| *by == holder || *until <= Instant::now());
+            if is_free {
+                *takings.lock().unwrap().entry(name.clone()).or_default() += 1;
+                held.insert(name, (holder, Instant::now() + ttl));
+            }
+            is_free
+        });
+        let is_free = holding.await.unwrap();
+        let taking = self.takings.lock().unwrap().get(&known).copied().unwrap_or_default();
+        self.known.lock().unwrap().insert(known, taking);
         Ok(is_free)
     }
 
     async fn release(&self, name: &str, holder: &str) -> Result<(), LeaseError> {
-        self.held.lock().unwrap().retain(|known, (by, _)| known != name || by != holder);
+        // Whoever does not know of the last taking cannot give it up.
+        if self.takings.lock().unwrap().get(name) == self.known.lock().unwrap().get(name) {
+            self.held.lock().unwrap().retain(|known, (by, _)| known != name || by != holder);
+        }
         Ok(())
     }
 }

@@ -1,0 +1,228 @@
+//! Drills in the running product: every mode that has one is proven under traffic, nothing of that traffic is lost or counted
+//! twice, and what was proven is known after a restart.
+
+use anyhow::{Context as _, Result, ensure};
+use loadline_proto::{
+    health::{
+        DrillRun, ListCatalogueRequest, ListDrillsRequest, StartDrillRequest, State, drill_run::Verdict,
+        drill_service_client::DrillServiceClient,
+    },
+    ingest::{ListStreamsRequest, stream},
+};
+use loadline_tests::{
+    binaries, command,
+    ports::{self, Ready},
+    questions::{mode_until, stream_until},
+    service::{Program, Service, Settings},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    process::Command,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// AN-06 and AN-10 look back on a minute and on two.
+const ALL_OF_THEM: Duration = Duration::from_secs(660);
+
+fn drills_of(address: SocketAddr) -> Result<DrillServiceClient<Channel>> {
+    Ok(DrillServiceClient::new(Endpoint::from_shared(format!("http://{address}"))?.connect_lazy()))
+}
+
+/// `loadline up` with traffic of its own.
+struct Node {
+    service: Service,
+    _folder: TempDir,
+}
+
+impl Node {
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        let settings = Settings::new(Program::Node, &file("log.db"), &file("store.db"));
+        let service = Service::start(settings.set("simulate.enabled", "true").set("simulate.rate", "100")).await?;
+        Ok(Self { service, _folder: folder })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binaries::ours("loadline")?);
+        command.args(arguments).env("NO_COLOR", "1");
+        command.env("LOADLINE_INGEST", self.service.ingest_address().to_string());
+        command.env("LOADLINE_QUERY", self.service.query_address().to_string());
+        command.env("LOADLINE_ROLLUP", self.service.rollup_address().to_string());
+        Ok(command)
+    }
+
+    /// What `loadline drill … --json` prints, by mode; it has to end with 0.
+    async fn drill(&self, arguments: &[&str]) -> Result<BTreeMap<String, Value>> {
+        let arguments = [&["drill", "--json"], arguments].concat();
+        let printed = command::run(self.command(&arguments)?, ALL_OF_THEM).await?.with_code(0)?;
+        let printed: Value = serde_json::from_str(&printed).with_context(|| format!("no JSON: {printed}"))?;
+        let drills = printed["drills"].as_array().context("drills")?.iter();
+        Ok(drills.map(|drill| (drill["failure_mode"].as_str().unwrap_or_default().to_owned(), drill.clone())).collect())
+    }
+
+    /// Modes that some part of the product detects, as the catalogue says.
+    async fn detected(&self) -> Result<BTreeSet<String>> {
+        let listed = self.service.ingest()?.failure_modes.list_catalogue(ListCatalogueRequest {}).await?.into_inner();
+        let detected = listed.failure_modes.into_iter().filter(|mode| !mode.planned);
+        Ok(detected.map(|mode| mode.id).collect())
+    }
+
+    /// Modes that its services can drill.
+    async fn drillable(&self) -> Result<BTreeSet<String>> {
+        let Self { service, .. } = self;
+        let mut modes = BTreeSet::new();
+        for address in [service.ingest_address(), service.query_address(), service.rollup_address()] {
+            let mut client = drills_of(address)?;
+            let drills = client.list(ListDrillsRequest {}).await?.into_inner().drills;
+            modes.extend(drills.into_iter().map(|drill| drill.failure_mode));
+        }
+        Ok(modes)
+    }
+
+    /// Records that nobody accounts for, of all streams, which all have been read.
+    async fn unaccounted(&self) -> Result<i64> {
+        let streams = self.service.ingest()?.streams.list(ListStreamsRequest {}).await?.into_inner().streams;
+        ensure!(streams.len() >= 3, "the stream of drills is not there: {streams:?}");
+        let read =
+            |stream: &&loadline_proto::ingest::Stream| stream.progress.as_ref().is_some_and(|progress| progress.applied > 0);
+        ensure!(streams.iter().filter(read).count() >= 2, "nothing is read: {streams:?}");
+        Ok(streams.iter().map(|stream| stream.unaccounted).sum())
+    }
+
+    /// Waits until a service has its drills, and what it proved, again.
+    async fn proven(&self, address: SocketAddr, known: usize) -> Result<Vec<DrillRun>> {
+        let mut client = drills_of(address)?;
+        let mut last = Vec::new();
+        ports::wait_until("the drills of before", PATIENCE, || {
+            let mut client: DrillServiceClient<Channel> = client.clone();
+            async move {
+                let listed = client.list(ListDrillsRequest {}).await?.into_inner().drills;
+                let known_now = listed.into_iter().filter(|drill| drill.last.is_some()).count();
+                Ok(if known_now >= known { Ready::Yes } else { Ready::No(format!("{known_now} of {known}")) })
+            }
+        })
+        .await?;
+        for drill in client.list(ListDrillsRequest {}).await?.into_inner().drills {
+            last.extend(drill.last);
+        }
+        Ok(last)
+    }
+}
+
+#[tokio::test]
+async fn every_drill_passes_under_traffic_its_control_is_silent_and_the_proof_survives_a_restart() -> Result<()> {
+    let mut node = Node::start().await?;
+    mode_until(&node.service.ingest()?, "AN-09", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    ports::wait_until("traffic", PATIENCE, || async {
+        Ok(node.unaccounted().await.map_or_else(|error| Ready::No(error.to_string()), |_| Ready::Yes))
+    })
+    .await?;
+    assert_eq!(node.unaccounted().await?, 0, "before");
+
+    let proven = node.drill(&["--all"]).await?;
+    assert!(proven.keys().eq(node.detected().await?.iter()), "{:?}", proven.keys());
+    for (mode, drill) in &proven {
+        assert_eq!(drill["verdict"], "VERDICT_PASSED", "{mode}: {drill}");
+        assert_eq!((&drill["lost"], &drill["duplicated"], &drill["control"]), (&json!(0), &json!(0), &json!(false)), "{drill}");
+        for part in ["detected_after", "contained_after", "remedied_after", "verified_after"] {
+            assert!(drill[part].is_string(), "{mode} has no {part}: {drill}");
+        }
+    }
+    assert_eq!(node.unaccounted().await?, 0, "after");
+
+    let controls = node.drill(&["--all", "--control"]).await?;
+    assert!(controls.keys().eq(proven.keys()), "{:?}", controls.keys());
+    for (mode, control) in &controls {
+        assert_eq!(control["verdict"], "VERDICT_PASSED", "{mode} without a fault: {control}");
+        assert_eq!(control["detected_after"], Value::Null, "{control}");
+    }
+    assert_eq!(node.unaccounted().await?, 0, "after the controls");
+
+    node.service.restart()?;
+    node.service.ready().await?;
+    let services = [(node.service.ingest_address(), 4), (node.service.query_address(), 2), (node.service.rollup_address(), 4)];
+    for (address, known) in services {
+        for run in node.proven(address, known).await? {
+            assert_eq!((run.verdict(), run.control), (Verdict::Passed, false), "{run:?}");
+            assert_eq!(json!(run.id), proven[&run.failure_mode]["id"], "the proof of before");
+            assert!(run.finished_at.is_some() && !run.build.is_empty(), "{run:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_mode_that_is_detected_is_without_its_drill() -> Result<()> {
+    let node = Node::start().await?;
+    assert_eq!(node.drillable().await?, node.detected().await?, "write its drill, or say in the catalogue that it is planned");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_drill_left_that_died_with_its_process_is_gone_with_the_next_one() -> Result<()> {
+    let mut node = Node::start().await?;
+    let ingest = node.service.ingest()?;
+    mode_until(&ingest, "AN-03", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    let address = node.service.ingest_address();
+    let mut drills = drills_of(address)?;
+    drills.start(StartDrillRequest { failure_mode: "AN-03".to_owned(), control: false }).await?;
+    let open = mode_until(&ingest, "AN-03", PATIENCE, |mode| mode.state() != State::Ok && !mode.drill_id.is_empty()).await?;
+    assert!(!open.drill_id.is_empty());
+    node.service.kill();
+    node.service.restart()?;
+    node.service.ready().await?;
+    stream_until(&node.service.ingest()?, "LOADLINE-DRILL", PATIENCE, |stream| {
+        stream.state() != stream::State::Stopped && stream.progress.as_ref().is_some_and(|progress| progress.applied >= 140)
+    })
+    .await?;
+    // What was left is read now, and becomes dead letters: news for a minute.
+    mode_until(&ingest, "AN-03", PATIENCE, |mode| mode.state() == State::Open && mode.drill_id.is_empty()).await?;
+    mode_until(&ingest, "AN-03", PATIENCE * 2, |mode| mode.state() == State::Ok).await?;
+    // The dead process's lease lasts for half a minute.
+    let started = ports::wait_until("the lease of the dead process to end", PATIENCE, || {
+        let mut drills = drills.clone();
+        async move {
+            let control = StartDrillRequest { failure_mode: "AN-03".to_owned(), control: true };
+            Ok(drills.start(control).await.map_or_else(|refused| Ready::No(refused.message().to_owned()), |_| Ready::Yes))
+        }
+    });
+    started.await?;
+    ports::wait_until("the control to pass", PATIENCE, || {
+        let mut drills = drills.clone();
+        async move {
+            let listed = drills.list(ListDrillsRequest {}).await?.into_inner().drills;
+            let control = listed.into_iter().filter(|drill| drill.failure_mode == "AN-03").find_map(|drill| drill.last_control);
+            Ok(match control {
+                Some(run) if run.verdict() == Verdict::Passed => Ready::Yes,
+                other => Ready::No(format!("{other:?}")),
+            })
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_drills_are_off_nothing_can_be_started_and_the_command_says_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let settings = Settings::new(Program::Node, &file("log.db"), &file("store.db")).set("drills.enabled", "false");
+    let node = Node { service: Service::start(settings).await?, _folder: folder };
+    let address = node.service.query_address();
+    let mut drills = drills_of(address)?;
+    let refused = drills.start(StartDrillRequest { failure_mode: "AN-10".to_owned(), control: false }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().contains("drills.enabled"), "{refused:?}");
+    let printed = command::run(node.command(&["drill", "--all"])?, PATIENCE).await?;
+    assert_eq!(printed.code, Some(2), "{printed:?}");
+    assert!(printed.errors.contains("drills.enabled"), "{printed:?}");
+    let streams = node.service.ingest()?.streams.list(ListStreamsRequest {}).await?.into_inner().streams;
+    assert_eq!(streams.len(), 2, "no stream of drills: {streams:?}");
+    Ok(())
+}

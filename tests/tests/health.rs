@@ -107,7 +107,7 @@ async fn the_health_stream_starts_with_a_snapshot_and_never_falls_silent() -> Re
         let first = next(&mut frames).await?;
         let Some(Body::Snapshot(snapshot)) = first.body else { panic!("first frame is no snapshot: {first:?}") };
         let modes: BTreeMap<&str, &ModeStatus> = snapshot.modes.iter().map(|mode| (mode.id.as_str(), mode)).collect();
-        for id in own {
+        for id in own.iter().chain(&["PR-13", "PR-14", "PR-15"]) {
             assert_ne!(modes.get(id).context(*id)?.state(), State::Planned, "{id}");
         }
         let planned = catalogue.iter().filter(|mode| mode.planned);

@@ -55,14 +55,16 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
         "loadline-ledger" => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-fault", "loadline-health", "loadline-store"])
         }
+        // What every service sees of its own process.
+        "loadline-platform" => allowed.extend(["loadline-runtime", "loadline-health", "loadline-settings"]),
         service if SERVICES.contains(&service) => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
-            allowed.extend(PORTS.into_iter().chain(["loadline-ledger", "loadline-fault"]));
+            allowed.extend(PORTS.into_iter().chain(["loadline-ledger", "loadline-fault", "loadline-platform"]));
             allowed.extend(["loadline-query", "loadline-rollup"].contains(&service).then_some("loadline-recount"));
         }
         "loadline-node" => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
-            allowed.extend(PORTS.into_iter().chain(SERVICES).chain(["loadline-console"]));
+            allowed.extend(PORTS.into_iter().chain(SERVICES).chain(["loadline-console", "loadline-platform"]));
         }
         "loadline-tests" => return None,
         other => panic!("{other} is not in the import table: decide what it may import, here and in services/README.md"),

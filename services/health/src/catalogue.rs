@@ -286,10 +286,11 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_modes_of_the_analytics_services_are_detected_now() {
+    fn exactly_the_modes_of_the_analytics_services_and_of_processes_are_detected_now() {
         let modes = Catalogue::embedded().modes().iter();
         let detected: Vec<&str> = modes.filter(|mode| !mode.planned).map(|mode| mode.id.as_str()).collect();
-        assert_eq!(detected, ["AN-01", "AN-02", "AN-03", "AN-04", "AN-05", "AN-06", "AN-07", "AN-08", "AN-09", "AN-10"]);
+        let analytics = ["AN-01", "AN-02", "AN-03", "AN-04", "AN-05", "AN-06", "AN-07", "AN-08", "AN-09", "AN-10"];
+        assert_eq!(detected, [&analytics[..], &["PR-13", "PR-14", "PR-15"]].concat());
     }
 
     #[test]

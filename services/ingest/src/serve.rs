@@ -6,11 +6,11 @@ use loadline_domain::time::SystemClock;
 use loadline_event_log::EventLog;
 use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
+use loadline_platform::Platform;
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
     run::bind,
-    telemetry::Telemetry,
 };
 use loadline_settings::Settings;
 use loadline_store::Store;
@@ -34,16 +34,17 @@ const LOG: &str = "event log";
 ///
 /// # Errors
 /// A port that is taken, a backend that can never be used.
-pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()> {
+    let settings = platform.settings();
     let listener = bind(settings.ingest.listen, "ingest.listen").await?;
     let admin = bind(settings.ingest.admin, "ingest.admin").await?;
     let readiness = Readiness::new(&[LOG]);
-    let metrics = telemetry.clone();
-    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
-    let Some(log) = open_log(&settings, &readiness, &shutdown).await? else { return Ok(()) };
+    let metrics = platform.telemetry().clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
+    let Some(log) = open_log(settings, &readiness, &shutdown).await? else { return Ok(()) };
     let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
-    serve(&settings, log, store, listener, &telemetry, &readiness, &shutdown).await
+    serve(&platform, log, store, listener, &readiness, &shutdown).await
 }
 
 /// Ingest on a listener, until shutdown: the port drains first, then the owners finish their commits and give up their leases.
@@ -51,15 +52,15 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
 /// # Errors
 /// A store that a newer build has migrated.
 pub async fn serve(
-    settings: &Settings,
+    platform: &Platform,
     log: Arc<dyn EventLog>,
     store: Arc<dyn Store>,
     listener: TcpListener,
-    telemetry: &Telemetry,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let monitor = Monitor::new("ingest", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
+    let settings = platform.settings();
+    let monitor = Monitor::new("ingest", env!("CARGO_PKG_VERSION"), &Platform::detects(Ingest::DETECTS))?;
     let parts = Parts {
         log: log.clone(),
         store,
@@ -84,13 +85,13 @@ pub async fn serve(
         access: ACCESS,
         long_lived: LONG_LIVED,
         services: SERVICES,
-        monitor,
+        monitor: monitor.clone(),
         readiness: readiness.clone(),
-        telemetry: telemetry.clone(),
+        telemetry: platform.telemetry().clone(),
     };
     tracing::info!(address = %listener.local_addr()?, "ingest serves");
     let served = tokio::select! {
-        served = port.serve(listener, routes, shutdown.clone()) => served,
+        (served, ()) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), platform.watch(&monitor, shutdown)) } => served,
         () = follow_log(log, readiness) => Ok(()),
     };
     ingest.stop().await;

@@ -14,11 +14,11 @@ use loadline_console::{
 };
 use loadline_event_log::EventLog;
 use loadline_ingest::serve::open_log;
+use loadline_platform::{Kept, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
     run::bind,
-    telemetry::Telemetry,
 };
 use loadline_settings::Settings;
 use loadline_store::Store;
@@ -37,13 +37,15 @@ pub struct UpArgs {
 
 /// Runs the product until Ctrl-C or SIGTERM. Returns the process's exit code.
 pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
-    let mut settings = match config::read(configuration) {
+    let loaded = match config::read(configuration) {
         Ok(loaded) => loaded.config,
         Err(problems) => {
             eprintln!("error: {problems}");
             return ExitCode::from(crate::output::NOT_DONE);
         }
     };
+    let kept = Kept::new(loaded.clone(), configuration.file.clone(), configuration.set.clone());
+    let mut settings = loaded;
     settings.drills.enabled.get_or_insert(true);
     match args.rate {
         Some(0) => settings.simulate.enabled = false,
@@ -53,7 +55,7 @@ pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
     let with_console = !args.headless && status::on_a_terminal() && std::io::stdin().is_terminal();
     let (telemetry, grace) = (quiet_for_a_screen(&settings, with_console), *settings.grpc.grace);
     loadline_runtime::run("loadline", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        up(settings, with_console, telemetry, shutdown)
+        up(settings, with_console, Platform::new(kept, telemetry), shutdown)
     })
 }
 
@@ -69,7 +71,7 @@ fn quiet_for_a_screen(settings: &Settings, with_console: bool) -> loadline_runti
     telemetry
 }
 
-async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown: Shutdown) -> anyhow::Result<()> {
     let ingest = bind(settings.ingest.listen, "ingest.listen").await?;
     let query = bind(settings.query.listen, "query.listen").await?;
     let rollup = bind(settings.rollup.listen, "rollup.listen").await?;
@@ -82,8 +84,8 @@ async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdo
         ("rollup", rollup.local_addr()?),
         ("admin", admin.local_addr()?),
     ];
-    let (metrics, ready) = (telemetry.clone(), ingest_ready.clone());
-    shutdown.spawn(admin::serve(admin, ready, move || metrics.metrics_text(), shutdown.clone()));
+    let (metrics, ready) = (platform.telemetry().clone(), ingest_ready.clone());
+    shutdown.spawn(admin::serve(admin, ready, move || metrics.scraped_text(), shutdown.clone()));
 
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
     let options = settings.store.options(settings.rules.rules());
@@ -96,12 +98,11 @@ async fn up(settings: Settings, with_console: bool, telemetry: Telemetry, shutdo
     }
     let board = Board::new(&settings, &addresses);
     let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
-    let ingesting =
-        loadline_ingest::serve::serve(&settings, log.clone(), store.clone(), ingest, &telemetry, &ingest_ready, &shutdown);
+    let ingesting = loadline_ingest::serve::serve(&platform, log.clone(), store.clone(), ingest, &ingest_ready, &shutdown);
     let backends = loadline_query::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
-    let querying = loadline_query::serve::serve(&settings, backends, query, &telemetry, &query_ready, &shutdown);
+    let querying = loadline_query::serve::serve(&platform, backends, query, &query_ready, &shutdown);
     let backends = loadline_rollup::serve::Backends { store: store.clone(), history, log: log.clone() };
-    let rolling = loadline_rollup::serve::serve(&settings, backends, rollup, &telemetry, &rollup_ready, &shutdown);
+    let rolling = loadline_rollup::serve::serve(&platform, backends, rollup, &rollup_ready, &shutdown);
     let showing = async {
         if with_console {
             return ending(console(&addresses[..3], &shutdown), &shutdown).await;
@@ -162,7 +163,8 @@ pub async fn query_for_bench(log: Arc<dyn EventLog>, store: Arc<dyn Store>) -> a
         let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default());
         let served = async {
             let backends = loadline_query::serve::Backends { store, history: history?, log };
-            loadline_query::serve::serve(&settings, backends, listener, &telemetry, &readiness, &ending).await
+            let platform = Platform::new(Kept::new(settings, None, vec![]), telemetry);
+            loadline_query::serve::serve(&platform, backends, listener, &readiness, &ending).await
         };
         let served = served.await;
         if let Err(error) = served {

@@ -6,13 +6,12 @@ use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
 use loadline_history::History;
+use loadline_platform::Platform;
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
     run::bind,
-    telemetry::Telemetry,
 };
-use loadline_settings::Settings;
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -29,12 +28,13 @@ const STORE: &str = "store";
 ///
 /// # Errors
 /// A port that is taken, a backend that can never be used.
-pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()> {
+    let settings = platform.settings();
     let listener = bind(settings.query.listen, "query.listen").await?;
     let admin = bind(settings.query.admin, "query.admin").await?;
     let readiness = Readiness::new(&[STORE]);
-    let metrics = telemetry.clone();
-    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
+    let metrics = platform.telemetry().clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
     let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
@@ -42,7 +42,7 @@ pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown)
     let history = loadline_history::open(settings.history.url.reveal(), options)?;
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
     let backends = Backends { store, history, log: Arc::new(log) };
-    serve(&settings, backends, listener, &telemetry, &readiness, &shutdown).await
+    serve(&platform, backends, listener, &readiness, &shutdown).await
 }
 
 /// What it answers from.
@@ -57,14 +57,14 @@ pub struct Backends {
 /// # Errors
 /// A store that a newer build has migrated.
 pub async fn serve(
-    settings: &Settings,
+    platform: &Platform,
     backends: Backends,
     listener: TcpListener,
-    telemetry: &Telemetry,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let settings = platform.settings();
+    let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), &Platform::detects(DETECTS))?;
     let Backends { store: healthy, history, log } = backends;
     let faults = settings.drills.are_on().then(Faults::default);
     let store = loadline_store::behind(healthy.clone(), faults.as_ref());
@@ -96,11 +96,17 @@ pub async fn serve(
         services: SERVICES,
         monitor: monitor.clone(),
         readiness: readiness.clone(),
-        telemetry: telemetry.clone(),
+        telemetry: platform.telemetry().clone(),
     };
     tracing::info!(address = %listener.local_addr()?, "query serves");
     tokio::select! {
-        (served, detected) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), query.detect(&monitor)) } => {
+        (served, detected, ()) = async {
+            tokio::join!(
+                port.serve(listener, routes, shutdown.clone()),
+                query.detect(&monitor),
+                platform.watch(&monitor, shutdown),
+            )
+        } => {
             detected?;
             Ok(served?)
         }

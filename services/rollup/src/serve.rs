@@ -16,13 +16,12 @@ use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
 use loadline_health::{Monitor, Port};
 use loadline_history::History;
+use loadline_platform::Platform;
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
     run::bind,
-    telemetry::Telemetry,
 };
-use loadline_settings::Settings;
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -39,19 +38,20 @@ const STORE: &str = "store";
 ///
 /// # Errors
 /// A port that is taken, a backend that can never be used.
-pub async fn alone(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()> {
+    let settings = platform.settings();
     let listener = bind(settings.rollup.listen, "rollup.listen").await?;
     let admin = bind(settings.rollup.admin, "rollup.admin").await?;
     let readiness = Readiness::new(&[STORE]);
-    let metrics = telemetry.clone();
-    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.metrics_text(), shutdown.clone()));
+    let metrics = platform.telemetry().clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
     let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
     let history = loadline_history::open(settings.history.url.reveal(), options)?;
     store.caveats().iter().chain(&history.caveats()).for_each(|caveat| tracing::warn!("{caveat}"));
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
-    serve(&settings, Backends { store, history, log: Arc::new(log) }, listener, &telemetry, &readiness, &shutdown).await
+    serve(&platform, Backends { store, history, log: Arc::new(log) }, listener, &readiness, &shutdown).await
 }
 
 /// What it works on.
@@ -66,13 +66,13 @@ pub struct Backends {
 /// # Errors
 /// A store that a newer build has migrated.
 pub async fn serve(
-    settings: &Settings,
+    platform: &Platform,
     backends: Backends,
     listener: TcpListener,
-    telemetry: &Telemetry,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
+    let settings = platform.settings();
     let faults = settings.drills.are_on().then(Faults::default);
     let parts = Parts {
         store: loadline_store::behind(backends.store.clone(), faults.as_ref()),
@@ -84,7 +84,7 @@ pub async fn serve(
         settings: settings.rollup.clone(),
     };
     let scheduled = scheduled(&parts, faults.as_ref())?;
-    let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), &Platform::detects(DETECTS))?;
     remedies::install(&monitor, &parts);
     if let Some(faults) = &faults {
         drills::install(&monitor, &parts, backends.store, faults);
@@ -105,7 +105,7 @@ pub async fn serve(
         services: SERVICES,
         monitor: monitor.clone(),
         readiness: readiness.clone(),
-        telemetry: telemetry.clone(),
+        telemetry: platform.telemetry().clone(),
     };
     let leader = Leader {
         jobs: scheduled.clone(),
@@ -114,6 +114,7 @@ pub async fn serve(
         holder: settings.rollup.holder(),
         ttl: *settings.rollup.lease_ttl,
     };
+    let watched = monitor.clone();
     let working = async {
         migrated(&*parts.store, readiness, shutdown).await?;
         let detectors = Detectors { parts: parts.clone(), scheduled, monitor };
@@ -123,7 +124,11 @@ pub async fn serve(
     };
     tracing::info!(address = %listener.local_addr()?, "rollup serves");
     let serving = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
-    tokio::try_join!(serving, working).map(drop)
+    let watching = async {
+        platform.watch(&watched, shutdown).await;
+        Ok(())
+    };
+    tokio::try_join!(serving, working, watching).map(drop)
 }
 
 /// Waits until the tables are there: whoever comes first makes them.

@@ -22,7 +22,7 @@ pub use sections::{DrillSettings, IngestSettings, LogSettings, QuerySettings, Ru
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{
-    config::{Check, Loaded, Problems, environment, key, load},
+    config::{Check, Loaded, Problems, SecretUrl, environment, key, load},
     grpc, telemetry,
 };
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,13 @@ impl Settings {
     /// All problems at once.
     pub fn read(file: Option<&Path>, flags: Vec<(String, String)>) -> Result<Loaded<Self>, Problems> {
         load(file, &environment(), flags)
+    }
+}
+
+impl Settings {
+    /// Every URL that may carry a password or name a certificate, by its key.
+    pub fn secrets(&self) -> [(&'static str, &SecretUrl); 3] {
+        [("log.url", &self.log.url), ("store.url", &self.store.url), ("history.url", &self.history.url)]
     }
 }
 

@@ -1,6 +1,7 @@
 //! `loadline-ingest`: the ingest service alone, on the backends of the configuration.
 
 use clap::Parser;
+use loadline_platform::{Kept, Platform};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Takes events into the log, and applies the log to the store, each record exactly once.
@@ -13,14 +14,13 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let loaded =
-        match loadline_runtime::run::configuration::<loadline_settings::Settings>(Arguments::parse().config.as_deref(), vec![]) {
-            Ok(loaded) => loaded,
-            Err(code) => return code,
-        };
-    let settings = loaded.config;
+    let file = Arguments::parse().config;
+    let settings = match loadline_runtime::run::configuration::<loadline_settings::Settings>(file.as_deref(), vec![]) {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run::run("loadline-ingest", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_ingest::serve::alone(settings, telemetry, shutdown)
+        loadline_ingest::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
     })
 }

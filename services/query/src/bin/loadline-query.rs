@@ -1,6 +1,7 @@
 //! `loadline-query`: the query service alone, on the backends of the configuration.
 
 use clap::Parser;
+use loadline_platform::{Kept, Platform};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Answers what accounts used, from the store, and explains it from the log.
@@ -20,6 +21,6 @@ fn main() -> ExitCode {
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run("loadline-query", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_query::serve::alone(settings, telemetry, shutdown)
+        loadline_query::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
     })
 }

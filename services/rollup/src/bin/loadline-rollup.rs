@@ -1,6 +1,7 @@
 //! `loadline-rollup`: the rollup service alone, on the backends of the configuration.
 
 use clap::Parser;
+use loadline_platform::{Kept, Platform};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Rolls days up, moves old ones to history, and keeps the store tidy.
@@ -20,6 +21,6 @@ fn main() -> ExitCode {
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run("loadline-rollup", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_rollup::serve::alone(settings, telemetry, shutdown)
+        loadline_rollup::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
     })
 }

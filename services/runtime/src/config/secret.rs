@@ -1,6 +1,7 @@
 //! Values that must not be seen: they deserialize as text and print as `***`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
@@ -10,6 +11,9 @@ pub(super) const MASK: &str = "***";
 
 /// Prefix of a secret that is kept in a file: `file:/run/secrets/token`.
 const FILE: &str = "file:";
+
+/// Prefix of a URL that is kept in a file, where `file:` is a URL itself.
+const URL_FILE: &str = "secret:";
 
 /// A password or token. `file:/path` in the configuration reads the file, without its final newline.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -59,35 +63,44 @@ fn read(path: &str) -> Result<String, String> {
     Ok(text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned())
 }
 
-/// A URL that may carry a password; it prints as `scheme://user:***@host/…`.
+/// A URL that may carry a password; it prints as `scheme://user:***@host/…`. `secret:/path` in the configuration reads it from that
+/// file, without its final newline.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct SecretUrl(String);
+pub struct SecretUrl {
+    url: String,
+    file: Option<PathBuf>,
+}
 
 impl SecretUrl {
     /// A URL with this text.
     pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+        Self { url: url.into(), file: None }
     }
 
     /// The URL itself, for the one call that opens it.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.url
+    }
+
+    /// The file that it was read from, if it was.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The part before the first `:`; empty when there is none.
     pub fn scheme(&self) -> &str {
-        self.0.split_once(':').map_or("", |(scheme, _)| scheme)
+        self.url.split_once(':').map_or("", |(scheme, _)| scheme)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.url.is_empty()
     }
 }
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact_url(&self.0))
+        f.write_str(&redact_url(&self.url))
     }
 }
 
@@ -105,7 +118,11 @@ impl Serialize for SecretUrl {
 
 impl<'de> Deserialize<'de> for SecretUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        hidden_text(deserializer, "a URL as text").map(Self)
+        let text = hidden_text(deserializer, "a URL as text, or secret:/path of a file that holds it")?;
+        match text.strip_prefix(URL_FILE) {
+            Some(path) => read(path).map(|url| Self { url, file: Some(path.into()) }).map_err(de::Error::custom),
+            None => Ok(Self::new(text)),
+        }
     }
 }
 
@@ -189,6 +206,18 @@ mod tests {
         assert_eq!(serde_json::to_string(&secret).expect("serializes"), "\"***\"");
         assert_eq!(secret.reveal(), "s3cret");
         assert_eq!(format!("{:?}", SecretUrl::new("a://u:p@h")), "a://u:***@h");
+    }
+
+    #[test]
+    fn a_url_comes_from_its_file_and_prints_without_its_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("url");
+        std::fs::write(&path, "postgres://app:s3cret@db/x\n").expect("written");
+        let url: SecretUrl = serde_json::from_value(format!("secret:{}", path.display()).into()).expect("read");
+        assert_eq!((url.reveal(), url.file()), ("postgres://app:s3cret@db/x", Some(path.as_path())));
+        assert_eq!(url.to_string(), "postgres://app:***@db/x");
+        let missing: Result<SecretUrl, _> = serde_json::from_str("\"secret:/nowhere/url\"");
+        assert!(missing.expect_err("refused").to_string().contains("/nowhere/url"));
     }
 
     #[test]

@@ -8,7 +8,12 @@ use opentelemetry::metrics::Counter;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
+
+use super::sight::Outcomes;
 
 /// How many spans are between a request and the collector, shared by both ends.
 #[derive(Clone, Debug)]
@@ -16,26 +21,30 @@ pub(super) struct Gate {
     inside: Arc<AtomicUsize>,
     limit: usize,
     dropped: Counter<u64>,
+    outcomes: Outcomes,
 }
 
 impl Gate {
-    pub(super) fn new(limit: usize, dropped: Counter<u64>) -> Self {
-        Self { inside: Arc::new(AtomicUsize::new(0)), limit, dropped }
+    pub(super) fn new(limit: usize, dropped: Counter<u64>, outcomes: Outcomes) -> Self {
+        Self { inside: Arc::new(AtomicUsize::new(0)), limit, dropped, outcomes }
     }
 
     fn enter(&self) -> bool {
         let entered = self.inside.try_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.limit).then_some(n + 1)).is_ok();
         if !entered {
             self.dropped.add(1, &[KeyValue::new("reason", "queue_full")]);
+            self.outcomes.dropped(1);
         }
         entered
     }
 
-    fn leave(&self, spans: usize, delivered: bool) {
+    fn leave(&self, spans: usize, result: &OTelSdkResult) {
         self.inside.fetch_sub(spans, Ordering::Relaxed);
-        if !delivered {
+        if result.is_err() {
             self.dropped.add(spans as u64, &[KeyValue::new("reason", "export_failed")]);
+            self.outcomes.dropped(spans as u64);
         }
+        self.outcomes.exported(result);
     }
 }
 
@@ -82,7 +91,7 @@ impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.next.export(batch).await;
-        self.gate.leave(spans, result.is_ok());
+        self.gate.leave(spans, &result);
         result
     }
 
@@ -96,5 +105,31 @@ impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.next.set_resource(resource);
+    }
+}
+
+/// Notes how exports of metrics end. They come at an interval, so a dead collector is noticed without any request.
+pub(super) struct NotedMetrics<E> {
+    pub(super) next: E,
+    pub(super) outcomes: Outcomes,
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for NotedMetrics<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.next.export(metrics).await;
+        self.outcomes.exported(&result);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.next.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.next.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.next.temporality()
     }
 }

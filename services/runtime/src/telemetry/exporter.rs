@@ -12,7 +12,8 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanProcessor};
 use tokio::runtime::Runtime;
 
-use super::counted::{CountedExporter, CountedProcessor, Gate};
+use super::counted::{CountedExporter, CountedProcessor, Gate, NotedMetrics};
+use super::sight::Outcomes;
 
 /// Spans that may wait for export; more are dropped. About 1 KiB each.
 pub(super) const QUEUE: usize = 4_096;
@@ -28,6 +29,7 @@ const METRICS_EVERY: Duration = Duration::from_secs(15);
 /// The runtime of the exports.
 pub(super) struct Exporter {
     endpoint: String,
+    outcomes: Outcomes,
     /// `Some` until the exporter is dropped.
     runtime: Option<Runtime>,
 }
@@ -45,7 +47,7 @@ pub(super) fn check_endpoint(endpoint: &str) -> Result<(), String> {
 
 impl Exporter {
     /// Starts the runtime; nothing connects yet.
-    pub(super) fn start(endpoint: &str) -> Result<Self, String> {
+    pub(super) fn start(endpoint: &str, outcomes: Outcomes) -> Result<Self, String> {
         check_endpoint(endpoint)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -53,7 +55,7 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| format!("the exporter's thread cannot be started: {error}"))?;
-        Ok(Self { endpoint: endpoint.to_owned(), runtime: Some(runtime) })
+        Ok(Self { endpoint: endpoint.to_owned(), outcomes, runtime: Some(runtime) })
     }
 
     fn runtime(&self) -> &Runtime {
@@ -66,7 +68,7 @@ impl Exporter {
             .u64_counter("loadline_telemetry_spans_dropped_total")
             .with_description("Spans that were never delivered")
             .build();
-        let gate = Gate::new(QUEUE, dropped);
+        let gate = Gate::new(QUEUE, dropped, self.outcomes.clone());
         let _inside = self.runtime().enter();
         let exporter = SpanExporter::builder()
             .with_tonic()
@@ -85,7 +87,7 @@ impl Exporter {
     }
 
     /// A reader that exports metrics.
-    pub(super) fn metrics(&self) -> Result<PeriodicReader<MetricExporter>, String> {
+    pub(super) fn metrics(&self) -> Result<PeriodicReader<NotedMetrics<MetricExporter>>, String> {
         let _inside = self.runtime().enter();
         let exporter = MetricExporter::builder()
             .with_tonic()
@@ -93,7 +95,8 @@ impl Exporter {
             .with_timeout(EXPORT_LIMIT)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(PeriodicReader::builder(exporter).with_interval(METRICS_EVERY).build())
+        let noted = NotedMetrics { next: exporter, outcomes: self.outcomes.clone() };
+        Ok(PeriodicReader::builder(noted).with_interval(METRICS_EVERY).build())
     }
 
     /// Exports what is left within `limit`; whether all of it went.

@@ -17,9 +17,11 @@ mod counted;
 mod exporter;
 mod logs;
 mod process;
+mod sight;
 
 pub use context::{Extract, Inject, extract, inject, traceparent};
 pub use logs::Format;
+pub use sight::Sight;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,8 +35,9 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::{Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Check, Problems, key};
+use crate::config::{Check, HumanDuration, Problems, key};
 use exporter::Exporter;
+use sight::Outcomes;
 
 /// How long the end of the process waits for the last export.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -49,13 +52,16 @@ pub struct Settings {
     pub format: Format,
     /// Collector that spans and metrics are exported to over gRPC (`http://127.0.0.1:4317`). Unset: nothing is exported.
     pub otlp_endpoint: Option<String>,
+    /// How often `/metrics` should be scraped; it is a failure mode when nobody does. Unset: nobody has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scraped_every: Option<HumanDuration>,
     /// Name of this process among the service's replicas. Unset: the host's name and the process id.
     pub instance: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { log: "info".to_owned(), format: Format::Auto, otlp_endpoint: None, instance: None }
+        Self { log: "info".to_owned(), format: Format::Auto, otlp_endpoint: None, scraped_every: None, instance: None }
     }
 }
 
@@ -68,6 +74,11 @@ impl Check for Settings {
             && let Err(why) = exporter::check_endpoint(endpoint)
         {
             problems.refuse(key(at, "otlp_endpoint"), format!("{endpoint:?}"), why);
+        }
+        if let Some(every) = self.scraped_every
+            && !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&*every)
+        {
+            problems.refuse(key(at, "scraped_every"), every, "from 1s to 1h");
         }
     }
 }
@@ -97,6 +108,8 @@ struct Inner {
     meters: SdkMeterProvider,
     tracers: SdkTracerProvider,
     exporter: Mutex<Option<Exporter>>,
+    outcomes: Outcomes,
+    exports: bool,
 }
 
 impl Drop for Inner {
@@ -119,7 +132,10 @@ impl Drop for Inner {
 pub fn init(settings: &Settings, service: &str, build: &str) -> Result<Telemetry, TelemetryError> {
     let filter = logs::filter(&settings.log).map_err(TelemetryError::Filter)?;
     let resource = resource(settings, service, build);
-    let exporter = settings.otlp_endpoint.as_deref().map(Exporter::start).transpose().map_err(TelemetryError::Exporter)?;
+    let outcomes = Outcomes::new();
+    let exporter = settings.otlp_endpoint.as_deref().map(|endpoint| Exporter::start(endpoint, outcomes.clone()));
+    let exporter = exporter.transpose().map_err(TelemetryError::Exporter)?;
+    let exports = exporter.is_some();
 
     let registry = Registry::new();
     let meters = meter_provider(&registry, exporter.as_ref(), resource.clone())?;
@@ -134,7 +150,7 @@ pub fn init(settings: &Settings, service: &str, build: &str) -> Result<Telemetry
     };
     let tracers = tracers.build();
     logs::install(filter, settings.format, tracers.tracer("loadline"));
-    Ok(Telemetry { inner: Arc::new(Inner { registry, meters, tracers, exporter: Mutex::new(exporter) }) })
+    Ok(Telemetry { inner: Arc::new(Inner { registry, meters, tracers, exporter: Mutex::new(exporter), outcomes, exports }) })
 }
 
 fn meter_provider(
@@ -168,6 +184,17 @@ impl Telemetry {
     /// The meter of a part of the process; instruments made from it are scraped and exported.
     pub fn meter(&self, name: &'static str) -> Meter {
         self.inner.meters.meter(name)
+    }
+
+    /// How well this process is seen from outside.
+    pub fn sight(&self) -> Sight {
+        self.inner.outcomes.sight(self.inner.exports)
+    }
+
+    /// All instruments in Prometheus text format, for a scraper: it is noted as one.
+    pub fn scraped_text(&self) -> String {
+        self.inner.outcomes.scraped();
+        self.metrics_text()
     }
 
     /// All instruments in Prometheus text format.
@@ -249,6 +276,25 @@ mod tests {
         (0..made).for_each(|_| drop(tracer.start("work")));
         let text = telemetry.metrics_text();
         assert_eq!(sample(&text, "loadline_telemetry_spans_dropped_total{reason=\"queue_full\""), Some(500.0), "{text}");
+        assert!(telemetry.sight().dropped >= 500, "{:?}", telemetry.sight());
+    }
+
+    #[test]
+    fn a_collector_that_refuses_is_seen_and_a_scrape_too() {
+        use opentelemetry::trace::Tracer;
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let telemetry = init(&exporting_to(format!("http://{closed}")), "test", "0").expect("started");
+        assert_eq!((telemetry.sight().exports, telemetry.sight().failing_for), (true, None));
+        drop(telemetry.inner.tracers.tracer("t").start("work"));
+        let _ = telemetry.inner.tracers.force_flush();
+        let sight = telemetry.sight();
+        assert!(sight.failing_for.is_some() && !sight.failure.is_empty() && sight.dropped == 1, "{sight:?}");
+        std::thread::sleep(Duration::from_millis(20));
+        let before = telemetry.sight().unscraped_for;
+        assert!(
+            before >= Duration::from_millis(20) && telemetry.scraped_text().contains("loadline_telemetry_spans_dropped_total")
+        );
+        assert!(telemetry.sight().unscraped_for < before);
     }
 
     #[tokio::test]

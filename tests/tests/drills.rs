@@ -57,13 +57,14 @@ impl Node {
         Ok(command)
     }
 
-    /// What `loadline drill … --json` prints, by mode; it has to end with 0.
-    async fn drill(&self, arguments: &[&str]) -> Result<BTreeMap<String, Value>> {
+    /// What `loadline drill … --json` prints, by mode and service; it has to end with 0.
+    async fn drill(&self, arguments: &[&str]) -> Result<BTreeMap<(String, String), Value>> {
         let arguments = [&["drill", "--json"], arguments].concat();
         let printed = command::run(self.command(&arguments)?, ALL_OF_THEM).await?.with_code(0)?;
         let printed: Value = serde_json::from_str(&printed).with_context(|| format!("no JSON: {printed}"))?;
         let drills = printed["drills"].as_array().context("drills")?.iter();
-        Ok(drills.map(|drill| (drill["failure_mode"].as_str().unwrap_or_default().to_owned(), drill.clone())).collect())
+        let text = |drill: &Value, key: &str| drill[key].as_str().unwrap_or_default().to_owned();
+        Ok(drills.map(|drill| ((text(drill, "failure_mode"), text(drill, "service")), drill.clone())).collect())
     }
 
     /// Modes that some part of the product detects, as the catalogue says.
@@ -126,8 +127,9 @@ async fn every_drill_passes_under_traffic_its_control_is_silent_and_the_proof_su
     assert_eq!(node.unaccounted().await?, 0, "before");
 
     let proven = node.drill(&["--all"]).await?;
-    assert!(proven.keys().eq(node.detected().await?.iter()), "{:?}", proven.keys());
-    for (mode, drill) in &proven {
+    let modes: BTreeSet<_> = proven.keys().map(|(mode, _)| mode.clone()).collect();
+    assert_eq!(modes, node.detected().await?);
+    for ((mode, _), drill) in &proven {
         assert_eq!(drill["verdict"], "VERDICT_PASSED", "{mode}: {drill}");
         assert_eq!((&drill["lost"], &drill["duplicated"], &drill["control"]), (&json!(0), &json!(0), &json!(false)), "{drill}");
         for part in ["detected_after", "contained_after", "remedied_after", "verified_after"] {
@@ -138,7 +140,7 @@ async fn every_drill_passes_under_traffic_its_control_is_silent_and_the_proof_su
 
     let controls = node.drill(&["--all", "--control"]).await?;
     assert!(controls.keys().eq(proven.keys()), "{:?}", controls.keys());
-    for (mode, control) in &controls {
+    for ((mode, _), control) in &controls {
         assert_eq!(control["verdict"], "VERDICT_PASSED", "{mode} without a fault: {control}");
         assert_eq!(control["detected_after"], Value::Null, "{control}");
     }
@@ -146,11 +148,15 @@ async fn every_drill_passes_under_traffic_its_control_is_silent_and_the_proof_su
 
     node.service.restart()?;
     node.service.ready().await?;
-    let services = [(node.service.ingest_address(), 4), (node.service.query_address(), 2), (node.service.rollup_address(), 4)];
-    for (address, known) in services {
+    let services = [
+        ("ingest", node.service.ingest_address(), 7),
+        ("query", node.service.query_address(), 5),
+        ("rollup", node.service.rollup_address(), 7),
+    ];
+    for (service, address, known) in services {
         for run in node.proven(address, known).await? {
             assert_eq!((run.verdict(), run.control), (Verdict::Passed, false), "{run:?}");
-            assert_eq!(json!(run.id), proven[&run.failure_mode]["id"], "the proof of before");
+            assert_eq!(json!(run.id), proven[&(run.failure_mode.clone(), service.to_owned())]["id"], "the proof of before");
             assert!(run.finished_at.is_some() && !run.build.is_empty(), "{run:?}");
         }
     }

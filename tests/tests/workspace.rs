@@ -56,7 +56,7 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-fault", "loadline-health", "loadline-store"])
         }
         // What every service sees of its own process.
-        "loadline-platform" => allowed.extend(["loadline-runtime", "loadline-health", "loadline-settings"]),
+        "loadline-platform" => allowed.extend(["loadline-fault", "loadline-runtime", "loadline-health", "loadline-settings"]),
         service if SERVICES.contains(&service) => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
             allowed.extend(PORTS.into_iter().chain(["loadline-ledger", "loadline-fault", "loadline-platform"]));

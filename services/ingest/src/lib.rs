@@ -31,5 +31,5 @@ mod watch;
 pub use grpc::ACCESS;
 pub use owner::OwnerSettings;
 pub use publish::Publisher;
-pub use service::{Ingest, Parts};
+pub use service::{Drilling, Ingest, Parts};
 pub use watch::{Backlog, backlog};

@@ -1,6 +1,6 @@
 //! The service on its ports: alone in a process, or beside others.
 
-use crate::{ACCESS, Ingest, OwnerSettings, Parts};
+use crate::{ACCESS, Drilling, Ingest, OwnerSettings, Parts};
 use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
 use loadline_event_log::EventLog;
@@ -61,6 +61,8 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
     let monitor = Monitor::new("ingest", env!("CARGO_PKG_VERSION"), &Platform::detects(Ingest::DETECTS))?;
+    let faults = settings.drills.are_on().then(Faults::default);
+    let watch = platform.watched(faults.as_ref());
     let parts = Parts {
         log: log.clone(),
         store,
@@ -74,7 +76,7 @@ pub async fn serve(
             rules: settings.rules.rules(),
         },
         monitor: monitor.clone(),
-        drills: settings.drills.are_on().then(Faults::default),
+        drills: faults.map(|faults| Drilling { faults, of_process: watch.drills() }),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
     ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());
@@ -91,7 +93,7 @@ pub async fn serve(
     };
     tracing::info!(address = %listener.local_addr()?, "ingest serves");
     let served = tokio::select! {
-        (served, ()) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), platform.watch(&monitor, shutdown)) } => served,
+        (served, ()) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), watch.run(&monitor, shutdown)) } => served,
         () = follow_log(log, readiness) => Ok(()),
     };
     ingest.stop().await;

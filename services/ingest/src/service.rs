@@ -13,7 +13,7 @@ use crate::{
 use loadline_domain::{Clock, identity::Kind};
 use loadline_event_log::{EventLog, StreamSpec};
 use loadline_fault::Faults;
-use loadline_health::Monitor;
+use loadline_health::{Drill, Monitor};
 use loadline_settings::DRILL_STREAM;
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
@@ -31,8 +31,16 @@ pub struct Parts {
     pub streams: Vec<(StreamSpec, Kind)>,
     pub owner: OwnerSettings,
     pub monitor: Monitor,
-    /// Faults of the store, where drills are on. They have a stream of their own then.
-    pub drills: Option<Faults>,
+    /// Where drills are on. They have a stream of their own then.
+    pub drills: Option<Drilling>,
+}
+
+/// What drills break, and drills of what ingest shares with others.
+pub struct Drilling {
+    /// Faults of the store.
+    pub faults: Faults,
+    /// Drills of the process.
+    pub of_process: Vec<Arc<dyn Drill>>,
 }
 
 /// A running ingest.
@@ -59,7 +67,7 @@ impl Ingest {
         let specs = parts.streams.into_iter().map(|(spec, _)| spec).chain(lane);
         let statuses: Vec<_> = specs.map(|spec| Arc::new(StreamStatus::new(spec))).collect();
         let (log, clock, rules) = (parts.log, parts.clock, parts.owner.rules);
-        let store = loadline_store::behind(parts.store.clone(), parts.drills.as_ref());
+        let store = loadline_store::behind(parts.store.clone(), parts.drills.as_ref().map(|drilling| &drilling.faults));
         match store.migrate().await {
             Err(error @ StoreError::NewerSchema { .. }) => return Err(error),
             Err(error) => tracing::warn!(%error, "store unavailable at start; going on without it"),
@@ -78,9 +86,9 @@ impl Ingest {
             stop: CancellationToken::new(),
         };
         remedies::install(&parts.monitor, &ingest.backends, parts.owner.batch_records);
-        if let Some(faults) = &parts.drills {
+        if let Some(drilling) = parts.drills {
             let (monitor, backends, stop) = (parts.monitor.clone(), ingest.backends.clone(), ingest.stop.clone());
-            ingest.tasks.spawn(drills::install(monitor, backends, parts.store.clone(), faults.clone(), stop));
+            ingest.tasks.spawn(drills::install(monitor, backends, parts.store.clone(), drilling, stop));
         }
         for status in &statuses {
             let owner = Owner {

@@ -44,19 +44,33 @@ pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
             return ExitCode::from(crate::output::NOT_DONE);
         }
     };
-    let kept = Kept::new(loaded.clone(), configuration.file.clone(), configuration.set.clone());
-    let mut settings = loaded;
-    settings.drills.enabled.get_or_insert(true);
-    match args.rate {
-        Some(0) => settings.simulate.enabled = false,
-        Some(rate) => settings.simulate.rate = rate,
-        None => {}
-    }
+    let (settings, set) = chosen(loaded, args, configuration.set.clone());
+    let kept = Kept::new(settings.clone(), configuration.file.clone(), set);
     let with_console = !args.headless && status::on_a_terminal() && std::io::stdin().is_terminal();
     let (telemetry, grace) = (quiet_for_a_screen(&settings, with_console), *settings.grpc.grace);
     loadline_runtime::run("loadline", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
         up(settings, with_console, Platform::new(kept, telemetry), shutdown)
     })
+}
+
+/// What `up` has differently from the services alone, also as flags: whoever reads the configuration again comes to the same.
+fn chosen(mut settings: Settings, args: &UpArgs, mut set: Vec<(String, String)>) -> (Settings, Vec<(String, String)>) {
+    if settings.drills.enabled.is_none() {
+        settings.drills.enabled = Some(true);
+        set.push(("drills.enabled".to_owned(), "true".to_owned()));
+    }
+    match args.rate {
+        Some(0) => {
+            settings.simulate.enabled = false;
+            set.push(("simulate.enabled".to_owned(), "false".to_owned()));
+        }
+        Some(rate) => {
+            settings.simulate.rate = rate;
+            set.push(("simulate.rate".to_owned(), rate.to_string()));
+        }
+        None => {}
+    }
+    (settings, set)
 }
 
 /// Log lines would tear a screen: on a terminal only errors are written, beside the console nothing. The status screen leaves

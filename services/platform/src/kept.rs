@@ -49,13 +49,17 @@ impl Kept {
                 }
             },
             Err(problems) => {
-                let (count, named) = (problems.iter().count(), problems.iter().take(NAMED).map(ToString::to_string));
-                let named = named.collect::<Vec<_>>().join("; ");
-                let detail = format!("a start would be refused, {hash} stays in force: {named}");
-                // Nothing has been rolled out: the running process does not have it.
-                Reading::bad(count as f64, detail).raised(Severity::P4)
+                let named = problems.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>();
+                self.refused(problems.iter().count(), &named.join("; "))
             }
         }
+    }
+
+    /// The reading of so many problems. Nothing has been rolled out: the running process does not have them.
+    pub(crate) fn refused(&self, problems: usize, named: &str) -> Reading {
+        let hash = fingerprint(&self.in_force);
+        let detail = format!("a start would be refused, {hash} stays in force: {named}");
+        Reading::bad(problems as f64, detail).raised(Severity::P4)
     }
 }
 

@@ -10,27 +10,26 @@
 //! began with, and says what is wrong with the newer ones.
 
 mod certificate;
+mod drills;
 mod kept;
 mod secrets;
 mod telemetry;
+mod watch;
 
 pub use kept::{Kept, fingerprint};
+pub use watch::Watch;
 
-use loadline_health::{Monitor, Reading};
-use loadline_runtime::{Shutdown, telemetry::Telemetry};
+use loadline_fault::Faults;
+use loadline_runtime::telemetry::Telemetry;
 use loadline_settings::Settings;
-use std::{sync::Arc, time::Duration};
-use tokio::time::{MissedTickBehavior, interval};
+use std::sync::Arc;
 
-/// The modes that [`Platform::watch`] reports, beside every service's own.
+/// The modes that a [`Watch`] reports, beside every service's own.
 pub const DETECTS: &[&str] = &[SECRETS, CONFIGURATION, TELEMETRY];
 
 const SECRETS: &str = "PR-13";
 const CONFIGURATION: &str = "PR-14";
 const TELEMETRY: &str = "PR-15";
-
-/// How often files are read again and exports looked at.
-const PERIOD: Duration = Duration::from_secs(5);
 
 /// A process, as its services see it. Clones share one state.
 #[derive(Clone)]
@@ -60,33 +59,9 @@ impl Platform {
         [own, DETECTS].concat()
     }
 
-    /// Reports to `monitor`, which was made for [`DETECTS`] too, until shutdown.
-    pub async fn watch(&self, monitor: &Monitor, shutdown: &Shutdown) {
-        for mode in DETECTS {
-            if let Err(error) = monitor.expect_every(mode, PERIOD) {
-                tracing::error!(%error, "a detector reports a mode that is not announced");
-            }
-        }
-        let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = shutdown.cancelled() => return,
-            }
-            // Files may be on a slow disk or a network.
-            let kept = Arc::clone(&self.kept);
-            let looked = tokio::task::spawn_blocking(move || (secrets::look(kept.in_force()), kept.look()));
-            if let Ok((secrets, configuration)) = looked.await {
-                monitor.observe(SECRETS, secrets);
-                monitor.observe(CONFIGURATION, configuration);
-            }
-            monitor.observe(TELEMETRY, self.telemetry_now());
-        }
-    }
-
-    fn telemetry_now(&self) -> Reading {
-        telemetry::look(&self.telemetry.sight(), self.settings().telemetry.scraped_every)
+    /// What a service reports of it, through faults of its own where there are any.
+    pub fn watched(&self, faults: Option<&Faults>) -> Watch {
+        Watch::new(self, faults)
     }
 }
 

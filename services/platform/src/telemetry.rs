@@ -1,12 +1,11 @@
 //! PR-15: whether anybody outside sees this process.
 
-use loadline_health::{Catalogue, Reading};
+use loadline_health::Reading;
 use loadline_runtime::{config::HumanDuration, telemetry::Sight};
 
 /// The value is seconds for which the exporter has failed, or nobody has scraped who should have. `scraped_every`: how often
-/// somebody should; none: nobody has to.
-pub fn look(sight: &Sight, scraped_every: Option<HumanDuration>) -> Reading {
-    let limit = Catalogue::embedded().get(crate::TELEMETRY).map_or(0.0, |mode| mode.threshold.value);
+/// somebody should; none: nobody has to. `limit`: seconds from which that counts.
+pub fn look(sight: &Sight, scraped_every: Option<HumanDuration>, limit: f64) -> Reading {
     let failing = sight.failing_for.map_or(0.0, |time| time.as_secs_f64());
     // A scrape may be missed; after that the time counts from when it should have come.
     let unseen = scraped_every.map_or(0.0, |every| sight.unscraped_for.saturating_sub(*every).as_secs_f64());

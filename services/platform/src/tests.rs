@@ -2,12 +2,12 @@
 
 use super::*;
 use base64::Engine as _;
-use loadline_health::Severity;
-use loadline_runtime::{config::HumanDuration, telemetry::Sight};
+use loadline_health::{Monitor, Severity};
+use loadline_runtime::{Shutdown, config::HumanDuration, telemetry::Sight};
 use std::{
     fs,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tempfile::TempDir;
 
@@ -169,11 +169,11 @@ fn a_process_is_blind_when_its_collector_refuses_or_nobody_scrapes_who_should() 
         (0, 76, every, true),
         (0, 1_000_000, None, false),
     ] {
-        let reading = telemetry::look(&sight(failing, unscraped), every);
+        let reading = telemetry::look(&sight(failing, unscraped), every, 60.0);
         assert_eq!((reading.bad, reading.severity), (bad, None), "{failing} {unscraped}: {reading:?}");
         assert!(reading.detail.contains("7 spans were dropped"), "{reading:?}");
     }
-    assert!(telemetry::look(&sight(61, 0), None).detail.contains("connection refused"));
+    assert!(telemetry::look(&sight(61, 0), None, 60.0).detail.contains("connection refused"));
 }
 
 /// Until a mode is in a state.
@@ -201,7 +201,7 @@ async fn a_watched_process_opens_and_closes_its_modes_as_its_files_break_and_com
     let shutdown = Shutdown::new();
     let watching = tokio::spawn({
         let (monitor, shutdown) = (monitor.clone(), shutdown.clone());
-        async move { platform.watch(&monitor, &shutdown).await }
+        async move { platform.watched(None).run(&monitor, &shutdown).await }
     });
     for mode in DETECTS {
         until(&monitor, mode, State::Ok).await;

@@ -84,8 +84,9 @@ pub async fn serve(
         shutdown: shutdown.clone(),
     });
     remedies::install(&monitor, &query);
+    let watch = platform.watched(faults.as_ref());
     if let Some(faults) = &faults {
-        drills::install(&monitor, &query, healthy, faults);
+        drills::install(&monitor, &query, healthy, faults, watch.drills());
     }
     let mut routes = RoutesBuilder::default();
     query.routes(&mut routes);
@@ -104,7 +105,7 @@ pub async fn serve(
             tokio::join!(
                 port.serve(listener, routes, shutdown.clone()),
                 query.detect(&monitor),
-                platform.watch(&monitor, shutdown),
+                watch.run(&monitor, shutdown),
             )
         } => {
             detected?;

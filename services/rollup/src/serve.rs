@@ -86,8 +86,9 @@ pub async fn serve(
     let scheduled = scheduled(&parts, faults.as_ref())?;
     let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), &Platform::detects(DETECTS))?;
     remedies::install(&monitor, &parts);
+    let watch = platform.watched(faults.as_ref());
     if let Some(faults) = &faults {
-        drills::install(&monitor, &parts, backends.store, faults);
+        drills::install(&monitor, &parts, backends.store, faults, watch.drills());
     }
     let mut routes = RoutesBuilder::default();
     let service = Jobs {
@@ -125,7 +126,7 @@ pub async fn serve(
     tracing::info!(address = %listener.local_addr()?, "rollup serves");
     let serving = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
     let watching = async {
-        platform.watch(&watched, shutdown).await;
+        watch.run(&watched, shutdown).await;
         Ok(())
     };
     tokio::try_join!(serving, working, watching).map(drop)

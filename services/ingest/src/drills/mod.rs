@@ -12,9 +12,8 @@ mod undecodable;
 
 pub use lane::{BATCH_RECORDS, spec};
 
-use crate::grpc::Backends;
+use crate::{grpc::Backends, service::Drilling};
 use lane::Lane;
-use loadline_fault::Faults;
 use loadline_health::{Drill, Monitor};
 use loadline_store::Store;
 use std::{sync::Arc, time::Duration};
@@ -26,18 +25,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Gives the monitor its drills, and puts right what a drill left that ended with its process; until `stop` at most.
 ///
 /// `store` is the one without faults: what drills look at, and write down with, is not what they break.
-pub async fn install(monitor: Monitor, backends: Backends, store: Arc<dyn Store>, faults: Faults, stop: CancellationToken) {
+pub async fn install(monitor: Monitor, backends: Backends, store: Arc<dyn Store>, drilling: Drilling, stop: CancellationToken) {
     let Some(lane) = Lane::of(&backends, store.clone()) else {
         return tracing::error!("the stream of drills is not among those of this process: nothing can be drilled here");
     };
-    let lane = Arc::new(lane);
-    let drills: Vec<Arc<dyn Drill>> = vec![
+    let (lane, Drilling { faults, of_process }) = (Arc::new(lane), drilling);
+    let own: Vec<Arc<dyn Drill>> = vec![
         Arc::new(store_down::StoreDown::new(lane.clone(), faults.clone())),
         Arc::new(lag::Lag::new(lane.clone(), faults.clone())),
         Arc::new(undecodable::Undecodable::new(lane.clone())),
         Arc::new(headroom::Scarce::new(lane.clone(), faults.clone())),
     ];
-    loadline_ledger::drills::install(&monitor, store, vec![faults], drills);
+    loadline_ledger::drills::install(&monitor, store, vec![faults], [own, of_process].concat());
     while let Err(error) = lane.tidy().await {
         tracing::debug!(%error, "the stream of drills cannot be tidied yet");
         if stop.run_until_cancelled(sleep(RETRY_AFTER)).await.is_none() {

@@ -13,13 +13,14 @@ use loadline_store::Store;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
-/// Gives the monitor its drills. `store` is the one without faults: what drills write down with is not what they break.
-pub fn install(monitor: &Monitor, query: &Query, store: Arc<dyn Store>, faults: &Faults) {
-    let drills: Vec<Arc<dyn Drill>> = vec![
+/// Gives the monitor its drills, and those of the process. `store` is the one without faults: what drills write down with is not
+/// what they break.
+pub fn install(monitor: &Monitor, query: &Query, store: Arc<dyn Store>, faults: &Faults, of_process: Vec<Arc<dyn Drill>>) {
+    let own: Vec<Arc<dyn Drill>> = vec![
         Arc::new(slow::SlowAnswers::new(query.clone(), faults.clone())),
         Arc::new(isolation::NotApart::new(query.clone(), faults.clone())),
     ];
-    loadline_ledger::drills::install(monitor, store, vec![faults.clone()], drills);
+    loadline_ledger::drills::install(monitor, store, vec![faults.clone()], [own, of_process].concat());
 }
 
 impl Query {

@@ -19,10 +19,10 @@ use uuid::Uuid;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Gives the monitor its drills. `store` is the one without faults: what drills write down with is not what they break.
-pub fn install(monitor: &Monitor, parts: &Parts, store: Arc<dyn Store>, faults: &Faults) {
+pub fn install(monitor: &Monitor, parts: &Parts, store: Arc<dyn Store>, faults: &Faults, of_process: Vec<Arc<dyn Drill>>) {
     let failing = failing_job::all(&store, faults).into_iter().map(|drill| Arc::new(drill) as Arc<dyn Drill>);
     let wrong = wrong_count::WrongCount::new(parts, store.clone(), faults.clone());
-    let drills = failing.chain([Arc::new(wrong) as Arc<dyn Drill>]).collect();
+    let drills = failing.chain([Arc::new(wrong) as Arc<dyn Drill>]).chain(of_process).collect();
     loadline_ledger::drills::install(monitor, store, vec![faults.clone()], drills);
 }
 

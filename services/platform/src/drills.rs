@@ -1,0 +1,104 @@
+//! Drills of what a process sees of itself: reading its secrets, reading its configuration, or exporting its telemetry fails. What is
+//! in force stays, so these modes have to close by themselves when the cause is gone.
+
+use crate::{
+    CONFIGURATION, SECRETS, TELEMETRY, fingerprint,
+    watch::{EXPORT, READ_CONFIGURATION, READ_SECRETS, Watch},
+};
+use async_trait::async_trait;
+use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_health::{
+    Drill,
+    drill::{DrillError, Press},
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Something that is read anew at each look cannot be read.
+struct Unreadable {
+    watch: Watch,
+    faults: Faults,
+    mode: &'static str,
+    fault: &'static str,
+    calls: &'static [&'static str],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    injected: Option<Injected>,
+    /// Of the configuration in force before.
+    before: String,
+}
+
+/// One a mode.
+pub(crate) fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
+    let drill = |mode, fault, calls| -> Arc<dyn Drill> {
+        let (watch, faults, state) = (watch.clone(), faults.clone(), Mutex::default());
+        Arc::new(Unreadable { watch, faults, mode, fault, calls, state })
+    };
+    vec![
+        drill(SECRETS, "the files of its secrets cannot be read", &[READ_SECRETS]),
+        drill(CONFIGURATION, "its configuration cannot be read again: a start would be refused", &[READ_CONFIGURATION]),
+        drill(TELEMETRY, "no collector takes its telemetry, which counts after 3 s instead of a minute", &[EXPORT]),
+    ]
+}
+
+impl Unreadable {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_force(&self) -> String {
+        fingerprint(self.watch.kept().in_force())
+    }
+}
+
+#[async_trait]
+impl Drill for Unreadable {
+    fn mode(&self) -> &'static str {
+        self.mode
+    }
+
+    fn fault(&self) -> &'static str {
+        self.fault
+    }
+
+    fn presses(&self) -> &'static [Press] {
+        &[]
+    }
+
+    fn wake(&self) {
+        self.watch.look_now();
+    }
+
+    async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
+        let calls = Calls::only(self.calls);
+        let fault = Fault { name: format!("drill {}", self.mode), kind: Kind::Error, calls, ttl, cured_by: None };
+        let before = self.in_force();
+        *self.state() = State { injected: Some(self.faults.inject(fault)), before };
+        Ok(())
+    }
+
+    async fn took_effect(&self) -> Result<(), String> {
+        let met = self.state().injected.as_ref().map_or(0, Injected::met);
+        if met > 0 { Ok(()) } else { Err("nothing was read meanwhile".to_owned()) }
+    }
+
+    /// The process goes on with what it began with.
+    async fn contained(&self) -> Result<(), String> {
+        let (before, now) = (self.state().before.clone(), self.in_force());
+        if before == now { Ok(()) } else { Err(format!("configuration {now} is in force now, and {before} was before")) }
+    }
+
+    async fn relent(&self) -> Result<(), DrillError> {
+        self.undo().await
+    }
+
+    async fn undo(&self) -> Result<(), DrillError> {
+        self.state().injected = None;
+        Ok(())
+    }
+}

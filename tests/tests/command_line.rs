@@ -195,7 +195,7 @@ async fn streams_and_dead_letters_are_shown_and_handled() -> Result<()> {
     let node = Node::start().await?;
     let streams = node.json(0, &["streams"]).await?;
     let names: Vec<&Value> = streams["streams"].as_array().context("streams")?.iter().map(|s| &s["progress"]["stream"]).collect();
-    assert_eq!(names, ["BILLING", "DLR"]);
+    assert_eq!(names, ["BILLING", "DLR", "LOADLINE-DRILL"]);
     let text = node.run(&["streams"]).await?.with_code(0)?;
     assert!(text.contains("BILLING") && text.contains("running"), "{text}");
     assert_eq!(node.run(&["streams", "resume", "BILLING"]).await?.code, Some(1), "it was not stopped");

@@ -16,11 +16,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
+use tokio::time::sleep;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long another process may hold the file's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries to open it.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -61,8 +64,19 @@ impl SqliteStore {
         let readers = RwLock::new(pool(&reading, max_readers));
         let settled = SettledDays::new(options.kept_rows);
         let store = Self { writer: Writer::new(writing), readers, reading, max_readers, rules: options.rules, settled };
-        store.writer.rehearsal(|_| Box::pin(async { Ok(()) })).await?;
+        store.opened().await?;
         Ok(store)
+    }
+
+    /// Opens the file, again while another process that does the same holds it: turning to the write-ahead log waits for nobody.
+    async fn opened(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        loop {
+            match self.writer.rehearsal(|_| Box::pin(async { Ok(()) })).await {
+                Err(error) if error.is_retryable() && began.elapsed() < BUSY_TIMEOUT => sleep(TRY_AGAIN).await,
+                opened => return opened,
+            }
+        }
     }
 
     /// A snapshot of the whole store, as of its first statement. Dropping it ends it.
@@ -309,6 +323,19 @@ mod tests {
         let store = SqliteStore::open(path.to_str().unwrap(), Options::default()).await.unwrap();
         store.migrate().await.unwrap();
         store
+    }
+
+    #[tokio::test]
+    async fn several_that_open_a_new_file_at_once_all_do() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            let open = || SqliteStore::open(path.to_str().unwrap(), Options::default());
+            let opened = futures::future::join_all((0..6).map(|_| open())).await;
+            for store in opened {
+                store.unwrap().migrate().await.unwrap();
+            }
+        }
     }
 
     async fn mark(connection: &mut SqliteConnection) -> Result<(), StoreError> {

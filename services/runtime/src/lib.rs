@@ -34,7 +34,3 @@ pub mod telemetry;
 
 pub use lifecycle::Shutdown;
 pub use run::run;
-
-/// Of every program that is made of this crate. An answer is thousands of small texts, made in one thread and dropped in another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

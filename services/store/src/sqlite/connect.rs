@@ -325,19 +325,6 @@ mod tests {
         store
     }
 
-    #[tokio::test]
-    async fn several_that_open_a_new_file_at_once_all_do() {
-        for _ in 0..20 {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("store.db");
-            let open = || SqliteStore::open(path.to_str().unwrap(), Options::default());
-            let opened = futures::future::join_all((0..6).map(|_| open())).await;
-            for store in opened {
-                store.unwrap().migrate().await.unwrap();
-            }
-        }
-    }
-
     async fn mark(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let mark = sqlx::query("INSERT INTO dirty_day (account, day, version) VALUES ('acme', 1, 1)");
         mark.execute(connection).await.map(drop).map_err(failed)

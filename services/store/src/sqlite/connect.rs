@@ -191,7 +191,7 @@ async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, Sto
     loop {
         match SqliteConnection::connect_with(options).await {
             Err(Error::Database(error)) if primary_code(error.code().as_deref()) == Some(BUSY) && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(10)).await;
             }
             connection => return connection.map_err(failed),
         }

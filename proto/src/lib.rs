@@ -4,6 +4,9 @@
 
 #![allow(missing_docs, clippy::all, unused_qualifications)] // generated from documented .proto files
 
+#[cfg(feature = "services")]
+pub mod codec;
+
 pub mod loadline {
     pub mod common {
         pub mod v1 {

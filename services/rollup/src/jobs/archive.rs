@@ -8,7 +8,7 @@
 
 use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use loadline_domain::{
     Clock, Day, Timestamp,
     archive::{Part, Totals},
@@ -24,6 +24,8 @@ pub const NAME: &str = "archive";
 
 /// Tries of a day that late events keep changing; then it is left to the next run.
 const TRIES: u32 = 5;
+/// Days under way at once: one is read and written while another is synced, counted again or deleted.
+pub const AT_ONCE: usize = 2;
 /// Attempts younger than this may still be under way in a process that was cut off.
 const SWEEP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,13 +65,15 @@ impl Job for ArchiveDays {
         self.history.prepare().await?;
         let days = self.store.archivable(before).await?;
         let total = days.len() as u64;
+        let moving = days.into_iter().enumerate().map(|(begun, day)| async move {
+            run.step(begun as u64, Some(total), day.day.to_string()).await?;
+            self.archive(run, day).await
+        });
+        let mut moved = stream::iter(moving).buffer_unordered(AT_ONCE);
         let (mut archived, mut events) = (0, 0);
-        for (done, day) in days.into_iter().enumerate() {
-            run.step(done as u64, Some(total), day.day.to_string()).await?;
-            if let Some(totals) = self.archive(run, day).await? {
-                archived += 1;
-                events += totals.hourly[0];
-            }
+        while let Some(day) = moved.try_next().await? {
+            archived += u64::from(day.is_some());
+            events += day.map_or(0, |totals| totals.hourly[0]);
         }
         run.step(total, Some(total), "tidying history").await?;
         let (merged, swept) = self.tidy().await?;

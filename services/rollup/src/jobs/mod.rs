@@ -6,7 +6,7 @@ mod purge_dedup;
 mod retention;
 mod verify;
 
-pub use archive::{NAME as ARCHIVE, export, first_hot_day};
+pub use archive::{AT_ONCE as DAYS_ARCHIVED_AT_ONCE, NAME as ARCHIVE, export, first_hot_day};
 pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;

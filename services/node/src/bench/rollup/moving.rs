@@ -2,7 +2,7 @@
 
 use super::{Bench, rows::first_day};
 use anyhow::{Context as _, bail, ensure};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use loadline_domain::{Day, Rules, archive::Part, time::SystemClock};
 use loadline_history::{History, Options};
 use loadline_rollup::{
@@ -29,7 +29,7 @@ pub struct Moved {
     pub rows: u64,
     /// COPY TO STDOUT of all of them at once, in no order, read and dropped; the faster of two.
     pub copy_rows_per_second: f64,
-    /// Read from the store day by day in order, written to Parquet with their daily sums, durable.
+    /// Read from the store day by day in order, as many days at once as the job has, written to Parquet with their daily sums, durable.
     pub exported_rows_per_second: f64,
     /// exported / COPY.
     pub export_ratio_to_copy: f64,
@@ -81,11 +81,14 @@ async fn copy(bench: &mut Bench, before: Day) -> anyhow::Result<(u64, Duration)>
 }
 
 async fn export(bench: &Bench, url: &str, first: Day, before: Day, rows: u64) -> anyhow::Result<Duration> {
-    let history = open(url).await?;
+    let history = &*open(url).await?;
     let (mut exported, started) = (0, Instant::now());
-    for day in (first.index()..before.index()).map(Day::from_index) {
+    let exporting = (first.index()..before.index()).map(Day::from_index).map(|day| async move {
         let part = Part { day, number: 0, token: uuid::Uuid::now_v7().to_string() };
-        let totals = jobs::export(&*bench.store, &*history, &part).await?;
+        jobs::export(&*bench.store, history, &part).await
+    });
+    let mut exporting = stream::iter(exporting).buffer_unordered(jobs::DAYS_ARCHIVED_AT_ONCE);
+    while let Some(totals) = exporting.try_next().await? {
         exported += totals.hourly_rows + totals.latency_rows;
     }
     let took = started.elapsed();

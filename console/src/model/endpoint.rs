@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{moment::Moment, text::clean};
 use jiff::Timestamp;
-use loadline_proto::health::{ArmedPlans, RemedyRun, ServiceLoad};
+use loadline_proto::health::{self as wire, ArmedPlans, RemedyRun, ServiceLoad};
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -101,6 +101,17 @@ pub struct Endpoint {
     pub drills: DrillBook,
     /// What it has to do.
     pub load: Option<Load>,
+    /// Whom it takes this console for.
+    pub caller: Option<Caller>,
+}
+
+/// Somebody as a process knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// As the audit has it.
+    pub name: String,
+    /// What the name may do.
+    pub role: String,
 }
 
 /// What a process has to do.
@@ -166,6 +177,7 @@ impl Endpoint {
             armed: Vec::new(),
             drills: DrillBook::default(),
             load: None,
+            caller: None,
         }
     }
 
@@ -215,6 +227,11 @@ impl Endpoint {
     pub fn take_load(&mut self, load: ServiceLoad) {
         let p99 = load.p99.and_then(|time| Duration::try_from(time).ok());
         self.load = Some(Load { rate: load.rate, unit: clean(&load.unit), p99 });
+    }
+
+    /// Takes whom it takes this console for.
+    pub fn take_caller(&mut self, caller: Option<wire::Caller>) {
+        self.caller = caller.map(|caller| Caller { name: clean(&caller.name), role: clean(&caller.role) });
     }
 
     /// Its service, or its address while that is not known.

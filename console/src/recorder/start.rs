@@ -1,7 +1,7 @@
 //! What has to be known where the ring begins: everything before it, condensed.
 
 use super::codec::{Kind, Record};
-use loadline_proto::health::{ArmedPlans, DrillRun, Frame, ModeStatus, RemedyRun, ServiceLoad, Snapshot, frame::Body};
+use loadline_proto::health::{ArmedPlans, Caller, DrillRun, Frame, ModeStatus, RemedyRun, ServiceLoad, Snapshot, frame::Body};
 use prost::Message as _;
 use std::collections::BTreeMap;
 
@@ -23,13 +23,14 @@ struct Said {
     armed: Option<ArmedPlans>,
     drills: BTreeMap<(String, bool), DrillRun>,
     load: Option<ServiceLoad>,
+    caller: Option<Caller>,
 }
 
 impl Said {
     fn take(&mut self, body: Option<Body>) {
         let (modes, runs, armed, drills, load) = match body {
             Some(Body::Snapshot(all)) => {
-                *self = Self::default();
+                *self = Self { caller: all.caller, ..Self::default() };
                 (all.modes, all.runs, all.armed, all.drills, all.load)
             }
             Some(Body::Delta(delta)) => (delta.modes, delta.runs, delta.armed, delta.drills, delta.load),
@@ -55,6 +56,7 @@ impl Said {
             armed: self.armed.clone(),
             drills: self.drills.values().cloned().collect(),
             load: self.load.clone(),
+            caller: self.caller.clone(),
         }
     }
 }

@@ -161,6 +161,7 @@ fn note_changes(world: &mut World, index: usize, frame: Frame, now: Moment) {
     let (modes, whole) = match frame.body {
         Some(Body::Snapshot(snapshot)) => {
             let rest = Rest { runs: snapshot.runs, armed: snapshot.armed, drills: snapshot.drills, load: snapshot.load };
+            endpoint.take_caller(snapshot.caller);
             rest.replace(endpoint, sent, now);
             (snapshot.modes, true)
         }

@@ -6,10 +6,11 @@
 use crate::{AttentionError, Catalogue, Desk, Monitor};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use loadline_proto::health::{
-    AbortRemedyRequest, AcknowledgeRequest, ExecuteRemedyRequest, Frame, ListAuditRequest, ListAuditResponse,
+    AbortRemedyRequest, AcknowledgeRequest, Caller, ExecuteRemedyRequest, Frame, ListAuditRequest, ListAuditResponse,
     ListCatalogueRequest, ListCatalogueResponse, ModeStatus, MuteRequest, PlanRemedyRequest, RemedyPlan, RemedyRun,
     UndoRemedyRequest, WatchRequest,
     failure_mode_service_server::{FailureModeService, FailureModeServiceServer},
+    frame::Body,
 };
 use loadline_runtime::{errors, identity::Identity};
 use std::time::Duration;
@@ -46,8 +47,9 @@ impl FailureModeService for FailureModes {
     type WatchStream = BoxStream<'static, Result<Frame, Status>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Identity::of(&request).map(|who| Caller { name: who.name.clone(), role: who.role.name().to_owned() });
         let seq = self.monitor.resume(request.into_inner().resume);
-        let watcher = Watcher { head: self.monitor.head(), monitor: self.monitor.clone(), seq };
+        let watcher = Watcher { head: self.monitor.head(), monitor: self.monitor.clone(), seq, caller };
         Ok(Response::new(stream::unfold(Some(watcher), step).boxed()))
     }
 
@@ -130,6 +132,8 @@ struct Watcher {
     head: watch::Receiver<u64>,
     /// The last frame sent; `None` asks for a snapshot.
     seq: Option<u64>,
+    /// Who watches, as its snapshots say.
+    caller: Option<Caller>,
 }
 
 async fn step(watcher: Option<Watcher>) -> Option<(Result<Frame, Status>, Option<Watcher>)> {
@@ -148,8 +152,11 @@ impl Watcher {
             self.head.mark_unchanged();
             self.monitor.desk().into_iter().for_each(Desk::refresh);
             match self.monitor.next_frame(self.seq) {
-                Ok(frame) => {
+                Ok(mut frame) => {
                     self.seq = Some(frame.seq);
+                    if let Some(Body::Snapshot(snapshot)) = &mut frame.body {
+                        snapshot.caller.clone_from(&self.caller);
+                    }
                     return Ok(frame);
                 }
                 Err(due) => {
@@ -169,7 +176,8 @@ impl Watcher {
 mod tests {
     use super::*;
     use crate::Reading;
-    use loadline_proto::health::{ModeStatus, State, frame::Body};
+    use loadline_proto::health::{ModeStatus, State};
+    use loadline_runtime::identity::Role;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -209,6 +217,18 @@ mod tests {
             let promised = Duration::try_from(last.next_within.unwrap()).unwrap();
             assert!(at.elapsed() <= promised && promised <= Duration::from_secs(1));
             (last, at) = (frame, Instant::now());
+        }
+    }
+
+    #[tokio::test]
+    async fn each_watcher_is_told_whom_it_is_taken_for() {
+        let service = FailureModes { monitor: Monitor::new("ingest", "test", &["AN-08"]).unwrap() };
+        for (name, role) in [("ana", Role::Operator), ("billing", Role::Service)] {
+            let mut request = Request::new(WatchRequest::default());
+            request.extensions_mut().insert(Identity { name: name.to_owned(), role, accounts: Vec::new() });
+            let first = service.watch(request).await.unwrap().into_inner().next().await.unwrap().unwrap();
+            let Some(Body::Snapshot(snapshot)) = first.body else { panic!("no snapshot first: {first:?}") };
+            assert_eq!(snapshot.caller, Some(Caller { name: name.to_owned(), role: role.name().to_owned() }));
         }
     }
 

@@ -295,6 +295,8 @@ impl Modes {
             armed: Some(self.board.armed()),
             drills: self.board.drills(),
             load: self.board.load(),
+            // Each watcher's own.
+            caller: None,
         }
     }
 }

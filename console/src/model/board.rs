@@ -186,7 +186,8 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
         let (band, status) = match (knowledge[index], report.state) {
             (Knowledge::Blind | Knowledge::Waiting, State::Planned) => (Band::Planned, Status::Blind(Some(State::Planned))),
             (Knowledge::Blind | Knowledge::Waiting, state) => {
-                let severity = if state.is_active() { severity } else { base };
+                // What was not open may be by now, and counts as much as the silence of its process; it is not taken for an outage.
+                let severity = if state.is_active() { severity } else { base.max(endpoint.blind_severity()) };
                 (Band::Of(severity), Status::Blind(Some(state)))
             }
             (Knowledge::Live | Knowledge::Late, state) => (band(state, severity), Status::Says(state)),

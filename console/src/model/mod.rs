@@ -129,7 +129,7 @@ impl Model {
         let passes = |row: &&Row| {
             let band = self.ui.band.is_none_or(|severity| row.band == board_band(severity));
             let folded = row.band.folds() && !self.ui.unfolded && filter.is_empty();
-            band && !folded && (filter.is_empty() || row_text(world, row).contains(&filter))
+            band && !folded && has_words(&row_text(world, row), &filter)
         };
         world.board.rows.iter().filter(passes).collect()
     }
@@ -145,17 +145,17 @@ impl Model {
     pub fn accounts(&self) -> Vec<&usage::AccountUse> {
         let filter = self.ui.filter(Screen::Usage).to_lowercase();
         let accounts = self.shown().usage.accounts.iter();
-        accounts.filter(|account| account.account.to_lowercase().contains(&filter)).collect()
+        accounts.filter(|account| has_words(&account.account, &filter)).collect()
     }
 
     /// Jobs, then runs, that pass the filter.
     pub fn job_lines(&self) -> Vec<JobLine<'_>> {
         let filter = self.ui.filter(Screen::Jobs).to_lowercase();
         let jobs = &self.shown().jobs;
-        let of_jobs = jobs.jobs.iter().filter(|job| job.name.to_lowercase().contains(&filter)).map(JobLine::Job);
+        let of_jobs = jobs.jobs.iter().filter(|job| has_words(&job.name, &filter)).map(JobLine::Job);
         let of_runs = jobs.runs.iter().filter(|run| {
             let text = format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id);
-            text.to_lowercase().contains(&filter)
+            has_words(&text, &filter)
         });
         of_jobs.chain(of_runs.map(JobLine::Run)).collect()
     }
@@ -170,12 +170,12 @@ impl Model {
             let modes: std::collections::BTreeSet<&String> = listed.chain(book.runs.keys()).collect();
             lines.extend(modes.into_iter().map(|mode| DrillLine { endpoint: index, mode }));
         }
-        lines.retain(|line| self.drill_text(*line).contains(&filter));
+        lines.retain(|line| has_words(&self.drill_text(*line), &filter));
         lines.sort_by_key(|line| (line.mode, line.endpoint));
         lines
     }
 
-    /// All that a filter may look for in a drill, in lower case.
+    /// All that a filter may look for in a drill.
     fn drill_text(&self, line: DrillLine<'_>) -> String {
         let world = self.shown();
         let endpoint = &world.endpoints[line.endpoint];
@@ -183,7 +183,7 @@ impl Model {
         let drill = endpoint.drills.drill(line.mode);
         let fault = drill.map_or("", |drill| &drill.fault);
         let found = world.proof_at(line.endpoint, line.mode).run().map(drill::DrillRun::found).unwrap_or_default();
-        format!("{} {title} {} {fault} {found}", line.mode, endpoint.name()).to_lowercase()
+        format!("{} {title} {} {fault} {found}", line.mode, endpoint.name())
     }
 
     /// The drill under the cursor.
@@ -206,13 +206,19 @@ impl Model {
     }
 }
 
+/// Whether a text has each word of a filter, in whatever case.
+fn has_words(text: &str, filter: &str) -> bool {
+    let text = text.to_lowercase();
+    filter.split_whitespace().all(|word| text.contains(word))
+}
+
 fn board_band(severity: standing::Severity) -> standing::Band {
     standing::Band::Of(severity)
 }
 
-/// All that a filter may look for in a row, in lower case.
+/// All that a filter may look for in a row.
 fn row_text(world: &World, row: &Row) -> String {
-    let text = match &row.id {
+    match &row.id {
         RowId::Endpoint(index) => {
             let endpoint = &world.endpoints[*index];
             format!("{} {} blind", endpoint.service, endpoint.address)
@@ -225,6 +231,5 @@ fn row_text(world: &World, row: &Row) -> String {
             let owners = mode.map(|mode| mode.owners.join(" ")).unwrap_or_default();
             format!("{id} {title} {owners} {detail} {:?}", row.status)
         }
-    };
-    text.to_lowercase()
+    }
 }

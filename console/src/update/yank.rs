@@ -122,6 +122,9 @@ pub fn row_json(world: &World, row: &Row) -> Value {
                 "rule": report.map(|report| report.rule.clone()),
                 "evidence": report.and_then(evidence_json),
                 "seconds_to_loss": row.loss.map(|loss| loss.as_secs()),
+                "acknowledged_by": report.map(|report| &report.taken_by).filter(|name| !name.is_empty()),
+                "muted_seconds": report.and_then(|report| report.muted_for(world.now)).map(|left| left.as_secs()),
+                "note": report.map(|report| &report.note).filter(|note| !note.is_empty()),
             })
         }
     };

@@ -1,7 +1,7 @@
 //! The failure modes, grouped by what they are now.
 
 use super::{
-    pane::{lines, pane, scrolled},
+    pane::{lines, mark, pane, scrolled},
     plot::spark,
     proof,
 };
@@ -10,13 +10,15 @@ use crate::{
     model::{
         Model,
         board::{Row, RowId, Status},
+        drill::Proof,
         endpoint::Endpoint,
-        remedy::Run,
+        remedy::{Outcome, Run},
         report::Report,
         standing::{Band, Knowledge, State},
         ui::{Pane, Screen},
         world::World,
     },
+    moment::Moment,
     text::{age, clock, fit, right, status},
 };
 use ratatui::{
@@ -151,10 +153,12 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
         Band::Of(severity) => severity.to_string(),
         _ => "-".to_owned(),
     };
-    let strong = if row.counts() { look.band(row.band) } else { Style::new() };
-    let mark = if selected { "▶" } else { " " };
+    let muted = report.and_then(|report| report.muted_for(world.now)).is_some();
+    let band = if muted { look.dim() } else { look.band(row.band) };
+    let strong = if row.counts() { band } else { Style::new() };
+    let severity = if muted { format!("{severity}m") } else { severity };
     let mut line = Line::from_iter([
-        Span::raw(mark),
+        Span::raw(mark(selected)),
         Span::styled(format!("{severity:<3} "), strong),
         Span::raw(fit(id, 6) + " "),
         Span::raw(fit(&title, columns.title.saturating_sub(1)) + " "),
@@ -164,14 +168,17 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     }
     let (text, style) = row_age(row, report, source, world, look);
     line.push_span(Span::styled(right(&text, 4) + " ", style));
-    line.push_span(Span::styled(fit(&state(row, report, running(world, &row.id)), columns.state), look.band(row.band)));
+    line.push_span(Span::styled(fit(&state(row, report, running(world, &row.id), world.now), columns.state), band));
     if columns.trend > 0 {
         line.push_span(Span::styled(format!(" {}", trend(row, report, columns.trend - 1)), look.bar()));
     }
     if columns.proof > 0
         && let RowId::Mode(id) = &row.id
     {
-        let (text, style) = proof::short(world.proof(id), look, world.now);
+        let (text, style) = match (world.proof(id), &row.status) {
+            (Proof::Running(run), Status::Blind(_)) => (format!("was {}", run.phase), look.blind()),
+            (proof, _) => proof::short(proof, look, world.now),
+        };
         line.push_span(Span::styled(format!(" {text}"), style));
     }
     if selected {
@@ -220,13 +227,20 @@ fn row_age(
     }
 }
 
-fn state(row: &Row, report: Option<&Report>, running: Option<&Run>) -> String {
-    if let Some(run) = running {
+fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment) -> String {
+    // Of what goes on in a process that cannot be seen nothing is known.
+    if let Some(run) = running.filter(|_| !matches!(row.status, Status::Blind(_))) {
+        if run.outcome != Outcome::Running {
+            return format!("{} {}", run.outcome, run.plan.key);
+        }
         let share = run.share().map_or(String::new(), |share| format!(" {:.0}%", (share * 100.0).floor()));
         return format!("RUN {}{share}", run.plan.key);
     }
     if report.is_some_and(|report| !report.drill.is_empty()) {
         return format!("{} DRILL", status(&row.status));
+    }
+    if let Some(left) = report.and_then(|report| report.muted_for(now)) {
+        return format!("{} mute {}", status(&row.status), age(left));
     }
     match (&row.status, row.lasts) {
         (Status::Says(State::Acknowledged), _) if report.is_some_and(|report| !report.taken_by.is_empty()) => {

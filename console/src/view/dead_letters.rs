@@ -1,6 +1,6 @@
 //! Dead letters: how many of which kind, and each with its reason.
 
-use super::pane::{lines, pane, scrolled};
+use super::pane::{lines, mark, pane, scrolled};
 use crate::{
     model::{Model, ui::Screen},
     text::{age, cut, fit, grouped, right},
@@ -23,7 +23,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         pane(frame, look, area, Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong()), true);
     let width = usize::from(inner.width);
     let totals: Vec<String> = all.totals.iter().map(|(reason, count)| format!("{reason} {}", grouped(*count))).collect();
-    let totals = if totals.is_empty() { "none".to_owned() } else { totals.join("  ") };
+    let totals = match (all.at, totals.is_empty()) {
+        (None, _) => "not known yet".to_owned(),
+        (Some(_), true) => "none".to_owned(),
+        (Some(_), false) => totals.join("  "),
+    };
     let mut drawn = vec![Line::from_iter([Span::styled(" open: ", look.label()), Span::raw(totals)])];
     if let Some(error) = &all.error {
         drawn.push(Line::styled(format!(" {error}"), look.blind()));
@@ -46,7 +50,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let first = scrolled(cursor, letters.len(), room);
     for (place, letter) in letters.iter().enumerate().skip(first).take(room) {
         let line = Line::from_iter([
-            Span::raw(if place == cursor { "▶" } else { " " }),
+            Span::raw(mark(place == cursor)),
             Span::raw(format!(
                 "{} {} {} ",
                 right(&letter.id.to_string(), 8),

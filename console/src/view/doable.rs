@@ -1,6 +1,9 @@
 //! What is done and can be done about a mode: who looks after it, its remedies, what its drill has shown.
 
-use super::{actions, proof, sheet::Sheet};
+use super::{
+    actions, proof,
+    sheet::{LABEL, Sheet},
+};
 use crate::{
     action::Action,
     model::{Model, drill::Proof, report::Report},
@@ -11,6 +14,7 @@ use crate::{
         aim,
     },
 };
+use ratatui::style::Style;
 
 /// Who has taken or muted it, and what they say.
 pub fn looked_after(sheet: &mut Sheet, report: &Report, now: Moment) {
@@ -50,7 +54,12 @@ pub fn remedies(sheet: &mut Sheet, model: &Model) {
     let common = reasons.iter().all(|reason| *reason == reasons[0]);
     let dim = sheet.look.dim();
     for (place, (action, reason)) in actions.into_iter().zip(&reasons).enumerate() {
-        sheet.put(if place == 0 { "ACTIONS" } else { "" }, actions::short(model, action, reason.is_some(), 1));
+        let (label, line) = (if place == 0 { "ACTIONS" } else { "" }, actions::short(model, action, reason.is_some(), 1));
+        match line.width() + LABEL < sheet.width {
+            true => sheet.put(label, line),
+            // What becomes of a mistake is at its end, and is never cut off.
+            false => sheet.say(label, &line.to_string(), if reason.is_some() { dim } else { Style::new() }),
+        }
         if let Some(reason) = reason.as_ref().filter(|_| !common) {
             sheet.say("", &format!("  - {reason}"), dim);
         }

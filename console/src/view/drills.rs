@@ -1,7 +1,7 @@
 //! Drills: what each does to the system, the remedy that it presses, and what it has proven.
 
 use super::{
-    pane::{lines, pane, scrolled},
+    pane::{NOTHING_PASSES, lines, mark, pane, scrolled},
     proof,
 };
 use crate::{
@@ -36,11 +36,13 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let above = drawn.len() + 1;
     drawn.push(Line::styled(heading(width), look.dim()));
     for (place, listed) in listed.iter().enumerate() {
-        let line = line(model, *listed, width);
+        let line = line(model, *listed, width, mark(place == cursor));
         drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
     }
     if listed.is_empty() {
-        drawn.push(Line::styled(" no process has said which drills it has", look.dim()));
+        let why =
+            if model.ui.filter(Screen::Drills).is_empty() { " no process has said which drills it has" } else { NOTHING_PASSES };
+        drawn.push(Line::styled(why, look.dim()));
     }
     let first = scrolled(above + cursor, drawn.len(), inner.height.into());
     lines(frame, inner, drawn.into_iter().skip(first));
@@ -54,16 +56,23 @@ fn errors(model: &Model) -> Vec<Line<'static>> {
 
 /// Columns of the fault, and of the rest of what the last run says.
 fn columns(width: usize) -> (usize, usize) {
-    let free = width.saturating_sub(1 + 7 + 9 + 3 + 10 + 14);
+    let free = width.saturating_sub(1 + 7 + 9 + 4 + 10 + 14);
     (free / 2, free - free / 2)
 }
 
 fn heading(width: usize) -> String {
     let (fault, _) = columns(width);
-    format!(" {}{}{}KEY{}{}LAST RUN", fit("ID", 7), fit("SERVICE", 9), fit("FAULT", fault), fit(" PROOF", 10), fit("CONTROL", 14))
+    format!(
+        " {}{}{}KEY {}{}LAST RUN",
+        fit("ID", 7),
+        fit("SERVICE", 9),
+        fit("FAULT", fault),
+        fit(" PROOF", 10),
+        fit("CONTROL", 14)
+    )
 }
 
-fn line(model: &Model, listed: DrillLine<'_>, width: usize) -> Line<'static> {
+fn line(model: &Model, listed: DrillLine<'_>, width: usize, mark: &str) -> Line<'static> {
     let (look, world) = (model.ui.look, model.shown());
     let endpoint = &world.endpoints[listed.endpoint];
     let drill = endpoint.drills.drill(listed.mode);
@@ -75,9 +84,9 @@ fn line(model: &Model, listed: DrillLine<'_>, width: usize) -> Line<'static> {
     let remedy = drill.map(|drill| drill.remedy.as_str()).filter(|key| !key.is_empty()).unwrap_or("-");
     let words = drill.map_or("", |drill| drill.fault.as_str());
     Line::from_iter([
-        Span::raw(format!(" {}{}", fit(listed.mode, 7), fit(endpoint.name(), 9))),
+        Span::raw(format!("{mark}{}{}", fit(listed.mode, 7), fit(endpoint.name(), 9))),
         Span::raw(format!("{} ", fit(words, fault.saturating_sub(1)))),
-        Span::styled(fit(remedy, 3), look.strong()),
+        Span::styled(fit(remedy, 4), look.strong()),
         Span::styled(format!(" {}", fit(&short, 9)), style),
         Span::raw(fit(&control, 14)),
         Span::styled(cut(&last(proof, drill), rest), look.dim()),

@@ -14,6 +14,7 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use std::collections::BTreeSet;
 
 /// Draws alarm and header.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, places: &Places) {
@@ -44,55 +45,97 @@ fn alarm(model: &Model) -> [String; 2] {
     [format!(" P1 FULL OUTAGE  {}", names.join(" │ ")), format!(" {}", impact.unwrap_or_default())]
 }
 
+/// A word of the top line.
+struct Piece {
+    text: String,
+    style: Style,
+    /// Left out where there is no room, the highest first; `None`: never.
+    spare: Option<u8>,
+}
+
 fn header(model: &Model, width: u16) -> Line<'static> {
-    let (look, world) = (model.ui.look, model.present());
-    let mut pieces: Vec<(String, Style)> = vec![(" loadline".to_owned(), look.strong())];
-    let mut say = |text: String, style: Style| {
-        pieces.push(("  ".to_owned(), Style::new()));
-        pieces.push((text, style));
-    };
+    let look = model.ui.look;
+    let mut pieces = vec![Piece { text: " loadline".to_owned(), style: look.strong(), spare: None }];
+    let mut say =
+        |spare: Option<u8>, (text, style): (String, Style)| pieces.push(Piece { text: format!("  {text}"), style, spare });
+    say(None, mode(model));
+    known_as(model).into_iter().for_each(|words| say(Some(3), words));
+    past(model).into_iter().for_each(|words| say(None, words));
+    std::iter::once(worst(model)).chain(seen(model)).for_each(|words| say(None, words));
+    if !model.offline {
+        say(Some(4), ("rec ON".to_owned(), look.dim()));
+    }
+    gaps(model).into_iter().for_each(|words| say(Some(1), words));
+    say(Some(0), (format!("lag {}ms", model.ui.lag.as_millis()), look.dim()));
+    skew(model).into_iter().for_each(|words| say(Some(2), (words, look.blind())));
+    fill(pieces, format!("{}Z ", time(model.now.wall)), width.into())
+}
+
+fn mode(model: &Model) -> (String, Style) {
+    let look = model.ui.look;
     match model.ui.operate {
-        Some(until) => say(format!("OPERATE {}", clock(until.saturating_sub(model.now.elapsed))), look.severity(Severity::P3)),
-        None => say("READ-ONLY".to_owned(), look.dim()),
+        Some(until) => (format!("OPERATE {}", clock(until.saturating_sub(model.now.elapsed))), look.severity(Severity::P3)),
+        None => ("READ-ONLY".to_owned(), look.dim()),
     }
-    // What is looked at comes before what is: nobody may take the past for the present.
-    if let Some(replay) = &model.replay {
-        let word = if replay.playing { "PLAYING" } else { "REPLAY" };
-        let left = model.recorder.last().saturating_sub(replay.at);
-        say(format!("{word} {} (-{})", time(replay.world.now.wall), clock(left)), look.blind());
-    } else if let Some(frozen) = &model.frozen {
-        let since = model.now.since(frozen.now.elapsed);
-        say(format!("FROZEN {}", clock(since)), look.blind());
-    }
+}
+
+/// Whom the processes take this console for: under that name the audit has what is done here.
+fn known_as(model: &Model) -> Option<(String, Style)> {
+    let callers = model.present().endpoints.iter().filter_map(|endpoint| endpoint.caller.as_ref());
+    let names: BTreeSet<String> = callers.map(|caller| format!("{} ({})", caller.name, caller.role)).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    (!names.is_empty()).then(|| (names.join(", "), Style::new()))
+}
+
+/// What is looked at comes before what is: nobody may take the past for the present.
+fn past(model: &Model) -> Option<(String, Style)> {
+    let look = model.ui.look;
+    let words = match (&model.replay, &model.frozen) {
+        (Some(replay), _) => {
+            let word = if replay.playing { "PLAYING" } else { "REPLAY" };
+            let left = model.recorder.last().saturating_sub(replay.at);
+            format!("{word} {} (-{})", time(replay.world.now.wall), clock(left))
+        }
+        (None, Some(frozen)) => format!("FROZEN {}", clock(model.now.since(frozen.now.elapsed))),
+        (None, None) => return None,
+    };
+    Some((words, look.blind()))
+}
+
+fn worst(model: &Model) -> (String, Style) {
+    let (look, world) = (model.ui.look, model.present());
     match world.board.worst() {
-        Some(worst) => say(format!("WORST {} {}", worst.severity, clock(worst.lasts)), look.severity(worst.severity)),
-        None if world.known(Knowledge::Live) == 0 => say("WORST not known".to_owned(), look.blind()),
-        None => say("WORST none".to_owned(), look.good()),
+        Some(worst) => (format!("WORST {} {}", worst.severity, clock(worst.lasts)), look.severity(worst.severity)),
+        None if world.known(Knowledge::Live) == 0 => ("WORST not known".to_owned(), look.blind()),
+        None => ("WORST none".to_owned(), look.good()),
     }
+}
+
+/// How much of the system is seen.
+fn seen(model: &Model) -> Vec<(String, Style)> {
+    let (look, world) = (model.ui.look, model.present());
     let (live, all) = (world.known(Knowledge::Live), world.endpoints.len());
-    say(format!("live {live}/{all}"), if live == all { look.good() } else { look.blind() });
+    let mut words = vec![(format!("live {live}/{all}"), if live == all { look.good() } else { look.blind() })];
     let late = world.known(Knowledge::Late);
     if late > 0 {
-        say(format!("LATE {late}"), look.blind());
+        words.push((format!("LATE {late}"), look.blind()));
     }
     let waiting = world.known(Knowledge::Waiting);
     if waiting > 0 {
-        say(format!("connecting {waiting}"), look.dim());
+        words.push((format!("connecting {waiting}"), look.dim()));
     }
     let blind = world.endpoints.iter().filter(|endpoint| endpoint.knowledge(world.now) == Knowledge::Blind);
     if let Some(longest) = blind.map(|endpoint| endpoint.silence(world.now)).max() {
-        say(format!("BLIND {} ({}s)", world.known(Knowledge::Blind), longest.as_secs()), look.severity(Severity::P2));
+        let text = format!("BLIND {} ({}s)", world.known(Knowledge::Blind), longest.as_secs());
+        words.push((text, look.severity(Severity::P2)));
     }
-    let gaps: u64 = world.endpoints.iter().map(|endpoint| endpoint.gaps).sum();
-    if gaps > 0 {
-        say(format!("gaps {gaps}"), look.dim());
-    }
-    say(format!("lag {}ms", model.ui.lag.as_millis()), look.dim());
-    if let Some(skew) = skew(model) {
-        say(skew, look.blind());
-    }
-    let clock = format!("{}Z ", time(model.now.wall));
-    fill(pieces, clock, width.into())
+    words
+}
+
+/// Frames that did not follow the one before.
+fn gaps(model: &Model) -> Option<(String, Style)> {
+    let gaps: u64 = model.present().endpoints.iter().map(|endpoint| endpoint.gaps).sum();
+    (gaps > 0).then(|| (format!("gaps {gaps}"), model.ui.look.dim()))
 }
 
 /// The clock furthest from ours, if it is further than a moment.
@@ -100,8 +143,8 @@ fn skew(model: &Model) -> Option<String> {
     let skews = model.present().endpoints.iter().map(|endpoint| (endpoint.skew, endpoint));
     let (skew, endpoint) = skews.max_by(|(a, _), (b, _)| a.abs().total_cmp(&b.abs()))?;
     let off = std::time::Duration::try_from_secs_f64(skew.abs()).ok()?;
-    let word = if skew > 0.0 { "ahead" } else { "behind" };
-    (off.as_secs() >= 2).then(|| format!("clock of {} {} {word}", endpoint.name(), clock(off)))
+    let sign = if skew > 0.0 { '+' } else { '-' };
+    (off.as_secs() >= 2).then(|| format!("clock {} {sign}{}", endpoint.name(), clock(off)))
 }
 
 /// Time of day.
@@ -109,11 +152,17 @@ pub fn time(wall: jiff::Timestamp) -> String {
     wall.strftime("%H:%M:%S").to_string()
 }
 
-/// The pieces, cut to leave room for the last one at the right.
-fn fill(pieces: Vec<(String, Style)>, last: String, width: usize) -> Line<'static> {
+/// The pieces without those there is no room for, cut to leave some for the last one at the right.
+fn fill(mut pieces: Vec<Piece>, last: String, width: usize) -> Line<'static> {
     let mut room = width.saturating_sub(crate::text::width(&last));
+    let wide = |pieces: &[Piece]| pieces.iter().map(|piece| crate::text::width(&piece.text)).sum::<usize>();
+    while wide(&pieces) > room
+        && let Some(spare) = pieces.iter().filter_map(|piece| piece.spare).max()
+    {
+        pieces.retain(|piece| piece.spare != Some(spare));
+    }
     let mut line = Line::default();
-    for (text, style) in pieces {
+    for Piece { text, style, .. } in pieces {
         let text = cut(&text, room);
         room -= crate::text::width(&text);
         line.push_span(Span::styled(text, style));

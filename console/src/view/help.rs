@@ -4,35 +4,54 @@ use super::pane::{lines, overlay};
 use crate::{
     action::ACTIONS,
     model::Model,
-    text::{cut, fit},
+    text::{self, fit, wrap},
     update::able::disabled,
 };
 use ratatui::{
     Frame,
+    style::Style,
     text::{Line, Span},
 };
+
+/// Widest column of keys.
+const KEYS: usize = 20;
+const NAME: usize = 15;
 
 /// Draws it over the screen.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let look = model.ui.look;
-    let title = Line::styled(" KEYS ", look.strong());
-    let rows = u16::try_from(ACTIONS.len() + 4).unwrap_or(u16::MAX);
-    let inner = overlay(frame, look, title, 96, rows);
-    let width = usize::from(inner.width);
-    let entries = ACTIONS.iter().map(|entry| {
-        let off = disabled(model, entry.action);
-        let style = if off.is_some() { look.dim() } else { ratatui::style::Style::new() };
-        let off = off.map(|reason| format!("  (off: {reason})")).unwrap_or_default();
-        Line::from_iter([
-            Span::styled(format!(" {} ", fit(&model.keys.written(entry.action), 15)), look.strong()),
-            Span::styled(fit(entry.name, 15), look.label()),
-            Span::styled(cut(&format!("{}{off}", entry.help), width.saturating_sub(33)), style),
-        ])
-    });
+    let columns = frame.area().width.min(110);
+    let entries = entries(model, usize::from(columns.saturating_sub(2)));
     let legend = [
         Line::default(),
         Line::styled(" age ~: late.  BLIND: silent for 5 s or more, what it said may not hold.  UNSEEN: a part", look.dim()),
         Line::styled(" that is to detect it is not seen.  PLANNED: nothing detects it yet.  None of these is OK.", look.dim()),
+        Line::styled(" P3m: muted, and for how long in STATE where there is room.", look.dim()),
     ];
-    lines(frame, inner, entries.chain(legend).skip(model.ui.scroll));
+    let text: Vec<Line<'static>> = entries.into_iter().chain(legend).collect();
+    let rows = u16::try_from(text.len() + 2).unwrap_or(u16::MAX);
+    let inner = overlay(frame, look, Line::styled(" KEYS ", look.strong()), columns, rows);
+    lines(frame, inner, text.into_iter().skip(model.ui.scroll));
+}
+
+/// An action a line, or more where its help and why it is off do not fit into one.
+fn entries(model: &Model, width: usize) -> Vec<Line<'static>> {
+    let written = ACTIONS.iter().map(|entry| model.keys.written(entry.action));
+    let keys = written.map(|keys| text::width(&keys)).max().unwrap_or(0).min(KEYS);
+    let mut drawn = Vec::new();
+    for entry in ACTIONS {
+        let off = disabled(model, entry.action);
+        let style = if off.is_some() { model.ui.look.dim() } else { Style::new() };
+        let off = off.map(|reason| format!(" (off: {reason})")).unwrap_or_default();
+        let help = wrap(&format!("{}{off}", entry.help), width.saturating_sub(keys + NAME + 4));
+        for (place, part) in help.into_iter().enumerate() {
+            let (key, name) = if place == 0 { (model.keys.written(entry.action), entry.name) } else { Default::default() };
+            drawn.push(Line::from_iter([
+                Span::styled(format!(" {} ", fit(&key, keys)), model.ui.look.strong()),
+                Span::styled(fit(name, NAME), model.ui.look.label()),
+                Span::styled(part, style),
+            ]));
+        }
+    }
+    drawn
 }

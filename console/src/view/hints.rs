@@ -1,7 +1,7 @@
 //! The bottom line: what can be pressed, or what the operator is told, or what is typed.
 
 use crate::{
-    action::{ACTIONS, Action, Place},
+    action::{ACTIONS, Action, Entry, Place},
     model::{Model, ui::Overlay},
     update::able::disabled,
 };
@@ -55,16 +55,25 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
     let hinted = ACTIONS.iter().filter(|entry| !entry.hint.is_empty() && disabled(model, entry.action).is_none());
     // While the past is shown, its own keys come first.
     let (own, other): (Vec<_>, Vec<_>) = hinted.partition(|entry| replaying && entry.place == Place::Replay);
-    for entry in own.into_iter().chain(other) {
-        let key = model.keys.keys(entry.action).first().map(ToString::to_string).unwrap_or_default();
-        let key = if entry.hint == "band" { format!("{key}-5") } else { key };
-        if line.width() + key.len() + entry.hint.len() + 3 > width {
+    // How to leave is there however little room there is.
+    let quit = hint(model, Action::Quit.entry());
+    let room = width.saturating_sub(quit.width());
+    for entry in own.into_iter().chain(other).filter(|entry| entry.action != Action::Quit) {
+        let hint = hint(model, entry);
+        if line.width() + hint.width() > room {
             break;
         }
-        line.push_span(Span::styled(key, look.strong()));
-        line.push_span(Span::styled(format!(" {}  ", entry.hint), look.dim()));
+        line.spans.extend(hint.spans);
     }
+    line.spans.extend(quit.spans);
     line
+}
+
+fn hint(model: &Model, entry: &Entry) -> Line<'static> {
+    let key = model.keys.keys(entry.action).first().map(ToString::to_string).unwrap_or_default();
+    let key = if entry.hint == "band" { format!("{key}-5") } else { key };
+    let look = model.ui.look;
+    Line::from_iter([Span::styled(key, look.strong()), Span::styled(format!(" {}  ", entry.hint), look.dim())])
 }
 
 /// There are drills, and none was ever run.

@@ -1,16 +1,16 @@
 //! Background jobs with their schedules, and their runs with progress.
 
 use super::{
-    pane::{lines, pane, scrolled},
+    pane::{lines, mark, pane, scrolled},
     plot::gauge,
 };
 use crate::{
     model::{
         JobLine, Model,
         jobs::{Job, Run, RunState},
+        report::span,
         ui::Screen,
     },
-    moment::Moment,
     text::{age, clock, cut, fit, grouped, right},
 };
 use jiff::Timestamp;
@@ -28,7 +28,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (look, world) = (model.ui.look, model.shown());
     let jobs = &world.jobs;
     let old = jobs.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
-    let leader = if jobs.leader.is_empty() { "nobody runs them".to_owned() } else { format!("run by {}", jobs.leader) };
+    let leader = match (jobs.at, jobs.leader.as_str()) {
+        (None, _) => "who runs them is not known yet".to_owned(),
+        (Some(_), "") => "nobody runs them".to_owned(),
+        (Some(_), leader) => format!("run by {leader}"),
+    };
     let filter = model.ui.filter(Screen::Jobs);
     let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
     let title = format!(" JOBS  {leader}, times of schedules in {}, {old} {filter}", zone(&jobs.time_zone));
@@ -43,6 +47,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         drawn.push(Line::styled(format!(" {error}"), look.blind()));
     }
     drawn.push(Line::styled(format!(" {} {} {} LAST", fit("JOB", 20), fit("SCHEDULE", 16), right("NEXT IN", 9)), look.dim()));
+    // Times of runs are by the clock of who ran them.
+    let now = world.endpoint_of("rollup").map_or(world.now.wall, |index| world.endpoints[index].its_time(world.now));
     let mut at = 0;
     for (place, listed) in listed.iter().enumerate() {
         if matches!(listed, JobLine::Run(_)) && (place == 0 || matches!(ids.get(place - 1), Some(id) if id.starts_with("job "))) {
@@ -62,8 +68,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             at = drawn.len();
         }
         let line = match listed {
-            JobLine::Job(job) => job_line(model, job, world.now),
-            JobLine::Run(run) => run_line(model, run, world.now, width),
+            JobLine::Job(job) => job_line(model, job, now, mark(place == cursor)),
+            JobLine::Run(run) => run_line(model, run, now, width, mark(place == cursor)),
         };
         drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
     }
@@ -75,30 +81,30 @@ fn zone(name: &str) -> &str {
     if name.is_empty() { "UTC" } else { name }
 }
 
-fn job_line(model: &Model, job: &Job, now: Moment) -> Line<'static> {
+fn job_line(model: &Model, job: &Job, now: Timestamp, mark: &str) -> Line<'static> {
     let schedule = if job.schedule.is_empty() { "on request" } else { &job.schedule };
-    let next = job.next_at.map_or("-".to_owned(), |next| until(next, now.wall));
+    let next = job.next_at.map_or("-".to_owned(), |next| until(next, now));
     let (last, style) = match (&job.current, &job.last) {
         (Some(run), _) => (format!("{} now", run.state.name()), model.ui.look.label()),
-        (None, Some(run)) => (ended(run, now.wall), style(model, run.state)),
+        (None, Some(run)) => (ended(run, now), style(model, run.state)),
         (None, None) => ("never".to_owned(), model.ui.look.dim()),
     };
     Line::from_iter([
-        Span::raw(format!(" {} {} {} ", fit(&job.name, 20), fit(schedule, 16), right(&next, 9))),
+        Span::raw(format!("{mark}{} {} {} ", fit(&job.name, 20), fit(schedule, 16), right(&next, 9))),
         Span::styled(fit(&last, 26) + " ", style),
         Span::styled(job.description.clone(), model.ui.look.dim()),
     ])
 }
 
-fn run_line(model: &Model, run: &Run, now: Moment, width: usize) -> Line<'static> {
+fn run_line(model: &Model, run: &Run, now: Timestamp, width: usize, mark: &str) -> Line<'static> {
     let look = model.ui.look;
     let took = match (run.took(), run.started) {
         (Some(took), _) if took.as_secs() < 10 => format!("{:.1}s", took.as_secs_f64()),
         (Some(took), _) => clock(took),
-        (None, Some(started)) => clock(crate::model::report::span(started, now.wall)),
+        (None, Some(started)) => clock(span(started, now)),
         (None, None) => "-".to_owned(),
     };
-    let ago = run.finished.map_or("now".to_owned(), |finished| age(crate::model::report::span(finished, now.wall)));
+    let ago = run.finished.map_or("now".to_owned(), |finished| age(span(finished, now)));
     let share = run.share();
     let percent = match share {
         Some(share) => format!("{:>3.0}%", (share * 100.0).floor()),
@@ -108,7 +114,7 @@ fn run_line(model: &Model, run: &Run, now: Moment, width: usize) -> Line<'static
     let attempt = if run.attempt > 1 { format!("try {}: ", run.attempt) } else { String::new() };
     let what = format!("{attempt}{}", if run.note.is_empty() { &run.result } else { &run.note });
     Line::from_iter([
-        Span::raw(format!(" {} ", fit(&run.job, 20))),
+        Span::raw(format!("{mark}{} ", fit(&run.job, 20))),
         Span::styled(fit(&run.state.name(), 12) + " ", style(model, run.state)),
         Span::raw(format!("{} {} ", right(&ago, 5), right(&took, 8))),
         Span::styled(gauge(share, GAUGE), look.bar()),
@@ -129,10 +135,10 @@ fn style(model: &Model, state: RunState) -> Style {
 }
 
 fn ended(run: &Run, now: Timestamp) -> String {
-    let ago = run.finished.map(|finished| format!(" {} ago", age(crate::model::report::span(finished, now))));
+    let ago = run.finished.map(|finished| format!(" {} ago", age(span(finished, now))));
     format!("{}{}", run.state.name(), ago.unwrap_or_default())
 }
 
 fn until(next: Timestamp, now: Timestamp) -> String {
-    if next <= now { "due".to_owned() } else { clock(crate::model::report::span(now, next)) }
+    if next <= now { "due".to_owned() } else { clock(span(now, next)) }
 }

@@ -1,6 +1,6 @@
 //! Actions by name.
 
-use super::pane::{lines, overlay};
+use super::pane::{lines, mark, overlay};
 use crate::{
     model::Model,
     text::{cut, fit},
@@ -20,7 +20,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, text: &str) {
     let found = found(model).into_iter().enumerate().map(|(place, entry)| {
         let off = disabled(model, entry.action).map_or(entry.help.to_owned(), |reason| format!("off: {reason}"));
         let line = Line::from_iter([
-            Span::raw(format!(" {} {} ", fit(entry.name, 15), fit(&model.keys.written(entry.action), 12))),
+            Span::raw(format!("{}{} {} ", mark(place == 0), fit(entry.name, 15), fit(&model.keys.written(entry.action), 12))),
             Span::styled(cut(&off, usize::from(inner.width).saturating_sub(31)), look.dim()),
         ]);
         if place == 0 { line.patch_style(look.selected()) } else { line }

@@ -1,11 +1,12 @@
 //! Boxes with titles, and lines in them.
 
 use super::theme::Look;
+use crate::text::{cut, width};
 use ratatui::{
     Frame,
     layout::Rect,
     symbols::merge::MergeStrategy,
-    text::Line,
+    text::{Line, Span},
     widgets::{Block, Clear},
 };
 
@@ -34,6 +35,25 @@ pub fn lines(frame: &mut Frame<'_>, area: Rect, lines: impl IntoIterator<Item = 
     for (row, line) in area.rows().zip(lines) {
         frame.render_widget(line, row);
     }
+}
+
+/// Under the heading of a list that a filter has emptied.
+pub const NOTHING_PASSES: &str = " nothing passes the filter";
+
+/// Before a row: whether it is the selected one, also without colours.
+pub fn mark(selected: bool) -> &'static str {
+    if selected { "▶" } else { " " }
+}
+
+/// Cut at the right, with a sign that something is missing.
+pub fn shortened(line: Line<'static>, columns: usize) -> Line<'static> {
+    let mut room = columns;
+    let spans = line.spans.into_iter().map(|span| {
+        let text = cut(&span.content, room);
+        room -= width(&text);
+        Span::styled(text, span.style)
+    });
+    Line::from_iter(spans)
 }
 
 /// The first line shown so that the one at `place` can be seen.

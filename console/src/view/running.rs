@@ -1,7 +1,7 @@
 //! What is being done to the system, by whomever: requested, armed, under way, and what came of it, planned and actual side by side.
 
 use super::{
-    pane::{lines, pane},
+    pane::{lines, pane, shortened},
     plot::gauge,
     proof::{kind, seconds},
     theme::Look,
@@ -11,10 +11,12 @@ use crate::{
     model::{
         Model,
         drill::DrillRun,
+        endpoint::Endpoint,
         remedy::{Change, Outcome, Plan, Run},
+        standing::Knowledge,
     },
     moment::Moment,
-    text::{clock, cut, grouped},
+    text::{age, clock, cut, grouped},
 };
 use ratatui::{
     Frame,
@@ -51,17 +53,6 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     lines(frame, inner, drawn.into_iter().map(|line| shortened(line, width)));
 }
 
-/// Cut at the right, with a sign that something is missing.
-fn shortened(line: Line<'static>, columns: usize) -> Line<'static> {
-    let mut room = columns;
-    let spans = line.spans.into_iter().map(|span| {
-        let text = cut(&span.content, room);
-        room -= crate::text::width(&text);
-        Span::styled(text, span.style)
-    });
-    Line::from_iter(spans)
-}
-
 /// What waits for an answer comes first, then what is at work, what is armed, and what has ended.
 fn all(model: &Model) -> Vec<Line<'static>> {
     let (look, world, now) = (model.ui.look, model.shown(), model.shown().now);
@@ -69,14 +60,13 @@ fn all(model: &Model) -> Vec<Line<'static>> {
     let mut drawn: Vec<Line<'static>> =
         model.ui.sent.values().map(|sent| requested(look, &sent.words, model.now.since(sent.since))).collect();
     let abort = model.keys.written(Action::Abort);
-    for run in world.endpoints.iter().flat_map(|endpoint| endpoint.drills.runs.values().chain(endpoint.drills.controls.values()))
-    {
-        if run.is_under_way() {
-            drawn.push(drilling(look, run, &abort, now));
-        }
+    for endpoint in &world.endpoints {
+        let runs = endpoint.drills.runs.values().chain(endpoint.drills.controls.values());
+        drawn
+            .extend(runs.filter(|run| run.is_under_way()).map(|run| said(look, endpoint, drilling(look, run, &abort, now), now)));
     }
-    for (_, run) in world.runs().filter(|(_, run)| run.is_under_way()) {
-        drawn.extend([at_work(look, run, &abort, now), compared(look, run)]);
+    for (index, run) in world.runs().filter(|(_, run)| run.is_under_way()) {
+        drawn.extend([said(look, &world.endpoints[index], at_work(look, run, &abort, now), now), compared(look, run)]);
     }
     drawn.extend(world.armed().map(|(_, plan)| armed(look, plan, now)));
     let undo = model.keys.written(Action::Undo);
@@ -85,6 +75,15 @@ fn all(model: &Model) -> Vec<Line<'static>> {
         drawn.extend([over(look, run, &undo, now), compared(look, run)]);
     }
     drawn
+}
+
+/// What a process said of its work; whether it still does that is not known while it cannot be seen.
+fn said(look: Look, endpoint: &Endpoint, mut line: Line<'static>, now: Moment) -> Line<'static> {
+    if endpoint.knowledge(now) == Knowledge::Blind {
+        let was = format!(" ░ BLIND {}, was", age(endpoint.silence(now)));
+        line.spans.insert(0, Span::styled(was, look.blind()));
+    }
+    line
 }
 
 fn requested(look: Look, words: &str, since: Duration) -> Line<'static> {

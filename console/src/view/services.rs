@@ -2,7 +2,7 @@
 
 use super::{
     detail::link,
-    pane::{lines, pane, scrolled},
+    pane::{lines, mark, pane, scrolled},
     plot,
 };
 use crate::{
@@ -85,11 +85,14 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, select
     let shown = if endpoint.link == Link::Up { shown } else { build.len() };
     let room = width.saturating_sub(left + shown);
     let state = match &endpoint.link {
+        Link::Up if endpoint.load.is_some() && endpoint.knowledge(now) == Knowledge::Blind => {
+            format!("was {}", load(endpoint.load.as_ref()).trim_start())
+        }
         Link::Up => load(endpoint.load.as_ref()),
         other => format!("{} {}", link(other, now), endpoint.address),
     };
     let mut line = Line::from_iter([
-        Span::raw(if selected { "▶" } else { " " }),
+        Span::raw(mark(selected)),
         Span::raw(fit(endpoint.name(), 9) + " "),
         Span::styled(fit(&health, 11) + " ", style),
         Span::styled(right(&age(endpoint.silence(now)), 4) + " ", late),

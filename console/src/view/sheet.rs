@@ -1,6 +1,6 @@
 //! Words at the left, text at the right of them.
 
-use super::theme::Look;
+use super::{pane::shortened, theme::Look};
 use crate::text::wrap;
 use ratatui::{
     style::Style,
@@ -26,10 +26,10 @@ impl Sheet {
         Self { look, width, lines: Vec::new() }
     }
 
-    /// One line as it is, at the right of its label.
+    /// One line, at the right of its label; what there is no room for is left out.
     pub fn put(&mut self, label: &str, line: Line<'static>) {
         let label = Span::styled(format!(" {label:<width$} ", width = LABEL - 1), self.look.label());
-        self.lines.push(Line::from_iter(std::iter::once(label).chain(line.spans)));
+        self.lines.push(shortened(Line::from_iter(std::iter::once(label).chain(line.spans)), self.width));
     }
 
     /// Text, broken where it has to be.

@@ -1,7 +1,7 @@
 //! Who used most in the last day, what was delivered, and how fast events are counted.
 
 use super::{
-    pane::{lines, pane, scrolled},
+    pane::{NOTHING_PASSES, lines, mark, pane, scrolled},
     plot::{bar, spark},
 };
 use crate::{
@@ -54,7 +54,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         drawn.push(line(model, account, most, place == cursor));
     }
     if accounts.is_empty() && usage.at.is_some() {
-        drawn.push(Line::styled(" no account used anything", look.dim()));
+        let why = if usage.accounts.is_empty() { " no account used anything" } else { NOTHING_PASSES };
+        drawn.push(Line::styled(why, look.dim()));
     }
     lines(frame, inner, drawn);
     let doubt = Rect { y: inner.y + inner.height.saturating_sub(1), height: inner.height.min(1), ..inner };
@@ -75,7 +76,7 @@ fn line(model: &Model, account: &AccountUse, most: u64, selected: bool) -> Line<
     let share = if most > 0 { account.messages as f64 / most as f64 } else { 0.0 };
     let amounts: Vec<String> = account.amounts.iter().map(|(currency, micros)| amount(currency, *micros)).collect();
     let line = Line::from_iter([
-        Span::raw(if selected { "▶" } else { " " }),
+        Span::raw(mark(selected)),
         Span::raw(format!("{} {} ", fit(&account.account, 20), right(&grouped(account.messages), 12))),
         Span::styled(fit(&bar(share, BAR), BAR), look.bar()),
         Span::raw(format!(

@@ -1,0 +1,253 @@
+//! What an operator is told on the screens: by whom it is known, what is muted, what is not known yet, why a key is off.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod fixture;
+#[path = "fixture/scene.rs"]
+mod scene;
+
+use fixture::{Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, trouble, wire};
+use loadline_console::{action::ACTIONS, headless, model::ui::Overlay, msg::What, update::able::disabled};
+use loadline_proto::health::{Caller, Frame, Severity as Wire, Snapshot, State as WireState, frame::Body};
+
+fn screen(console: &Console, columns: u16) -> String {
+    headless::frame(&console.model, columns, 40)
+}
+
+fn top(console: &Console, columns: u16) -> String {
+    screen(console, columns).lines().next().unwrap().to_owned()
+}
+
+fn known_as(console: &mut Console, endpoint: usize, seq: u64, caller: Option<(&str, &str)>) {
+    let caller = caller.map(|(name, role)| Caller { name: name.to_owned(), role: role.to_owned() });
+    let all = Body::Snapshot(Snapshot { caller, ..Snapshot::default() });
+    console.frame(endpoint, frame(["ingest", "query", "rollup"][endpoint], seq, all));
+    console.settle();
+}
+
+#[test]
+fn the_header_says_whom_the_processes_take_the_console_for() {
+    let mut console = Console::well();
+    assert!(top(&console, 120).contains("READ-ONLY  ana (operator)  WORST none"), "{}", top(&console, 120));
+    console.press("Ctrl-o");
+    assert!(top(&console, 120).contains("OPERATE 05:00  ana (operator)"), "{}", top(&console, 120));
+    known_as(&mut console, 1, 8, Some(("ana\u{1b}[2J", "service")));
+    assert!(top(&console, 140).contains("ana (operator), ana\u{fffd}[2J (service)"), "{}", top(&console, 140));
+    for endpoint in 0..3 {
+        known_as(&mut console, endpoint, 9, None);
+    }
+    assert!(top(&console, 120).contains("OPERATE 05:00  WORST"), "an older process says nothing: {}", top(&console, 120));
+}
+
+#[test]
+fn the_header_says_that_it_records_and_a_recording_records_nothing() {
+    let mut console = Console::well();
+    assert!(top(&console, 120).contains("rec ON"));
+    console.press("v");
+    assert!(top(&console, 120).contains("REPLAY") && top(&console, 120).contains("rec ON"), "the present goes on meanwhile");
+    console.model.offline = true;
+    assert!(!top(&console, 120).contains("rec ON"), "{}", top(&console, 120));
+}
+
+#[test]
+fn a_narrow_header_leaves_out_what_matters_least_and_never_what_is_wrong() {
+    let console = trouble();
+    for columns in 72..200 {
+        let top = top(&console, columns);
+        for word in ["READ-ONLY", "WORST P2 00:46", "live 2/3", "BLIND 1 (6s)", "14:30:06Z"] {
+            assert!(top.contains(word), "{columns}: {top}");
+        }
+        let shown = ["rec ON", "ana (operator)", "clock query -00:06", "lag 0ms"].map(|word| top.contains(word));
+        assert!(shown.is_sorted(), "{columns}: {top}");
+    }
+    assert!(top(&console, 80).contains("lag 0ms") && top(&console, 130).contains("rec ON"));
+}
+
+#[test]
+fn what_is_muted_says_so_on_the_board_and_for_how_long() {
+    let mut console = Console::well();
+    let mut muted = status("AN-02", WireState::Open, Wire::P3);
+    muted.muted_until = Some(wire(fixture::WALL + 1_800));
+    muted.note = "known".to_owned();
+    console.frame(0, frame("ingest", 8, delta(vec![muted.clone(), status("AN-03", WireState::Open, Wire::P3)])));
+    console.settle();
+    let row = |console: &Console, id: &str| {
+        screen(console, 120).lines().find(|line| line.contains(&format!(" {id}  "))).unwrap_or_default().to_owned()
+    };
+    assert!(row(&console, "AN-02").contains("OPEN mute 30m"), "{}", row(&console, "AN-02"));
+    assert!(row(&console, "AN-03").contains("OPEN 00:40"), "{}", row(&console, "AN-03"));
+    for second in 1..=361 {
+        console.now = console.now.after(seconds(5.0));
+        console.frame(0, frame("ingest", 8 + second, heartbeat()));
+    }
+    console.settle();
+    assert!(!row(&console, "AN-02").contains("mute"), "its time is over: {}", row(&console, "AN-02"));
+}
+
+#[test]
+fn a_mute_is_marked_also_while_a_remedy_is_at_work() {
+    let mut console = scene::busy();
+    let source = console.model.world.endpoints[0].position.clone().unwrap().1;
+    let mut muted = status("AN-02", WireState::Remediating, Wire::P3);
+    muted.muted_until = Some(wire(fixture::WALL + 1_800));
+    let next = Frame {
+        boot_id: console.model.world.endpoints[0].position.clone().unwrap().0,
+        ..frame("ingest", source + 1, delta(vec![muted]))
+    };
+    console.frame(0, next);
+    console.settle();
+    let text = screen(&console, 120);
+    assert!(text.lines().any(|line| line.contains("P3m AN-02") && line.contains("RUN W 62%")), "{text}");
+}
+
+#[test]
+fn what_a_process_was_doing_is_not_shown_as_going_on_once_it_is_blind() {
+    let mut console = scene::busy();
+    let row = |text: &str| text.lines().find(|line| line.contains("AN-02  Consumer")).unwrap_or_default().to_owned();
+    assert!(row(&screen(&console, 120)).contains("RUN W 62%"), "{}", screen(&console, 120));
+    assert!(!screen(&console, 120).contains("░ BLIND"));
+    console.pass(seconds(6.0));
+    let text = screen(&console, 120);
+    assert!(row(&text).contains("BLIND 00:0") && !row(&text).contains("RUN"), "{text}");
+    assert!(text.lines().any(|line| line.contains("░ BLIND 6s, was RUNNING W widen")), "{text}");
+    assert!(text.lines().any(|line| line.contains("ingest    ░ BLIND") && line.contains("was ")), "{text}");
+}
+
+#[test]
+fn what_was_well_and_cannot_be_seen_is_no_outage() {
+    let mut console = Console::well();
+    let mut answer = catalogue();
+    answer.failure_modes.push(mode("AN-10", "Wrong account's data", &["query"], Wire::P1, false));
+    console.hear(0, What::Catalogue(answer));
+    let modes = vec![status("AN-10", WireState::Ok, Wire::P1), status("AN-06", WireState::Ok, Wire::P2)];
+    console.frame(1, frame("query", 8, snapshot(modes)));
+    console.now = console.now.after(seconds(4.0));
+    for (endpoint, service) in [(0, "ingest"), (2, "rollup")] {
+        console.frame(endpoint, frame(service, 8, heartbeat()));
+    }
+    console.pass(seconds(2.0));
+    let text = screen(&console, 120);
+    assert!(text.contains("WORST P2") && text.contains("P2  AN-10") && !text.contains("FULL OUTAGE"), "{text}");
+    // One that was open when it was last seen stays what it was.
+    let modes = vec![status("AN-10", WireState::Open, Wire::P1)];
+    console.frame(1, frame("query", 9, delta(modes)));
+    console.pass(seconds(6.0));
+    assert!(screen(&console, 120).contains("P1 FULL OUTAGE  AN-10"), "{}", screen(&console, 120));
+}
+
+#[test]
+fn what_was_copied_has_the_mute_and_who_has_it() {
+    let mut console = Console::well();
+    let mut muted = status("AN-02", WireState::Acknowledged, Wire::P3);
+    (muted.muted_until, muted.acknowledged_by) = (Some(wire(fixture::WALL + 90)), "ana".to_owned());
+    console.frame(0, frame("ingest", 8, delta(vec![muted])));
+    console.settle();
+    let copied = loadline_console::update::yank::json(&console.model).unwrap();
+    assert!(copied.contains("\"muted_seconds\": 90") && copied.contains("\"acknowledged_by\": \"ana\""), "{copied}");
+}
+
+#[test]
+fn nothing_is_said_to_be_none_before_anybody_was_asked() {
+    let mut console = Console::well();
+    for (key, lie, truth) in [("p", "nobody runs them", "not known yet"), ("e", "open: none", "open: not known yet")] {
+        console.press(key);
+        let text = screen(&console, 120);
+        assert!(!text.contains(lie) && text.contains(truth), "{text}");
+    }
+    answers(&mut console);
+    console.press("p");
+    assert!(screen(&console, 120).contains("run by host-1"));
+}
+
+#[test]
+fn a_filter_keeps_what_has_all_its_words_in_any_order_and_says_when_nothing_has() {
+    let mut console = Console::well();
+    answers(&mut console);
+    console.press("/ l a g Space a n - 0 Enter");
+    let rows: Vec<_> = console.model.rows().into_iter().map(|row| format!("{:?}", row.id)).collect();
+    assert_eq!(rows, [r#"Mode("AN-02")"#]);
+    console.press("Esc t / x x Enter");
+    assert!(screen(&console, 120).contains("nothing passes the filter"));
+    assert!(!screen(&console, 120).contains("no account used anything"));
+    console.press("Esc f / x x Enter");
+    assert!(screen(&console, 120).contains("nothing passes the filter"));
+    assert!(!screen(&console, 120).contains("no process has said"));
+}
+
+/// All lines of an overlay as one text.
+fn read(console: &mut Console, columns: u16) -> String {
+    let mut all = Vec::new();
+    for scroll in (0..400).step_by(20) {
+        console.model.ui.scroll = scroll;
+        let text = headless::frame(&console.model, columns, 24);
+        let inner = text.lines().filter(|line| line.starts_with('│')).take(20);
+        all.extend(inner.map(|line| line.trim_matches('│').trim().to_owned()));
+    }
+    all.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn help_says_in_full_why_a_key_is_off_however_narrow_it_is() {
+    let mut console = Console::well();
+    console.press("?");
+    assert_eq!(console.model.ui.overlay, Some(Overlay::Help));
+    for columns in [60, 80, 100] {
+        let help = read(&mut console, columns);
+        let mut off = 0;
+        for entry in ACTIONS {
+            let reason = disabled(&console.model, entry.action).map(|reason| format!(" (off: {reason})")).unwrap_or_default();
+            off += usize::from(!reason.is_empty());
+            assert!(help.contains(&format!("{}{reason}", entry.help)), "{columns}: {}{reason}\n{help}", entry.help);
+        }
+        assert!(off > 10, "{off}");
+    }
+}
+
+#[test]
+fn the_way_out_is_always_among_the_hints() {
+    for keys in ["o", "t", "p", "e", "f", "v"] {
+        let mut console = trouble();
+        console.press(keys);
+        for columns in 20..200 {
+            let text = headless::frame(&console.model, columns, 24);
+            let hints = text.lines().last().unwrap();
+            assert!(hints.contains("q quit"), "{keys} {columns}: {hints}");
+        }
+    }
+}
+
+#[test]
+fn ages_of_runs_are_told_by_the_clock_of_who_ran_them() {
+    let mut console = Console::well();
+    answers(&mut console);
+    console.press("p");
+    let age = |console: &Console| {
+        let text = screen(console, 120);
+        let row = text.lines().find(|line| line.contains("FAILED")).unwrap_or_default();
+        row.split("FAILED").nth(1).unwrap_or_default().split_whitespace().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(age(&console), "10s");
+    // Rollup's clock is an hour ahead of ours.
+    let mut ahead = frame("rollup", 8, heartbeat());
+    ahead.sent_at = Some(wire(fixture::WALL + 3_600));
+    console.frame(2, ahead);
+    console.settle();
+    assert_eq!(age(&console), "1h");
+}
+
+#[test]
+fn the_selected_row_is_marked_also_where_nothing_is_reversed() {
+    for (keys, marked) in [("", "▶P2"), ("t", "▶aurora"), ("p", "▶daily"), ("e", "▶       1"), ("f", "▶AN-02"), (":", "▶help")]
+    {
+        let mut console = trouble();
+        if keys == "f" {
+            let list = fixture::work::drill("AN-02");
+            let list = loadline_proto::health::ListDrillsResponse { drills: vec![list], build: "0.1.0".to_owned() };
+            console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+        }
+        if !keys.is_empty() {
+            console.press(keys);
+        }
+        assert!(screen(&console, 120).contains(marked), "{keys}: {}", screen(&console, 120));
+    }
+}

@@ -3,6 +3,8 @@
 
 #[path = "../tests/fixture/mod.rs"]
 mod fixture;
+#[path = "../tests/fixture/screen.rs"]
+mod screen;
 #[path = "../tests/fixture/server.rs"]
 mod server;
 
@@ -19,14 +21,13 @@ use loadline_console::{
     view::draw,
 };
 use loadline_proto::health::{Severity as Wire, State as WireState};
-use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use portable_pty::CommandBuilder;
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 use serde_json::json;
 use std::{
     fs,
-    io::{self, Read as _, Write},
+    io::{self, Write},
     sync::{Arc, Mutex},
-    thread,
     time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -169,38 +170,22 @@ async fn looping(rate: u64) {
 }
 
 /// The program in a terminal.
-struct Program {
-    child: Box<dyn Child + Send + Sync>,
-    bytes: Arc<Mutex<Vec<u8>>>,
-    _master: Box<dyn portable_pty::MasterPty + Send>,
-}
+struct Program(screen::Screen);
 
 impl Program {
     fn start(arguments: &[String]) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_loadline-console"));
         command.args(arguments);
         command.env("LANG", "C.UTF-8");
-        let pair = native_pty_system().openpty(PtySize { rows: 40, cols: 120, pixel_width: 0, pixel_height: 0 }).unwrap();
-        let child = pair.slave.spawn_command(command).unwrap();
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let (sink, mut reader) = (Arc::clone(&bytes), pair.master.try_clone_reader().unwrap());
-        thread::spawn(move || {
-            let mut some = [0; 65_536];
-            while let Ok(count @ 1..) = reader.read(&mut some) {
-                sink.lock().unwrap().extend_from_slice(&some[..count]);
-            }
-        });
-        Self { child, bytes, _master: pair.master }
+        Self(screen::Screen::of(command, 120, 40))
     }
 
     fn text(&self) -> String {
-        let mut parser = vt100::Parser::new(40.try_into().unwrap(), 120.try_into().unwrap(), 0);
-        parser.process(&self.bytes.lock().unwrap());
-        parser.screen().contents()
+        self.0.text()
     }
 
     fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.child.process_id().unwrap())).unwrap()
+        fs::read_to_string(format!("/proc/{}/{file}", self.0.child.process_id().unwrap())).unwrap()
     }
 
     /// Seconds of a core, and voluntary switches of all threads.
@@ -208,7 +193,7 @@ impl Program {
         let stat = self.proc("stat");
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.process_id().unwrap())).unwrap();
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0.child.process_id().unwrap())).unwrap();
         let switches = tasks.map(|task| {
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
             field(&status, "voluntary_ctxt_switches:")
@@ -232,13 +217,6 @@ impl Program {
                 "gaps": text.contains("gaps "),
             })
         );
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "fixture/mod.rs"]
 mod fixture;
+#[path = "fixture/screen.rs"]
+mod screen;
 #[path = "fixture/server.rs"]
 mod server;
 
@@ -17,10 +19,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{CommandBuilder, PtySize};
+use screen::Screen;
 use std::{
-    io::{Read as _, Write},
-    sync::{Arc, Mutex},
+    ops::{Deref, DerefMut},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -28,14 +31,23 @@ use std::{
 const LONG: Duration = Duration::from_secs(20);
 
 /// A console in a terminal.
-struct Screen {
-    master: Box<dyn MasterPty + Send>,
-    keyboard: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    bytes: Arc<Mutex<Vec<u8>>>,
+struct Console(Screen);
+
+impl Deref for Console {
+    type Target = Screen;
+
+    fn deref(&self) -> &Screen {
+        &self.0
+    }
 }
 
-impl Screen {
+impl DerefMut for Console {
+    fn deref_mut(&mut self) -> &mut Screen {
+        &mut self.0
+    }
+}
+
+impl Console {
     fn open(arguments: &[&str]) -> Self {
         // Nothing listens there: the console has to do without.
         Self::connected(arguments, "ingest=127.0.0.1:1")
@@ -47,48 +59,11 @@ impl Screen {
         command.args(["--connect", to]);
         command.env("LANG", "C.UTF-8");
         command.env("TERM", "xterm-256color");
-        Self::of(command)
-    }
-
-    fn of(command: CommandBuilder) -> Self {
-        let size = PtySize { rows: 30, cols: 100, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let child = pair.slave.spawn_command(command).unwrap();
-        let mut reader = pair.master.try_clone_reader().unwrap();
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&bytes);
-        thread::spawn(move || {
-            let mut some = [0; 4_096];
-            while let Ok(count @ 1..) = reader.read(&mut some) {
-                sink.lock().unwrap().extend_from_slice(&some[..count]);
-            }
-        });
-        let keyboard = pair.master.take_writer().unwrap();
-        Self { master: pair.master, keyboard, child, bytes }
+        Self(Screen::of(command, 100, 30))
     }
 
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.process_id().unwrap().cast_signed())
-    }
-
-    /// What the terminal has shown so far, played into one of this size.
-    fn seen(&self, rows: u16, columns: u16) -> vt100::Parser {
-        let mut parser = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
-        parser.process(&self.bytes.lock().unwrap());
-        parser
-    }
-
-    fn until(&self, what: &str, done: impl Fn(&vt100::Screen) -> bool) {
-        let end = Instant::now() + LONG;
-        while !done(self.seen(30, 100).screen()) {
-            assert!(Instant::now() < end, "never: {what}; {}", self.seen(30, 100).screen().contents());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-        self.keyboard.flush().unwrap();
     }
 
     /// Whether lines are edited and keys are echoed, as a shell wants it.
@@ -106,36 +81,18 @@ impl Screen {
         assert!(self.is_cooked());
     }
 
-    fn ended(&mut self) -> u32 {
-        let end = Instant::now() + LONG;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            assert!(Instant::now() < end, "it did not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     fn started(&self) {
         self.until("the first frame", |screen| screen.alternate_screen() && screen.contents().contains("FAILURE MODES"));
         assert!(!self.is_cooked());
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn it_starts_without_a_service_and_leaves_the_terminal_as_it_was() {
-    let mut screen = Screen::open(&[]);
+    let mut screen = Console::open(&[]);
     screen.started();
     screen.press("?");
-    screen.until("help", |screen| screen.contents().contains(" KEYS "));
+    screen.shows(" KEYS ");
     screen.press("q");
     assert_eq!(screen.ended(), 0);
     screen.restored();
@@ -144,7 +101,7 @@ fn it_starts_without_a_service_and_leaves_the_terminal_as_it_was() {
 #[test]
 fn a_signal_to_end_leaves_the_terminal_as_it_was() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
-        let mut screen = Screen::open(&[]);
+        let mut screen = Console::open(&[]);
         screen.started();
         kill(screen.pid(), signal).unwrap();
         assert_eq!(screen.ended(), 0, "{signal}");
@@ -156,8 +113,8 @@ fn a_signal_to_end_leaves_the_terminal_as_it_was() {
 fn a_panic_leaves_the_terminal_as_it_was_and_is_readable() {
     let mut child = CommandBuilder::new(std::env::current_exe().unwrap());
     child.args(["--ignored", "--exact", "a_child_that_panics_on_screen", "--nocapture"]);
-    let mut screen = Screen::of(child);
-    screen.until("the panic", |screen| screen.contents().contains("panicked at"));
+    let mut screen = Console(Screen::of(child, 100, 30));
+    screen.shows("panicked at");
     assert_ne!(screen.ended(), 0);
     screen.restored();
 }
@@ -172,7 +129,7 @@ fn a_child_that_panics_on_screen() {
 #[test]
 fn suspended_it_gives_the_terminal_back_and_continued_it_takes_it_again() {
     for stop in ["key", "signal"] {
-        let mut screen = Screen::open(&[]);
+        let mut screen = Console::open(&[]);
         screen.started();
         match stop {
             "key" => screen.press("\u{1a}"),
@@ -191,7 +148,7 @@ fn suspended_it_gives_the_terminal_back_and_continued_it_takes_it_again() {
 
 #[test]
 fn another_size_is_drawn_at_once_down_to_one_cell_and_back() {
-    let mut screen = Screen::open(&[]);
+    let mut screen = Console::open(&[]);
     screen.started();
     for (rows, cols) in [(1, 1), (10, 40), (50, 160)] {
         let before = screen.bytes.lock().unwrap().len();
@@ -203,8 +160,8 @@ fn another_size_is_drawn_at_once_down_to_one_cell_and_back() {
         }
     }
     let end = Instant::now() + LONG;
-    while !screen.seen(50, 160).screen().contents_between(49, 0, 49, 160).contains("help") {
-        assert!(Instant::now() < end, "{}", screen.seen(50, 160).screen().contents());
+    while !screen.seen(160, 50).screen().contents_between(49, 0, 49, 160).contains("help") {
+        assert!(Instant::now() < end, "{}", screen.seen(160, 50).screen().contents());
         thread::sleep(Duration::from_millis(20));
     }
     screen.press("q");
@@ -228,9 +185,9 @@ fn without_a_terminal_it_says_what_else_there_is() {
 fn keys_bound_twice_are_refused_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "freeze = [\"q\"]").unwrap();
-    let mut screen = Screen::open(&["--keys", file.path().to_str().unwrap()]);
+    let mut screen = Console::open(&["--keys", file.path().to_str().unwrap()]);
     assert_eq!(screen.ended(), 3);
-    screen.until("the reason", |screen| screen.contents().contains("key q would both freeze and quit"));
+    screen.shows("key q would both freeze and quit");
 }
 
 #[test]
@@ -241,24 +198,24 @@ fn keys_in_a_terminal_plan_and_confirm_and_neither_paste_nor_a_glance_away_does(
     let armed = |id: &str| plan(id, "AN-01", "C", Reversibility::Safe, "y");
     fake.desk().plans.lock().unwrap().extend([Ok(armed("p-1")), Ok(armed("p-2"))]);
     fake.desk().runs.lock().unwrap().push_back(Ok(run("r-1", armed("p-2"), Outcome::Running, 0, 1)));
-    let mut screen = Screen::connected(&[], &format!("ingest={}", fake.address));
-    screen.until("open", |screen| screen.contents().contains("OPEN"));
+    let mut screen = Console::connected(&[], &format!("ingest={}", fake.address));
+    screen.shows("OPEN");
     screen.press("\u{f}C");
-    screen.until("a plan", |screen| screen.contents().contains("y does it"));
+    screen.shows("y does it");
     // As terminals say that another window has the keyboard now.
     screen.press("\u{1b}[O");
-    screen.until("lapsed", |screen| screen.contents().contains("the terminal was left"));
+    screen.shows("the terminal was left");
     thread::sleep(Duration::from_millis(600));
     screen.press("y\r");
     screen.until("closed", |screen| !screen.contents().contains("the terminal was left"));
     screen.press("\u{1b}[IC");
-    screen.until("another plan", |screen| screen.contents().contains("y does it"));
+    screen.shows("y does it");
     thread::sleep(Duration::from_millis(1_200));
     screen.press("\u{1b}[200~y\u{1b}[201~");
-    screen.until("pasted", |screen| screen.contents().contains("pasted text confirms nothing"));
+    screen.shows("pasted text confirms nothing");
     assert_eq!(fake.desk().asked(), ["plan C AN-01", "plan C AN-01"]);
     screen.press("y");
-    screen.until("confirmed", |screen| screen.contents().contains("confirmed by the server"));
+    screen.shows("confirmed by the server");
     assert_eq!(fake.desk().asked().last().unwrap(), "execute p-2 y console p-2");
     screen.press("q");
     screen.child.wait().unwrap();

@@ -61,12 +61,23 @@ impl Ingest {
     /// # Errors
     /// A store that a newer build has migrated.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let ingest = Self::unwatched(&parts).await?;
+        ingest.watch(parts);
+        Ok(ingest)
+    }
+
+    /// The same without all that tells of its health: nothing reads lag, headroom and losses, no mode is detected, no remedy
+    /// offered, no drill run, no load told. For a bench to compare with; operators would be blind.
+    ///
+    /// # Errors
+    /// As [`Ingest::start`].
+    pub async fn unwatched(parts: &Parts) -> Result<Self, StoreError> {
         let of_kind = |kind| parts.streams.iter().filter(move |(_, of)| *of == kind).map(|(spec, _)| spec.name.clone()).collect();
         let routes = Arc::new(Routes { billing: of_kind(Kind::Billing), receipts: of_kind(Kind::Receipt) });
         let lane = parts.drills.is_some().then(drills::spec);
-        let specs = parts.streams.into_iter().map(|(spec, _)| spec).chain(lane);
+        let specs = parts.streams.iter().map(|(spec, _)| spec.clone()).chain(lane);
         let statuses: Vec<_> = specs.map(|spec| Arc::new(StreamStatus::new(spec))).collect();
-        let (log, clock, rules) = (parts.log, parts.clock, parts.owner.rules);
+        let (log, clock, rules) = (parts.log.clone(), parts.clock.clone(), parts.owner.rules);
         let store = loadline_store::behind(parts.store.clone(), parts.drills.as_ref().map(|drilling| &drilling.faults));
         match store.migrate().await {
             Err(error @ StoreError::NewerSchema { .. }) => return Err(error),
@@ -75,21 +86,10 @@ impl Ingest {
         }
         let ingest = Self {
             publisher: Publisher { log: log.clone(), store: store.clone(), clock: clock.clone(), rules, routes },
-            backends: Backends {
-                log: log.clone(),
-                store: store.clone(),
-                clock: clock.clone(),
-                rules,
-                statuses: statuses.clone(),
-            },
+            backends: Backends { log: log.clone(), store: store.clone(), clock, rules, statuses: statuses.clone() },
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
-        remedies::install(&parts.monitor, &ingest.backends, parts.owner.batch_records);
-        if let Some(drilling) = parts.drills {
-            let (monitor, backends, stop) = (parts.monitor.clone(), ingest.backends.clone(), ingest.stop.clone());
-            ingest.tasks.spawn(drills::install(monitor, backends, parts.store.clone(), drilling, stop));
-        }
         for status in &statuses {
             let owner = Owner {
                 spec: status.spec.clone(),
@@ -108,12 +108,22 @@ impl Ingest {
         for status in &statuses {
             ingest.tasks.spawn(make_stream(log.clone(), status.clone(), ingest.stop.clone()));
         }
-        ingest.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), ingest.stop.clone()));
-        ingest.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), ingest.stop.clone()));
-        ingest.tasks.spawn(load::tell(statuses.clone(), parts.monitor.clone(), ingest.stop.clone()));
-        ingest.tasks.spawn(Detectors { statuses, store, clock, monitor: parts.monitor }.run(ingest.stop.clone()));
         ingest.tasks.close();
         Ok(ingest)
+    }
+
+    /// Follows the streams, detects failure modes, offers remedies and drills.
+    fn watch(&self, parts: Parts) {
+        let Backends { log, store, clock, statuses, .. } = self.backends.clone();
+        let (monitor, stop) = (parts.monitor, || self.stop.clone());
+        remedies::install(&monitor, &self.backends, parts.owner.batch_records);
+        if let Some(drilling) = parts.drills {
+            self.tasks.spawn(drills::install(monitor.clone(), self.backends.clone(), parts.store, drilling, stop()));
+        }
+        self.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), stop()));
+        self.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), stop()));
+        self.tasks.spawn(load::tell(statuses.clone(), monitor.clone(), stop()));
+        self.tasks.spawn(Detectors { statuses, store, clock, monitor }.run(stop()));
     }
 
     /// Adds the gRPC services.

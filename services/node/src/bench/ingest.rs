@@ -3,7 +3,7 @@
 use super::{
     baseline,
     events::{Events, Ids},
-    memory, questions,
+    health, memory, questions,
     report::{Report, Run},
 };
 use anyhow::{Context as _, bail, ensure};
@@ -52,12 +52,23 @@ pub struct IngestArgs {
     /// Kinds of ids
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Ids::V7, Ids::V4])]
     ids: Vec<Ids>,
+    /// Rounds of applying with and without the health machinery; 0 compares nothing
+    #[arg(long, default_value_t = 4)]
+    health_rounds: usize,
     /// Questions a second for a month of hours; 0 asks none
     #[arg(long, default_value_t = 500)]
     questions: u32,
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whether an ingest under test tells of its health.
+pub enum Watching {
+    /// To this monitor.
+    By(Monitor),
+    /// To nobody.
+    Off,
 }
 
 /// The backends under test.
@@ -86,12 +97,16 @@ pub async fn run(args: IngestArgs) -> anyhow::Result<Report> {
         eprintln!("measuring with {ids:?} ids …");
         runs.push(bench.measure(ids).await?);
     }
+    let health = match (bench.args.health_rounds, bench.args.ids.first()) {
+        (0, _) | (_, None) => None,
+        (rounds, Some(ids)) => Some(health::compare(&bench, *ids, bench.args.events, rounds).await?),
+    };
     let query = match bench.args.questions {
         0 => None,
         rate => Some(questions::ask(&bench, rate).await?),
     };
     let (log, store) = (SecretUrl::new(log_url).to_string(), SecretUrl::new(store_url).to_string());
-    Ok(Report { log, store, caveats, batch_records: bench.args.batch, runs, query, peak_memory_mib: memory::peak_mib() })
+    Ok(Report { log, store, caveats, batch_records: bench.args.batch, runs, health, query, peak_memory_mib: memory::peak_mib() })
 }
 
 /// A bench writes usage of accounts that do not exist.
@@ -110,7 +125,8 @@ impl Bench {
         let spec = self.stream().await?;
         let append_per_second = self.append(&spec.name, &mut source, events).await?;
         let preloaded = self.preload(ids).await?;
-        let applied_per_second = self.apply(&spec).await?;
+        let monitor = Monitor::new("bench", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
+        let applied_per_second = self.apply(&spec, events, Watching::By(monitor)).await?;
 
         let spec = self.stream().await?;
         self.append(&spec.name, &mut source, events).await?;
@@ -136,6 +152,10 @@ impl Bench {
             ratio_to_one_by_one: applied_per_second / one_by_one_per_second,
             ratio_to_without_dedup: without.map(|without| committed_per_second / without),
         })
+    }
+
+    pub fn accounts(&self) -> u32 {
+        self.args.accounts
     }
 
     /// A stream that nobody used before.
@@ -167,7 +187,7 @@ impl Bench {
     }
 
     /// The ingest service on the backlog, from its start to the last event applied; events a second.
-    async fn apply(&self, spec: &StreamSpec) -> anyhow::Result<f64> {
+    pub async fn apply(&self, spec: &StreamSpec, events: u64, watching: Watching) -> anyhow::Result<f64> {
         let owner = OwnerSettings {
             holder: format!("bench-{}", std::process::id()),
             lease_ttl: Duration::from_secs(10),
@@ -176,27 +196,31 @@ impl Bench {
             rules: self.rules,
         };
         let idle = self.stream().await?;
+        let (monitor, watched) = match watching {
+            Watching::By(monitor) => (monitor, true),
+            Watching::Off => (Monitor::new("bench", env!("CARGO_PKG_VERSION"), &[])?, false),
+        };
         let parts = Parts {
             log: self.log.clone(),
             store: self.store.clone(),
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             streams: vec![(spec.clone(), Kind::Billing), (idle, Kind::Receipt)],
             owner,
-            monitor: Monitor::new("bench", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?,
+            monitor,
             drills: None,
         };
         let started = Instant::now();
-        let ingest = Ingest::start(parts).await?;
+        let ingest = if watched { Ingest::start(parts).await? } else { Ingest::unwatched(&parts).await? };
         let status = ingest.statuses()[0].clone();
-        while status.seen().progress.is_none_or(|progress| progress.applied < self.args.events) {
+        while status.seen().progress.is_none_or(|progress| progress.applied < events) {
             ensure!(started.elapsed() < PATIENCE, "not applied within {} s", PATIENCE.as_secs());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let elapsed = started.elapsed();
         ingest.stop().await;
         let progress = self.store.progress(&spec.name).await?.context("the stream was applied")?;
-        ensure!(progress.counted == self.args.events && progress.unaccounted() == 0, "not every event was counted: {progress:?}");
-        Ok(self.args.events as f64 / elapsed.as_secs_f64())
+        ensure!(progress.counted == events && progress.unaccounted() == 0, "not every event was counted: {progress:?}");
+        Ok(events as f64 / elapsed.as_secs_f64())
     }
 
     /// Reads the whole backlog and folds it.

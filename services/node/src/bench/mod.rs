@@ -2,6 +2,7 @@
 
 mod baseline;
 mod events;
+mod health;
 mod history;
 mod ingest;
 mod memory;

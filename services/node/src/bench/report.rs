@@ -14,6 +14,7 @@ pub struct Report {
     pub batch_records: usize,
     /// One entry a kind of ids.
     pub runs: Vec<Run>,
+    pub health: Option<Health>,
     pub query: Option<Questions>,
     /// Of this process: publisher, ingest and query together.
     pub peak_memory_mib: Option<f64>,
@@ -40,6 +41,24 @@ pub struct Run {
     pub ratio_to_one_by_one: f64,
     /// committed / committed without dedup.
     pub ratio_to_without_dedup: Option<f64>,
+}
+
+/// The ingest service with and without all that tells of its health, in turns.
+#[derive(Debug, Serialize)]
+pub struct Health {
+    pub rounds: usize,
+    /// Consoles on the health stream.
+    pub watchers: usize,
+    /// Median of the rounds, as all that follows without another word.
+    pub with_per_second: f64,
+    pub without_per_second: f64,
+    /// with / without of the same round.
+    pub ratio: f64,
+    pub lowest_ratio: f64,
+    pub highest_ratio: f64,
+    /// Of the whole process.
+    pub with_core_seconds_per_million: Option<f64>,
+    pub without_core_seconds_per_million: Option<f64>,
 }
 
 /// GetUsage of one account's month of hours, over gRPC, at a fixed rate.
@@ -76,6 +95,9 @@ impl Report {
             let (rate, ratio) = (run.one_by_one_per_second, run.ratio_to_one_by_one);
             lines.push(format!("  one transaction an event   {rate:>10.0} events/s   ratio {ratio:.0} ×"));
         }
+        if let Some(health) = &self.health {
+            lines.extend(health.text());
+        }
         if let Some(query) = &self.query {
             let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms, bare_p50_ms, bare_p99_ms } = query;
             lines.push(format!(
@@ -87,5 +109,23 @@ impl Report {
             lines.push(format!("peak memory {memory:.0} MiB (publisher, ingest and query in one process)"));
         }
         lines.join("\n")
+    }
+}
+
+impl Health {
+    fn text(&self) -> Vec<String> {
+        let Self { rounds, watchers, with_per_second, without_per_second, ratio, lowest_ratio, highest_ratio, .. } = self;
+        let mut lines = vec![
+            format!("\nwith the health machinery and {watchers} watchers, against without, {rounds} rounds in turns"),
+            format!("  applied with               {with_per_second:>10.0} events/s"),
+            format!(
+                "  applied without            {without_per_second:>10.0} events/s   ratio {ratio:.3} ({lowest_ratio:.3} to {highest_ratio:.3}), budget 0.990"
+            ),
+        ];
+        let spent = self.with_core_seconds_per_million.zip(self.without_core_seconds_per_million);
+        lines.extend(spent.map(|(with, without)| {
+            format!("  core time a million events {with:>10.2} s with, {without:.2} s without   ratio {:.3}", with / without)
+        }));
+        lines
     }
 }

@@ -285,10 +285,10 @@ impl Default for KeyMap {
 }
 
 /// The table as Markdown, for the documentation.
-pub fn markdown() -> String {
+pub fn markdown(map: &KeyMap) -> String {
     let mut table = "| keys | action | where | what |\n|---|---|---|---|\n".to_owned();
     for entry in ACTIONS {
-        let keys: Vec<String> = entry.keys.iter().map(|key| format!("`{key}`")).collect();
+        let keys: Vec<String> = map.keys(entry.action).iter().map(|key| format!("`{key}`")).collect();
         let _ = writeln!(table, "| {} | `{}` | {} | {} |", keys.join(" "), entry.name, entry.place.name(), entry.help);
     }
     table

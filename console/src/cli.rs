@@ -48,7 +48,7 @@ const EXIT_CODES: &str = "Exit codes of check: 0 nothing is open; 1 P3 to P5, or
 enum Command {
     /// Says once how everything is, for a monitoring system or a script
     Check(CheckArgs),
-    /// Prints the table of keys and actions
+    /// Prints the table of keys and actions, with those of --keys
     Keys,
 }
 
@@ -157,7 +157,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let screen = &self.screen;
         match &self.command {
-            Some(Command::Keys) => print!("{}", markdown()),
+            Some(Command::Keys) => print!("{}", markdown(&self.screen.keys()?)),
             Some(Command::Check(args)) => return runtime()?.block_on(async { Ok(check(self.headless()?, args).await?) }),
             None if screen.once => runtime()?.block_on(self.once())?,
             None if screen.plain => runtime()?.block_on(self.plain())?,

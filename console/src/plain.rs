@@ -116,8 +116,9 @@ pub fn report(model: &Model) -> String {
         let json = row_json(&model.world, row);
         let word = |key: &str| json[key].as_str().unwrap_or("-").to_owned();
         let (severity, id, title) = (word("severity"), word("id"), word("title"));
+        let whose = format!("{} {}", word("service"), word("address"));
         let found = row.found.as_ref().map(|found| format!(" {found}")).unwrap_or_default();
-        lines.push(format!("{severity} {id} {title}: {}{found} ({} {})", status(&row.status), word("service"), word("address")));
+        lines.push(format!("{severity} {id} {title}: {}{found} ({})", status(&row.status), whose.trim()));
     }
     lines.join("\n")
 }

@@ -6,9 +6,18 @@ mod fixture;
 #[path = "fixture/scene.rs"]
 mod scene;
 
-use fixture::{Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, trouble, wire};
-use loadline_console::{action::ACTIONS, headless, model::ui::Overlay, msg::What, update::able::disabled};
+use fixture::{Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, target, trouble, wire};
+use loadline_console::{
+    action::ACTIONS,
+    headless,
+    model::{endpoint::Link, ui::Overlay},
+    msg::What,
+    plain,
+    update::able::disabled,
+    view::draw,
+};
 use loadline_proto::health::{Caller, Frame, Severity as Wire, Snapshot, State as WireState, frame::Body};
+use ratatui::{Terminal, backend::TestBackend};
 
 fn screen(console: &Console, columns: u16) -> String {
     headless::frame(&console.model, columns, 40)
@@ -250,4 +259,30 @@ fn the_selected_row_is_marked_also_where_nothing_is_reversed() {
         }
         assert!(screen(&console, 120).contains(marked), "{keys}: {}", screen(&console, 120));
     }
+}
+
+#[test]
+fn a_process_whose_service_is_not_known_is_named_by_its_address() {
+    let mut console = Console::of(&[target("", "127.0.0.1:1")]);
+    console.hear(0, What::Link(Link::Down { error: "refused".to_owned(), retry_at: seconds(9.0) }));
+    console.pass(seconds(4.0));
+    let report = plain::report(&console.model);
+    assert!(
+        report.contains("Service process crashed: OPEN") && report.contains("(127.0.0.1:1)") && !report.contains("( "),
+        "{report}"
+    );
+}
+
+#[test]
+fn the_colour_of_a_word_in_the_header_ends_with_it() {
+    let mut console = Console::well();
+    console.frame(0, frame("ingest", 8, delta(vec![status("AN-09", WireState::Open, Wire::P1)])));
+    console.settle();
+    let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
+    terminal.draw(|frame| draw(&console.model, frame)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let row: String = (0..120).map(|x| buffer[(x, 2)].symbol()).collect();
+    let at = u16::try_from(row.find("WORST").unwrap()).unwrap();
+    assert_ne!(buffer[(at, 2)].style(), buffer[(at - 1, 2)].style(), "{row}");
+    assert_eq!(buffer[(at - 1, 2)].style(), buffer[(119, 2)].style(), "{row}");
 }

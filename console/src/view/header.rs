@@ -45,6 +45,9 @@ fn alarm(model: &Model) -> [String; 2] {
     [format!(" P1 FULL OUTAGE  {}", names.join(" │ ")), format!(" {}", impact.unwrap_or_default())]
 }
 
+/// Between two words.
+const GAP: &str = "  ";
+
 /// A word of the top line.
 struct Piece {
     text: String,
@@ -56,8 +59,7 @@ struct Piece {
 fn header(model: &Model, width: u16) -> Line<'static> {
     let look = model.ui.look;
     let mut pieces = vec![Piece { text: " loadline".to_owned(), style: look.strong(), spare: None }];
-    let mut say =
-        |spare: Option<u8>, (text, style): (String, Style)| pieces.push(Piece { text: format!("  {text}"), style, spare });
+    let mut say = |spare: Option<u8>, (text, style): (String, Style)| pieces.push(Piece { text, style, spare });
     say(None, mode(model));
     known_as(model).into_iter().for_each(|words| say(Some(3), words));
     past(model).into_iter().for_each(|words| say(None, words));
@@ -155,17 +157,20 @@ pub fn time(wall: jiff::Timestamp) -> String {
 /// The pieces without those there is no room for, cut to leave some for the last one at the right.
 fn fill(mut pieces: Vec<Piece>, last: String, width: usize) -> Line<'static> {
     let mut room = width.saturating_sub(crate::text::width(&last));
-    let wide = |pieces: &[Piece]| pieces.iter().map(|piece| crate::text::width(&piece.text)).sum::<usize>();
-    while wide(&pieces) > room
+    let wide = |pieces: &[Piece]| pieces.iter().map(|piece| crate::text::width(&piece.text) + GAP.len()).sum::<usize>();
+    while wide(&pieces) > room + GAP.len()
         && let Some(spare) = pieces.iter().filter_map(|piece| piece.spare).max()
     {
         pieces.retain(|piece| piece.spare != Some(spare));
     }
     let mut line = Line::default();
-    for Piece { text, style, .. } in pieces {
-        let text = cut(&text, room);
-        room -= crate::text::width(&text);
-        line.push_span(Span::styled(text, style));
+    for (place, Piece { text, style, .. }) in pieces.into_iter().enumerate() {
+        // The colour of a word is not the colour of what is before it.
+        for (text, style) in [(if place > 0 { GAP } else { "" }, Style::new()), (text.as_str(), style)] {
+            let text = cut(text, room);
+            room -= crate::text::width(&text);
+            line.push_span(Span::styled(text, style));
+        }
     }
     line.push_span(Span::raw(" ".repeat(room)));
     line.push_span(Span::raw(cut(&last, width)));

@@ -1,4 +1,4 @@
-//! The console's budgets, measured: `cargo bench -p loadline-console`; one JSON object a line.
+//! The console's budgets, measured: `cargo bench -p loadline-console`; a JSON object a line, each figure beside its budget.
 #![allow(clippy::unwrap_used, reason = "a measurement may stop at the first surprise")]
 
 #[path = "../tests/fixture/mod.rs"]
@@ -20,10 +20,11 @@ use loadline_console::{
     update::settle,
     view::draw,
 };
-use loadline_proto::health::{Severity as Wire, State as WireState};
+use loadline_proto::health::{Frame, Severity as Wire, State as WireState};
 use portable_pty::CommandBuilder;
+use prost::Message as _;
 use ratatui::{Terminal, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs,
     io::{self, Write},
@@ -31,6 +32,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, time::sleep};
+
+/// A figure that is to be no higher than its budget.
+fn tell(bench: &str, what: &str, value: f64, budget: f64, further: Value) {
+    println!("{}", json!({"bench": bench, what: value, "budget": budget, "holds": value <= budget, "further": further}));
+}
 
 /// Takes bytes, and remembers when they were complete.
 #[derive(Clone, Default)]
@@ -76,10 +82,7 @@ fn drawing(columns: u16, rows: u16) {
         })
         .collect();
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
-    println!(
-        "{}",
-        json!({"bench": "draw", "columns": columns, "rows": rows, "p50_ms": p50, "p99_ms": p99, "budget_p99_ms": 2.0})
-    );
+    tell("draw", "p99_ms", p99, 2.0, json!({"columns": columns, "rows": rows, "p50_ms": p50}));
 }
 
 struct Quits;
@@ -154,20 +157,20 @@ async fn looping(rate: u64) {
     if rate > 0 {
         let mut keys = until_flushed(&pressed.lock().unwrap(), &flushed);
         let pressed = keys.len() as f64 / seconds;
-        println!(
-            "{}",
-            json!({
-                "bench": "flood", "deltas_per_second": seq as f64 / seconds, "gaps": endpoint.gaps,
-                "frames_per_second": terminal.get_frame().count() as f64 / seconds, "of_these_for_keys": pressed,
-                "key_to_bytes_p99_ms": percentile(&mut keys, 0.99), "budget_key_p99_ms": 16.0, "budget_frames_per_second": 20.0,
-            })
-        );
+        let frames = terminal.get_frame().count() as f64 / seconds;
+        let rate = json!({"deltas_per_second": seq as f64 / seconds});
+        tell("flood", "key_to_bytes_p99_ms", percentile(&mut keys, 0.99), 16.0, rate.clone());
+        tell("flood", "frames_per_second_without_those_for_keys", frames - pressed, 20.0, rate.clone());
+        tell("flood", "frames_lost", endpoint.gaps as f64, 0.0, rate);
     } else {
         let mut paints = until_flushed(&sent.lock().unwrap(), &flushed);
         let p99 = percentile(&mut paints, 0.99);
-        println!("{}", json!({"bench": "signal_to_paint", "samples": paints.len(), "p99_ms": p99, "budget_p99_ms": 150.0}));
+        tell("signal_to_paint", "p99_ms", p99, 150.0, json!({"samples": paints.len()}));
     }
 }
+
+/// Of the program, in MiB.
+const MEMORY: f64 = 25.0;
 
 /// The program in a terminal.
 struct Program(screen::Screen);
@@ -202,21 +205,30 @@ impl Program {
     }
 
     /// Over so long, by itself: share of a core, wake-ups a second, memory.
-    async fn measure(&self, name: &str, seconds: u64) {
+    async fn measure(&self, name: &str, seconds: u64, core: f64, wake_ups: f64) {
         let before = self.used();
         sleep(Duration::from_secs(seconds)).await;
         let after = self.used();
         let text = self.text();
-        println!(
-            "{}",
-            json!({
-                "bench": name, "core_percent": (after.0 - before.0) / seconds as f64 * 100.0,
-                "wake_ups_per_second": (after.1 - before.1) as f64 / seconds as f64,
-                "rss_mib": field(&self.proc("status"), "VmRSS:") as f64 / 1_024.0,
-                "live": text.split("live ").nth(1).and_then(|rest| rest.split(' ').next()),
-                "gaps": text.contains("gaps "),
-            })
-        );
+        let live = text.split("live ").nth(1).and_then(|rest| rest.split(' ').next());
+        let further = json!({"live": live, "gaps": text.contains("gaps "), "seconds": seconds});
+        tell(name, "core_percent", (after.0 - before.0) / seconds as f64 * 100.0, core, further.clone());
+        tell(name, "wake_ups_per_second", (after.1 - before.1) as f64 / seconds as f64, wake_ups, further.clone());
+        tell(name, "rss_mib", self.rss_mib(), MEMORY, further);
+    }
+
+    fn rss_mib(&self) -> f64 {
+        field(&self.proc("status"), "VmRSS:") as f64 / 1_024.0
+    }
+
+    /// Waits until this is on the screen; for how long.
+    async fn until(&self, text: &str) -> Duration {
+        let begun = Instant::now();
+        while !self.text().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(120), "never: {text}\n{}", self.text());
+            sleep(Duration::from_millis(2)).await;
+        }
+        begun.elapsed()
     }
 }
 
@@ -227,20 +239,83 @@ fn field(status: &str, name: &str) -> u64 {
 
 /// With nothing up: how soon something useful is there, and what waiting costs.
 async fn alone() {
-    let begun = Instant::now();
     let program = Program::start(&["--connect".to_owned(), "ingest=127.0.0.1:1".to_owned()]);
-    while !program.text().contains("quit") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", program.text());
-        sleep(Duration::from_millis(2)).await;
-    }
-    let first = begun.elapsed().as_secs_f64() * 1e3;
-    println!("{}", json!({"bench": "first_frame", "ms": first, "budget_ms": 200.0}));
+    let first = program.until("quit").await;
+    tell("first_frame", "ms", first.as_secs_f64() * 1e3, 200.0, json!({}));
     sleep(Duration::from_secs(5)).await;
-    program.measure("nothing_up", 20).await;
+    program.measure("nothing_up", 20, 0.5, 2.0).await;
+}
+
+/// A process that falls silent: how soon it is shown as blind.
+async fn silent() {
+    let fake = server::Fake::start(vec![vec![frame("query", 1, snapshot(well("query")))]]).await;
+    let program = Program::start(&["--connect".to_owned(), fake.address.to_string()]);
+    program.until("live 1/1").await;
+    for seq in 2..6 {
+        sleep(Duration::from_millis(500)).await;
+        fake.send(&frame("query", seq, heartbeat()));
+    }
+    let blind = program.until("BLIND 1").await;
+    tell("blind", "seconds", blind.as_secs_f64(), 5.1, json!({}));
+}
+
+/// What three processes say in a day, at once; the last of it opens a mode.
+async fn a_day() {
+    let scripts = (0..3).map(|_| vec![frame("query", 1, snapshot(well("query")))]).collect();
+    let fake = server::Fake::start(scripts).await;
+    let arguments = (0..3).flat_map(|_| ["--connect".to_owned(), fake.address.to_string()]).collect::<Vec<_>>();
+    let program = Program::start(&arguments);
+    program.until("live 3/3").await;
+    let last = 24 * 3_600 * 2;
+    for seq in 2..=last {
+        let body = match seq {
+            _ if seq == last => delta(vec![status("AN-06", WireState::Open, Wire::P2)]),
+            _ if seq % 2 == 0 => delta(vec![status("AN-06", WireState::Ok, Wire::P2)]),
+            _ => heartbeat(),
+        };
+        fake.send(&frame("query", seq, body));
+        // Not faster than they are taken, or the bench would hold them.
+        if seq % 256 == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    program.until("[2]P2 1").await;
+    tell(
+        "a_day_of_frames",
+        "rss_mib",
+        program.rss_mib(),
+        MEMORY,
+        json!({"frames": 3 * last, "gaps": program.text().contains("gaps ")}),
+    );
+}
+
+/// A snapshot of five megabytes, from its bytes to the terminal's.
+fn five_megabytes() {
+    let modes = (0..25_000).map(|number| {
+        let mut status = status(&format!("XX-{number}"), WireState::Open, Wire::P3);
+        status.rule = "x".repeat(100);
+        status
+    });
+    let bytes = frame("ingest", 1, snapshot(modes.collect())).encode_to_vec();
+    assert!(bytes.len() > 5_000_000);
+    let mut times: Vec<Duration> = (0..10)
+        .map(|_| {
+            let mut console = fixture::Console::new();
+            let mut terminal = screen(120, 40, Sink::default());
+            console.up(0);
+            let begun = Instant::now();
+            console.frame(0, Frame::decode(&*bytes).unwrap());
+            settle(&mut console.model, console.now);
+            terminal.draw(|frame| draw(&console.model, frame)).unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    let slowest = percentile(&mut times, 1.0);
+    tell("snapshot_of_5_mb", "slowest_ms", slowest, 150.0, json!({"bytes": bytes.len(), "modes": 25_000}));
 }
 
 /// With so many processes that send a frame every `pause`.
-async fn watched(name: &str, processes: usize, pause: Duration) {
+async fn watched(name: &str, processes: usize, pause: Duration, core: f64) {
     // One listener; each watch of it is another replica.
     let scripts = (0..processes).map(|_| vec![frame("query", 1, snapshot(well("query")))]).collect();
     let fake = server::Fake::start(scripts).await;
@@ -251,6 +326,8 @@ async fn watched(name: &str, processes: usize, pause: Duration) {
         assert!(begun.elapsed() < Duration::from_secs(60), "{}", program.text());
         sleep(Duration::from_millis(20)).await;
     }
+    // Each frame is one; two more are the console's own.
+    let wake_ups = processes as f64 / pause.as_secs_f64() + 2.0;
     let beat = async {
         let mut interval = tokio::time::interval(pause);
         for seq in 2.. {
@@ -260,20 +337,23 @@ async fn watched(name: &str, processes: usize, pause: Duration) {
     };
     tokio::select! {
         () = beat => {}
-        () = async { sleep(Duration::from_secs(5)).await; program.measure(name, 20).await } => {}
+        () = async { sleep(Duration::from_secs(5)).await; program.measure(name, 20, core, wake_ups).await } => {}
     }
 }
 
 fn main() {
     drawing(120, 40);
     drawing(200, 60);
+    five_megabytes();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // The console runs on one thread, and the flood on another, as they would.
     runtime.block_on(async {
         looping(10_000).await;
         looping(0).await;
         alone().await;
-        watched("three_processes_at_2_hz", 3, Duration::from_millis(500)).await;
-        watched("thousand_processes_at_1_hz", 1_000, Duration::from_secs(1)).await;
+        silent().await;
+        watched("three_processes_at_2_hz", 3, Duration::from_millis(500), 0.5).await;
+        watched("thousand_processes_at_1_hz", 1_000, Duration::from_secs(1), 10.0).await;
+        a_day().await;
     });
 }

@@ -1,6 +1,10 @@
 //! What the operator is about to do to the system: a card that says what, and what was sent and not answered yet.
 
-use super::{board::RowId, remedy::Plan, standing::Severity};
+use super::{
+    board::RowId,
+    remedy::{Plan, takes_y},
+    standing::Severity,
+};
 use loadline_proto::health::DrillRun;
 use std::time::Duration;
 
@@ -99,7 +103,7 @@ impl Card {
                 let plan = plan.as_ref()?;
                 let counted = !plan.confirm.is_empty() && plan.confirm.chars().all(|char| char.is_ascii_digit());
                 // What cannot be taken back is never done at a single key, whatever the server would take.
-                (counted || (plan.confirm == "y" && plan.reversibility.takes_y())).then_some(&plan.confirm)
+                (counted || (plan.confirm == "y" && takes_y(plan.reversibility))).then_some(&plan.confirm)
             }
             Intent::Undo { .. } | Intent::Drill { .. } => Some("y"),
         }

@@ -3,7 +3,7 @@
 use super::report::{span, timestamp};
 use crate::{moment::Moment, text::clean};
 use jiff::Timestamp;
-use loadline_proto::health::{self as wire, remedy_run::Outcome as Wire};
+use loadline_proto::health::{self as wire, Reversibility, remedy_run::Outcome as Wire};
 use std::{fmt, time::Duration};
 
 /// Most effects kept of a plan or a run.
@@ -11,48 +11,20 @@ const CHANGES: usize = 20;
 /// A plan without a time to expire is good for so long.
 const SHORT: Duration = Duration::from_secs(30);
 
-/// What can become of it when a remedy was a mistake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reversibility {
-    /// Twice is as good as once.
-    Safe,
-    /// Can be taken back.
-    Undoable,
-    /// Something may be lost.
-    LossPossible,
-    /// Cannot be taken back.
-    Irreversible,
-    /// Of a newer server: not known to be harmless.
-    Foreign,
+/// Whether `y` is enough to confirm it; for the others something has to be typed that only the plan contains. What a newer server
+/// has is unspecified here: not known to be harmless.
+pub fn takes_y(mistake: Reversibility) -> bool {
+    matches!(mistake, Reversibility::Safe | Reversibility::Undoable)
 }
 
-impl Reversibility {
-    /// From the wire.
-    pub fn from_wire(number: i32) -> Self {
-        match wire::Reversibility::try_from(number) {
-            Ok(wire::Reversibility::Safe) => Self::Safe,
-            Ok(wire::Reversibility::Undoable) => Self::Undoable,
-            Ok(wire::Reversibility::LossPossible) => Self::LossPossible,
-            Ok(wire::Reversibility::Irreversible) => Self::Irreversible,
-            Ok(wire::Reversibility::Unspecified) | Err(_) => Self::Foreign,
-        }
-    }
-
-    /// Whether `y` is enough to confirm it; for the others something has to be typed that only the plan contains.
-    pub fn takes_y(self) -> bool {
-        matches!(self, Self::Safe | Self::Undoable)
-    }
-}
-
-impl fmt::Display for Reversibility {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Safe => "safe",
-            Self::Undoable => "undoable",
-            Self::LossPossible => "loss possible",
-            Self::Irreversible => "irreversible",
-            Self::Foreign => "not known here",
-        })
+/// What can become of a mistake, in a word or two.
+pub fn in_short(mistake: Reversibility) -> &'static str {
+    match mistake {
+        Reversibility::Safe => "safe",
+        Reversibility::Undoable => "undoable",
+        Reversibility::LossPossible => "loss possible",
+        Reversibility::Irreversible => "irreversible",
+        Reversibility::Unspecified => "not known here",
     }
 }
 
@@ -73,9 +45,9 @@ impl Offer {
     /// From the wire.
     pub fn from_wire(offer: wire::RemedyOffer) -> Self {
         Self {
+            reversibility: offer.reversibility(),
             key: clean(&offer.key),
             title: clean(&offer.title),
-            reversibility: Reversibility::from_wire(offer.reversibility),
             unavailable: Some(clean(&offer.unavailable)).filter(|why| !why.is_empty()),
         }
     }
@@ -133,6 +105,7 @@ impl Plan {
         let then = then.or_else(|| timestamp(plan.planned_at.as_ref()));
         let lifetime = then.zip(timestamp(plan.expires_at.as_ref())).map_or(SHORT, |(then, end)| span(then, end));
         Self {
+            reversibility: plan.reversibility(),
             id: plan.id,
             mode: clean(&plan.failure_mode),
             key: clean(&plan.key),
@@ -140,7 +113,6 @@ impl Plan {
             target: clean(&plan.target),
             changes: changes(plan.effects),
             confirm: plan.confirm,
-            reversibility: Reversibility::from_wire(plan.reversibility),
             undo_within: plan.undo_within.and_then(|time| Duration::try_from(time).ok()),
             expected: plan.expected.and_then(|time| Duration::try_from(time).ok()),
             world: clean(&plan.world),

@@ -13,6 +13,7 @@ use crate::{
         ui::Screen,
     },
 };
+use loadline_proto::health::Reversibility;
 
 /// A remedy of the selected mode, and who has it.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +90,7 @@ pub fn remedy<'a>(model: &'a Model, key: &str) -> Result<Aim<'a>, String> {
     let aim = offered(model, key)?;
     let endpoint = &model.world.endpoints[aim.endpoint];
     let blind = endpoint.knowledge(model.now) == Knowledge::Blind;
-    let blind = (blind && aim.offer.reversibility != crate::model::remedy::Reversibility::Safe)
+    let blind = (blind && aim.offer.reversibility != Reversibility::Safe)
         .then(|| format!("{} cannot be seen, and it is not safe", endpoint.name()));
     let reasons = [aim.offer.unavailable.clone(), blind, reach(model, aim.endpoint), still(model), read_only(model)];
     reasons.into_iter().flatten().next().map_or(Ok(aim), Err)

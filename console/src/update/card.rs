@@ -8,13 +8,15 @@ use crate::{
     model::{
         Model,
         hand::{ASKED, Card, HELD, Intent, READING, Sent, Stage, WAITING},
-        remedy::{Plan, Reversibility},
+        remedy::Plan,
         standing::Knowledge,
     },
     moment::Moment,
     msg::{Act, Done, Effect, Failure},
 };
-use loadline_proto::health::{ExecuteRemedyRequest, PlanRemedyRequest, RemedyPlan, StartDrillRequest, UndoRemedyRequest};
+use loadline_proto::health::{
+    ExecuteRemedyRequest, PlanRemedyRequest, RemedyPlan, Reversibility, StartDrillRequest, UndoRemedyRequest,
+};
 
 /// Longest text typed on a card.
 const TYPED: usize = 20;

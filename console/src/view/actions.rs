@@ -3,7 +3,7 @@
 use super::pane::{lines, overlay, scrolled};
 use crate::{
     action::Action,
-    model::Model,
+    model::{Model, remedy::in_short},
     text::{cut, fit, width},
     update::{
         able::{disabled, row_actions},
@@ -60,7 +60,8 @@ fn line(model: &Model, action: Action, columns: usize) -> Line<'static> {
 pub fn short(model: &Model, action: Action, off: bool, columns: usize) -> Line<'static> {
     let look = model.ui.look;
     let offer = action.remedy().and_then(|key| aim::offer(model, key));
-    let what = offer.map_or(action.entry().name.to_owned(), |offer| format!("{} ({})", offer.title, offer.reversibility));
+    let what =
+        offer.map_or(action.entry().name.to_owned(), |offer| format!("{} ({})", offer.title, in_short(offer.reversibility)));
     let key = fit(&model.keys.written(action), columns);
     let (strong, plain) = if off { (look.dim(), look.dim()) } else { (look.strong(), Style::new()) };
     Line::from_iter([Span::styled(key, strong), Span::styled(format!(" {what}"), plain)])

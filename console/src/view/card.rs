@@ -9,10 +9,11 @@ use crate::{
     model::{
         Model,
         hand::{Card, Intent, Stage},
-        remedy::{Change, Plan, Reversibility},
+        remedy::{Change, Plan, takes_y},
     },
     text::{clock, cut, grouped},
 };
+use loadline_proto::health::Reversibility;
 use ratatui::{Frame, text::Line};
 
 const COLUMNS: u16 = 76;
@@ -75,9 +76,9 @@ fn of_plan(sheet: &mut Sheet, plan: &Plan) {
         Reversibility::Undoable => format!("can be taken back{undo}"),
         Reversibility::LossPossible => format!("LOSS POSSIBLE{undo}"),
         Reversibility::Irreversible => "IRREVERSIBLE: cannot be taken back".to_owned(),
-        Reversibility::Foreign => "not known here: taken for irreversible".to_owned(),
+        Reversibility::Unspecified => "not known here: taken for irreversible".to_owned(),
     };
-    let style = if plan.reversibility.takes_y() { sheet.look.good() } else { sheet.look.bad() };
+    let style = if takes_y(plan.reversibility) { sheet.look.good() } else { sheet.look.bad() };
     sheet.say("MISTAKE", &words, style);
     if let Some(expected) = plan.expected {
         sheet.plain("TAKES", &format!("about {}", seconds(expected)));

@@ -109,7 +109,7 @@ fn a_key_plans_and_only_another_confirms_once_it_could_be_read() {
 
 #[test]
 fn what_may_lose_something_takes_the_count_of_its_plan() {
-    for kind in [Reversibility::LossPossible, Reversibility::Irreversible] {
+    for kind in [Reversibility::LossPossible, Reversibility::Irreversible, Reversibility::Unspecified] {
         let mut console = read("D", kind, "1204");
         for wrong in ["y", "Enter", "1 2 0 Enter", "1 2 0 4 5 Enter", "y Enter"] {
             assert_eq!(console.press(wrong), [], "{wrong}");

@@ -217,7 +217,7 @@ fn the_way_out_is_always_among_the_hints() {
     for keys in ["o", "t", "p", "e", "f", "v"] {
         let mut console = trouble();
         console.press(keys);
-        for columns in 20..200 {
+        for columns in (20..200).step_by(9) {
             let text = headless::frame(&console.model, columns, 24);
             let hints = text.lines().last().unwrap();
             assert!(hints.contains("q quit"), "{keys} {columns}: {hints}");
@@ -285,4 +285,50 @@ fn the_colour_of_a_word_in_the_header_ends_with_it() {
     let at = u16::try_from(row.find("WORST").unwrap()).unwrap();
     assert_ne!(buffer[(at, 2)].style(), buffer[(at - 1, 2)].style(), "{row}");
     assert_eq!(buffer[(at - 1, 2)].style(), buffer[(119, 2)].style(), "{row}");
+}
+
+#[test]
+fn a_newcomer_is_led_to_the_first_drill() {
+    let mut console = Console::well();
+    let list =
+        loadline_proto::health::ListDrillsResponse { drills: vec![fixture::work::drill("AN-02")], build: "0.1.0".to_owned() };
+    console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+    let hints = |console: &Console| screen(console, 120).lines().last().unwrap().to_owned();
+    let lead = "nothing is proven yet: ";
+    assert!(
+        hints(&console).contains(&format!("{lead}o shows the modes, Ctrl-o operates, T on a row runs its drill")),
+        "{}",
+        hints(&console)
+    );
+    console.press("o");
+    assert!(hints(&console).contains(&format!("{lead}Ctrl-o operates, T on a row runs its drill")), "{}", hints(&console));
+    console.press("Ctrl-o");
+    console.pass(seconds(9.0));
+    assert!(hints(&console).contains(&format!("{lead}T on a row runs its drill")), "{}", hints(&console));
+}
+
+#[test]
+fn replicas_are_told_apart_and_one_that_was_never_heard_has_no_age() {
+    let targets = [target("query", "10.0.0.5:7402"), target("query", "10.0.0.6:7402"), target("query", "10.0.0.7:7402")];
+    let mut console = Console::of(&targets);
+    for endpoint in 0..2 {
+        console.up(endpoint);
+        console.frame(endpoint, frame("query", 1, snapshot(fixture::well("query"))));
+    }
+    console.hear(2, What::Link(Link::Down { error: "refused".to_owned(), retry_at: seconds(9.0) }));
+    console.pass(seconds(3.0));
+    let row = |console: &Console, columns: u16, address: &str| {
+        let text = screen(console, columns);
+        text.lines().find(|line| line.contains(&format!("│ query {address}"))).unwrap_or_default().to_owned()
+    };
+    for columns in [120, 200] {
+        assert!(row(&console, columns, "10.0.0.5:7402").contains("  3s "), "{}", screen(&console, columns));
+        assert!(row(&console, columns, "10.0.0.6:7402").contains("  3s "), "{}", screen(&console, columns));
+        assert!(row(&console, columns, "10.0.0.7:7402").contains("   - "), "{}", screen(&console, columns));
+    }
+    let named = screen(&Console::well(), 120);
+    assert!(named.contains("│ query     ") && !named.contains("│ query 127"), "one of each needs no address: {named}");
+    console.pass(seconds(3.0));
+    console.press("g d");
+    assert!(screen(&console, 120).contains("never heard"), "{}", screen(&console, 120));
 }

@@ -129,7 +129,7 @@ impl Model {
         let passes = |row: &&Row| {
             let band = self.ui.band.is_none_or(|severity| row.band == board_band(severity));
             let folded = row.band.folds() && !self.ui.unfolded && filter.is_empty();
-            band && !folded && has_words(&row_text(world, row), &filter)
+            band && !folded && has_words(|| row_text(world, row), &filter)
         };
         world.board.rows.iter().filter(passes).collect()
     }
@@ -145,18 +145,18 @@ impl Model {
     pub fn accounts(&self) -> Vec<&usage::AccountUse> {
         let filter = self.ui.filter(Screen::Usage).to_lowercase();
         let accounts = self.shown().usage.accounts.iter();
-        accounts.filter(|account| has_words(&account.account, &filter)).collect()
+        accounts.filter(|account| has_words(|| account.account.clone(), &filter)).collect()
     }
 
     /// Jobs, then runs, that pass the filter.
     pub fn job_lines(&self) -> Vec<JobLine<'_>> {
         let filter = self.ui.filter(Screen::Jobs).to_lowercase();
         let jobs = &self.shown().jobs;
-        let of_jobs = jobs.jobs.iter().filter(|job| has_words(&job.name, &filter)).map(JobLine::Job);
-        let of_runs = jobs.runs.iter().filter(|run| {
-            let text = format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id);
-            has_words(&text, &filter)
-        });
+        let of_jobs = jobs.jobs.iter().filter(|job| has_words(|| job.name.clone(), &filter)).map(JobLine::Job);
+        let of_runs = jobs
+            .runs
+            .iter()
+            .filter(|run| has_words(|| format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id), &filter));
         of_jobs.chain(of_runs.map(JobLine::Run)).collect()
     }
 
@@ -170,7 +170,7 @@ impl Model {
             let modes: std::collections::BTreeSet<&String> = listed.chain(book.runs.keys()).collect();
             lines.extend(modes.into_iter().map(|mode| DrillLine { endpoint: index, mode }));
         }
-        lines.retain(|line| has_words(&self.drill_text(*line), &filter));
+        lines.retain(|line| has_words(|| self.drill_text(*line), &filter));
         lines.sort_by_key(|line| (line.mode, line.endpoint));
         lines
     }
@@ -206,10 +206,13 @@ impl Model {
     }
 }
 
-/// Whether a text has each word of a filter, in whatever case.
-fn has_words(text: &str, filter: &str) -> bool {
-    let text = text.to_lowercase();
-    filter.split_whitespace().all(|word| text.contains(word))
+/// Whether a text has each word of a filter, in whatever case. Without a word none is made: there may be many rows.
+fn has_words(text: impl FnOnce() -> String, filter: &str) -> bool {
+    let mut words = filter.split_whitespace().peekable();
+    words.peek().is_none() || {
+        let text = text().to_lowercase();
+        words.all(|word| text.contains(word))
+    }
 }
 
 fn board_band(severity: standing::Severity) -> standing::Band {

@@ -135,8 +135,8 @@ fn explained(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&
     }
     if let Some(endpoint) = source {
         let others = if row.voices > 1 { format!(", one of {} that report it", row.voices) } else { String::new() };
-        let heard = age(endpoint.silence(now));
-        sheet.plain("SOURCE", &format!("{} {}{others}; heard {heard} ago", endpoint.name(), endpoint.address));
+        let heard = endpoint.heard.map_or("never heard".to_owned(), |_| format!("heard {} ago", age(endpoint.silence(now))));
+        sheet.plain("SOURCE", &format!("{} {}{others}; {heard}", endpoint.name(), endpoint.address));
     }
     if let Some(mode) = mode {
         sheet.gap();

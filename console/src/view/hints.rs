@@ -2,7 +2,10 @@
 
 use crate::{
     action::{ACTIONS, Action, Entry, Place},
-    model::{Model, ui::Overlay},
+    model::{
+        Model,
+        ui::{Overlay, Screen},
+    },
     update::able::disabled,
 };
 use ratatui::{
@@ -48,8 +51,7 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
     let look = model.ui.look;
     let mut line = Line::raw(" ");
     if unproven(model) {
-        let key = model.keys.written(Action::Drill);
-        line.push_span(Span::styled(format!("nothing is proven yet: {key} on a row runs its drill  "), look.label()));
+        line.push_span(Span::styled(format!("nothing is proven yet: {}  ", first_drill(model)), look.label()));
     }
     let replaying = model.replay.is_some();
     let hinted = ACTIONS.iter().filter(|entry| !entry.hint.is_empty() && disabled(model, entry.action).is_none());
@@ -74,6 +76,15 @@ fn hint(model: &Model, entry: &Entry) -> Line<'static> {
     let key = if entry.hint == "band" { format!("{key}-5") } else { key };
     let look = model.ui.look;
     Line::from_iter([Span::styled(key, look.strong()), Span::styled(format!(" {}  ", entry.hint), look.dim())])
+}
+
+/// The way from here to the first drill: what is done already is left out.
+fn first_drill(model: &Model) -> String {
+    let key = |action| model.keys.written(action);
+    let no_row = model.ui.screen == Screen::Board && model.selected_row().is_none();
+    let unfold = no_row.then(|| format!("{} shows the modes, ", key(Action::Fold)));
+    let operate = model.ui.operate.is_none().then(|| format!("{} operates, ", key(Action::Operate)));
+    format!("{}{}{} on a row runs its drill", unfold.unwrap_or_default(), operate.unwrap_or_default(), key(Action::Drill))
 }
 
 /// There are drills, and none was ever run.

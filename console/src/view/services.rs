@@ -20,10 +20,36 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const RATE: usize = 9;
 const P99: usize = 7;
+
+/// Of a name without an address.
+const NAME: usize = 9;
+/// Most of an address beside it.
+const ADDRESS: usize = 16;
+
+/// Widths that depend on what there is to show.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    name: usize,
+    history: usize,
+}
+
+impl Columns {
+    /// Replicas are told apart by their addresses, which take room from the history.
+    fn of(endpoints: &[Endpoint], width: usize) -> Self {
+        let free = if width >= 70 { width - 56 } else { 0 };
+        let names: BTreeSet<&str> = endpoints.iter().map(Endpoint::name).collect();
+        let address = if names.len() < endpoints.len() { free.saturating_sub(6).min(ADDRESS) } else { 0 };
+        Self { name: NAME + address, history: HISTORY_STEPS.min(free - address) }
+    }
+
+    fn named(self, endpoint: &Endpoint) -> String {
+        if self.name > NAME { format!("{} {}", endpoint.name(), endpoint.address) } else { endpoint.name().to_owned() }
+    }
+}
 
 /// Draws the pane, or one line where there is room for no more.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -35,11 +61,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Services);
     let world = model.shown();
     let width = usize::from(inner.width);
-    let history = if width >= 70 { HISTORY_STEPS.min(width - 56) } else { 0 };
+    let Columns { name, history } = Columns::of(&world.endpoints, width);
     let build = if history > 0 { "BUILD    " } else { "" };
     let heading = format!(
         " {} {} {} {build}{} {}",
-        fit("SERVICE", 9),
+        fit("SERVICE", name),
         fit("HEALTH", 11),
         right("AGE", 4),
         right("RATE", RATE),
@@ -54,7 +80,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let shown = if model.ui.pane == Pane::Services { indices } else { worst_first(model, room) };
     for index in shown.into_iter().skip(first) {
         let selected = model.ui.pane == Pane::Services && index == cursor;
-        drawn.push(line(model, &world.endpoints[index], width, history, selected));
+        drawn.push(line(model, &world.endpoints[index], width, Columns { name, history }, selected));
     }
     lines(frame, inner, drawn);
 }
@@ -70,14 +96,16 @@ fn worst_first(model: &Model, room: usize) -> Vec<usize> {
     indices
 }
 
-fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, selected: bool) -> Line<'static> {
+fn line(model: &Model, endpoint: &Endpoint, width: usize, columns: Columns, selected: bool) -> Line<'static> {
     let (look, now) = (model.ui.look, model.shown().now);
     let (health, style) = health(endpoint, model);
+    let heard = endpoint.heard.map_or("-".to_owned(), |_| age(endpoint.silence(now)));
     let late = match endpoint.knowledge(now) {
         Knowledge::Live | Knowledge::Waiting => look.dim(),
         Knowledge::Late | Knowledge::Blind => look.blind(),
     };
-    let left = 28;
+    let Columns { name, history } = columns;
+    let left = name + 19;
     let build = fit(if endpoint.build.is_empty() { "-" } else { &endpoint.build }, 8) + " ";
     let (build, shown) = if history > 0 { (build, 9 + history + 1) } else { (String::new(), 0) };
     // What is not connected has no load to draw: why takes its room.
@@ -93,9 +121,9 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, history: usize, select
     };
     let mut line = Line::from_iter([
         Span::raw(mark(selected)),
-        Span::raw(fit(endpoint.name(), 9) + " "),
+        Span::raw(fit(&columns.named(endpoint), name) + " "),
         Span::styled(fit(&health, 11) + " ", style),
-        Span::styled(right(&age(endpoint.silence(now)), 4) + " ", late),
+        Span::styled(right(&heard, 4) + " ", late),
         Span::raw(build),
         Span::styled(fit(&state, room), if endpoint.link == Link::Up { Style::new() } else { look.dim() }),
     ]);

@@ -10,7 +10,7 @@
 //!
 //! Time alone can make a mode worse (open, unknown), never better: it takes a reading to close one.
 
-use crate::{FailureMode, Reading, Severity};
+use crate::{FailureMode, Reading, Severity, monitor::Longest};
 use loadline_proto::health::{self as wire, Evidence, ModeStatus, State};
 use std::{
     collections::VecDeque,
@@ -68,6 +68,7 @@ struct Latest {
 pub(crate) struct Signal {
     mode: &'static FailureMode,
     period: Duration,
+    longest: Longest,
     /// When silence began to count: the last reading, or the start.
     heard: Instant,
     silent: bool,
@@ -86,6 +87,7 @@ impl Signal {
         Self {
             mode,
             period,
+            longest: Longest::UNLIMITED,
             heard: now.at,
             silent: false,
             standing: None,
@@ -103,6 +105,10 @@ impl Signal {
 
     pub(crate) fn set_period(&mut self, period: Duration) {
         self.period = period.min(LONGEST_PERIOD);
+    }
+
+    pub(crate) fn wait_at_most(&mut self, longest: Longest) {
+        self.longest = longest;
     }
 
     pub(crate) fn state(&self) -> State {
@@ -149,7 +155,7 @@ impl Signal {
     pub(crate) fn pass(&mut self, now: Moment) {
         let silence = self.heard + self.silence();
         if let (Some(Standing::Suspect), Some(Run { bad: true, since }), false) = (self.standing, self.run, self.silent) {
-            let due = since + self.mode.threshold.hold();
+            let due = since + self.hold();
             if due <= now.at && due < silence {
                 self.standing = Some(Standing::Open);
                 self.since = now.wall_of(due);
@@ -176,6 +182,14 @@ impl Signal {
         }
     }
 
+    fn hold(&self) -> Duration {
+        self.longest.of(self.mode.threshold.hold())
+    }
+
+    fn clear(&self) -> Duration {
+        self.longest.of(self.mode.threshold.clear())
+    }
+
     fn silence(&self) -> Duration {
         self.period * SILENT_PERIODS
     }
@@ -184,9 +198,9 @@ impl Signal {
         let lasted = now.saturating_duration_since(run.since);
         match (self.standing, run.bad) {
             (Some(Standing::Open), true) => Standing::Open,
-            (_, true) if lasted >= self.mode.threshold.hold() => Standing::Open,
+            (_, true) if lasted >= self.hold() => Standing::Open,
             (_, true) => Standing::Suspect,
-            (Some(worse @ (Standing::Suspect | Standing::Open)), false) if lasted < self.mode.threshold.clear() => worse,
+            (Some(worse @ (Standing::Suspect | Standing::Open)), false) if lasted < self.clear() => worse,
             (_, false) => Standing::Ok,
         }
     }

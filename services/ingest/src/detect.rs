@@ -1,6 +1,9 @@
 //! The failure modes seen from ingest: AN-01, AN-02, AN-03, AN-05 where it slows counting down, AN-08, AN-09.
 
-use crate::watch::{Backlog, StreamStatus};
+use crate::{
+    pace,
+    watch::{Backlog, StreamStatus},
+};
 use loadline_domain::Clock;
 use loadline_health::{Monitor, Reading, Severity};
 use loadline_store::{Store, StoreError, StoredLoss};
@@ -99,14 +102,15 @@ impl Detectors {
     fn undecodable(&self, seen: &mut VecDeque<(Instant, u64)>) {
         let total: u64 = self.statuses.iter().map(|status| status.dead()).sum();
         seen.push_back((Instant::now(), total));
-        while seen.front().is_some_and(|(at, _)| at.elapsed() > APPEARING) {
+        let appearing = self.monitor.at_most(APPEARING);
+        while seen.front().is_some_and(|(at, _)| at.elapsed() > appearing) {
             seen.pop_front();
         }
         let recent = total - seen.front().map_or(total, |(_, then)| *then);
         let stopped = self.statuses.iter().find_map(|status| Some((status, status.seen().progress?.stopped?)));
         let detail = match &stopped {
             Some((status, why)) => format!("{} stopped: {why}", status.spec.name),
-            None => format!("{recent} in the last minute"),
+            None => format!("{recent} in the last {} s", appearing.as_secs()),
         };
         let severity = stopped.is_some().then_some(Severity::P2);
         let bad = recent > 0 || stopped.is_some();
@@ -151,7 +155,7 @@ impl Detectors {
 
     /// Losses recorded within the hour; moves `old_news` to the last id before them.
     async fn losses_after(&self, old_news: &mut i64) -> Result<Vec<StoredLoss>, StoreError> {
-        let (since, mut news, mut after) = (self.clock.now().minus(LOSS_NEWS), Vec::new(), *old_news);
+        let (since, mut news, mut after) = (self.clock.now().minus(self.monitor.at_most(LOSS_NEWS)), Vec::new(), *old_news);
         loop {
             let page = self.store.losses(None, after, 1_000).await?;
             let Some(last) = page.last() else { return Ok(news) };
@@ -197,11 +201,12 @@ pub async fn pace_dedup(
     if let Err(error) = monitor.expect_every("AN-05", DEDUP_PERIOD) {
         return tracing::error!(%error, "a detector reports a mode that is not announced");
     }
+    let window = monitor.at_most(pace::WINDOW);
     let mut ticks = tokio::time::interval(DEDUP_PERIOD);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let Ok(tables) = store.partitions().await else { continue };
         let keys = tables.iter().map(|(_, keys)| keys).sum();
-        let slowdowns = statuses.iter().filter_map(|status| status.pace.slowdown(Instant::now()));
+        let slowdowns = statuses.iter().filter_map(|status| status.pace.slowdown(window, Instant::now()));
         monitor.observe("AN-05", slowed(keys, most, tables.len(), slowdowns.fold(1.0, f64::max)));
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What "now" is.
-const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_secs(60);
 /// Commits of a class that make a mean.
 const ENOUGH: usize = 20;
 /// Commits remembered; beyond it the window is shorter.
@@ -45,11 +45,11 @@ impl CommitPace {
         recent.map(|(.., took)| *took).collect()
     }
 
-    /// How many times as long as at their best commits took in the minute before `now`: about 1 when nothing is wrong. `None`
+    /// How many times as long as at their best commits took in the `window` before `now`: about 1 when nothing is wrong. `None`
     /// while there are too few to tell.
-    pub fn slowdown(&self, now: Instant) -> Option<f64> {
+    pub fn slowdown(&self, window: Duration, now: Instant) -> Option<f64> {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while times.recent.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) > WINDOW) {
+        while times.recent.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) > window) {
             times.recent.pop_front();
         }
         let mut sums: HashMap<u32, (usize, f64)> = HashMap::new();
@@ -86,11 +86,11 @@ mod tests {
     #[test]
     fn a_few_commits_say_nothing() {
         let (pace, now) = (CommitPace::default(), Instant::now());
-        assert_eq!(pace.slowdown(now), None);
+        assert_eq!(pace.slowdown(WINDOW, now), None);
         commits(&pace, now, 19, 1, MS);
-        assert_eq!(pace.slowdown(now), None);
+        assert_eq!(pace.slowdown(WINDOW, now), None);
         commits(&pace, now, 1, 1, MS);
-        assert!((pace.slowdown(now).unwrap() - 1.0).abs() < 1e-9);
+        assert!((pace.slowdown(WINDOW, now).unwrap() - 1.0).abs() < 1e-9);
     }
 
     #[test]
@@ -98,14 +98,14 @@ mod tests {
         let (pace, start) = (CommitPace::default(), Instant::now());
         commits(&pace, start, 50, 1, MS * 2);
         commits(&pace, start, 50, 4_000, MS * 40);
-        assert!((pace.slowdown(start).unwrap() - 1.0).abs() < 1e-9);
+        assert!((pace.slowdown(WINDOW, start).unwrap() - 1.0).abs() < 1e-9);
         let later = start + WINDOW * 2;
         // Larger batches take longer, which is no slowdown.
         commits(&pace, later, 50, 4_095, MS * 40);
-        assert!((pace.slowdown(later).unwrap() - 1.0).abs() < 1e-9);
+        assert!((pace.slowdown(WINDOW, later).unwrap() - 1.0).abs() < 1e-9);
         let much_later = later + WINDOW * 2;
         commits(&pace, much_later, 5, 1, MS * 10);
-        assert!((pace.slowdown(much_later).unwrap() - 5.0).abs() < 1e-9);
+        assert!((pace.slowdown(WINDOW, much_later).unwrap() - 5.0).abs() < 1e-9);
     }
 
     #[test]
@@ -121,11 +121,11 @@ mod tests {
     fn what_is_slow_for_long_does_not_become_the_measure() {
         let (pace, start) = (CommitPace::default(), Instant::now());
         commits(&pace, start, 50, 1, MS);
-        pace.slowdown(start);
+        pace.slowdown(WINDOW, start);
         for minute in 2..20 {
             let now = start + WINDOW * minute;
             commits(&pace, now, 50, 1, MS * 4);
-            let slowdown = pace.slowdown(now).unwrap();
+            let slowdown = pace.slowdown(WINDOW, now).unwrap();
             assert!((slowdown - 4.0).abs() < 1e-6, "{slowdown} after {minute} minutes");
         }
     }

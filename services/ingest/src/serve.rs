@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
 use loadline_event_log::EventLog;
 use loadline_fault::Faults;
-use loadline_health::{Monitor, Port};
+use loadline_health::Port;
 use loadline_platform::Platform;
 use loadline_runtime::{
     Shutdown,
@@ -60,7 +60,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let monitor = Monitor::new("ingest", env!("CARGO_PKG_VERSION"), &Platform::detects(Ingest::DETECTS))?;
+    let monitor = platform.monitor("ingest", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
     let faults = settings.drills.are_on().then(Faults::default);
     let watch = platform.watched(faults.as_ref());
     let parts = Parts {

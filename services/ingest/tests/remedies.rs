@@ -79,6 +79,8 @@ impl World {
     async fn start(folder: TempDir, log: Arc<dyn EventLog>, store: Arc<dyn Store>, retention: Retention) -> Self {
         let clock = Arc::new(Ahead::default());
         let monitor = Monitor::new("ingest", "test", Ingest::DETECTS).unwrap();
+        // Dead letters are news for a minute.
+        monitor.wait_at_most(Duration::from_secs(10));
         let owner = OwnerSettings {
             holder: "test".to_owned(),
             lease_ttl: Duration::from_secs(2),

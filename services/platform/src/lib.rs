@@ -20,6 +20,7 @@ pub use kept::{Kept, fingerprint};
 pub use watch::Watch;
 
 use loadline_fault::Faults;
+use loadline_health::{Monitor, MonitorError};
 use loadline_runtime::telemetry::Telemetry;
 use loadline_settings::Settings;
 use std::sync::Arc;
@@ -54,9 +55,16 @@ impl Platform {
         &self.telemetry
     }
 
-    /// The modes of a service that detects `own`, for its monitor.
-    pub fn detects(own: &[&'static str]) -> Vec<&'static str> {
-        [own, DETECTS].concat()
+    /// The monitor of a service that detects `own` beside the modes of the process, with times as configured.
+    ///
+    /// # Errors
+    /// A mode that nothing can detect.
+    pub fn monitor(&self, service: &str, build: &str, own: &[&'static str]) -> Result<Monitor, MonitorError> {
+        let monitor = Monitor::new(service, build, &[own, DETECTS].concat())?;
+        if let Some(longest) = self.settings().drills.times_at_most {
+            monitor.wait_at_most(*longest);
+        }
+        Ok(monitor)
     }
 
     /// What a service reports of it, through faults of its own where there are any.

@@ -197,7 +197,7 @@ async fn a_watched_process_opens_and_closes_its_modes_as_its_files_break_and_com
     let settings = Settings::read(Some(&file), vec![]).unwrap().config;
     let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "test", "0").unwrap();
     let platform = Platform::new(Kept::new(settings, Some(file.clone()), vec![]), telemetry);
-    let monitor = Monitor::new("ingest", "test", &Platform::detects(&[])).unwrap();
+    let monitor = platform.monitor("ingest", "test", &[]).unwrap();
     let shutdown = Shutdown::new();
     let watching = tokio::spawn({
         let (monitor, shutdown) = (monitor.clone(), shutdown.clone());

@@ -18,8 +18,8 @@ use tokio::{
 
 /// How often files are read again and exports looked at.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Seconds for which exports fail in a drill until that counts: nobody waits a minute for what is only pretended.
-const DRILLED_LIMIT: f64 = 3.0;
+/// How long exports fail in a drill until that counts: nobody waits a minute for what is only pretended.
+const DRILLED_LIMIT: Duration = Duration::from_secs(3);
 
 /// What is read anew at each look, as faults name it.
 pub(crate) const READ_SECRETS: &str = "read_secrets";
@@ -68,12 +68,13 @@ impl Watch {
 
     /// Reports to `monitor`, which was made for [`DETECTS`] too, until shutdown.
     pub async fn run(&self, monitor: &Monitor, shutdown: &Shutdown) {
+        let period = monitor.at_most(PERIOD);
         for mode in DETECTS {
-            if let Err(error) = monitor.expect_every(mode, PERIOD) {
+            if let Err(error) = monitor.expect_every(mode, period) {
                 tracing::error!(%error, "a detector reports a mode that is not announced");
             }
         }
-        let mut ticks = interval(PERIOD);
+        let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -103,10 +104,11 @@ impl Watch {
             let configuration = self.behind_faults(READ_CONFIGURATION, configuration).await;
             monitor.observe(CONFIGURATION, configuration.unwrap_or_else(|Broken(why)| self.0.kept.refused(1, &why)));
         }
-        monitor.observe(TELEMETRY, self.telemetry_now().await);
+        let drilled_limit = monitor.at_most(DRILLED_LIMIT).as_secs_f64();
+        monitor.observe(TELEMETRY, self.telemetry_now(drilled_limit).await);
     }
 
-    async fn telemetry_now(&self) -> Reading {
+    async fn telemetry_now(&self, drilled_limit: f64) -> Reading {
         let scraped_every = self.0.kept.in_force().telemetry.scraped_every;
         match self.behind_faults(EXPORT, self.0.telemetry.sight()).await {
             Ok(sight) => {
@@ -117,7 +119,7 @@ impl Watch {
             Err(Broken(failure)) => {
                 let failing_for = self.failing_since(Some(Instant::now())).map(|since| since.elapsed());
                 let sight = Sight { exports: true, failing_for, failure, ..self.0.telemetry.sight() };
-                telemetry::look(&sight, scraped_every, DRILLED_LIMIT)
+                telemetry::look(&sight, scraped_every, drilled_limit)
             }
         }
     }

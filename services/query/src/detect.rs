@@ -4,7 +4,7 @@
 use crate::{
     Query,
     isolation::{self, ROUND},
-    pace::Paced,
+    pace::{Paced, WINDOW},
 };
 use loadline_domain::{Hour, Timestamp};
 use loadline_health::{Monitor, MonitorError, Reading, Severity, load};
@@ -80,11 +80,12 @@ impl Query {
     }
 
     async fn watch_pace(&self, monitor: &Monitor) {
+        let window = WINDOW.min(self.parts.settings.times_at_most);
         let mut ticks = interval(PACE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            monitor.observe(SLOW, slow(self.pace.now()));
+            monitor.observe(SLOW, slow(self.pace.now(window), window));
         }
     }
 
@@ -124,8 +125,8 @@ fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
 }
 
 /// In milliseconds.
-fn slow(paced: Paced) -> Reading {
-    let detail = format!("{} answers in the last minute", paced.answers);
+fn slow(paced: Paced, window: Duration) -> Reading {
+    let detail = format!("{} answers in the last {} s", paced.answers, window.as_secs());
     let bad = paced.answers >= PACE_ANSWERS && paced.p95 > PACE_LIMIT;
     Reading { bad, ..Reading::good(paced.p95.as_secs_f64() * 1e3, detail) }
 }
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_few_slow_answers_are_no_slow_service() {
-        let paced = |answers, millis| slow(Paced { answers, p95: Duration::from_millis(millis) }).bad;
+        let paced = |answers, millis| slow(Paced { answers, p95: Duration::from_millis(millis) }, WINDOW).bad;
         assert!(!paced(5, 9_000));
         assert!(!paced(500, 250));
         assert!(paced(500, 251));

@@ -53,10 +53,10 @@ impl Pace {
         times.iter().rev().filter(|(at, took)| at.elapsed() <= time + *took).map(|(_, took)| *took).collect()
     }
 
-    /// The window that ends now.
-    pub fn now(&self) -> Paced {
+    /// The `window` that ends now.
+    pub fn now(&self, window: Duration) -> Paced {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while times.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
+        while times.front().is_some_and(|(at, _)| at.elapsed() > window) {
             times.pop_front();
         }
         let mut sorted: Vec<_> = times.iter().map(|(_, time)| *time).collect();
@@ -74,18 +74,18 @@ mod tests {
     #[test]
     fn the_95th_percentile_leaves_out_the_slowest_twentieth() {
         let (pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.now(), Paced { answers: 0, p95: Duration::ZERO });
+        assert_eq!(pace.now(WINDOW), Paced { answers: 0, p95: Duration::ZERO });
         (1..=100).for_each(|millis| pace.took(now, Duration::from_millis(millis)));
-        assert_eq!(pace.now(), Paced { answers: 100, p95: Duration::from_millis(95) });
+        assert_eq!(pace.now(WINDOW), Paced { answers: 100, p95: Duration::from_millis(95) });
     }
 
     #[tokio::test]
     async fn only_answers_count() {
         let pace = Pace::default();
         let refused: Result<(), &str> = pace.of(async { Err("no such account") }).await;
-        assert_eq!((refused, pace.now().answers), (Err("no such account"), 0));
+        assert_eq!((refused, pace.now(WINDOW).answers), (Err("no such account"), 0));
         let answered: Result<u8, ()> = pace.of(async { Ok(7) }).await;
-        assert_eq!((answered, pace.now().answers), (Ok(7), 1));
+        assert_eq!((answered, pace.now(WINDOW).answers), (Ok(7), 1));
     }
 
     #[test]
@@ -104,6 +104,6 @@ mod tests {
         let Some(before) = Instant::now().checked_sub(WINDOW + Duration::from_secs(1)) else { return };
         pace.took(before, Duration::from_secs(9));
         pace.took(Instant::now(), Duration::from_millis(1));
-        assert_eq!(pace.now(), Paced { answers: 1, p95: Duration::from_millis(1) });
+        assert_eq!(pace.now(WINDOW), Paced { answers: 1, p95: Duration::from_millis(1) });
     }
 }

@@ -4,7 +4,7 @@ use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECT
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
-use loadline_health::{Monitor, Port};
+use loadline_health::Port;
 use loadline_history::History;
 use loadline_platform::Platform;
 use loadline_runtime::{
@@ -64,7 +64,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let monitor = Monitor::new("query", env!("CARGO_PKG_VERSION"), &Platform::detects(DETECTS))?;
+    let monitor = platform.monitor("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
     let Backends { store: healthy, history, log } = backends;
     let faults = settings.drills.are_on().then(Faults::default);
     let store = loadline_store::behind(healthy.clone(), faults.as_ref());
@@ -79,6 +79,7 @@ pub async fn serve(
             explain_max_records: settings.query.explain_max_records,
             history_patience: *settings.query.history_patience,
             isolation_every: *settings.query.isolation_every,
+            times_at_most: settings.drills.times_at_most.map_or(Duration::MAX, Into::into),
             ..Limits::default()
         },
         shutdown: shutdown.clone(),

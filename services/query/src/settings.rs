@@ -13,6 +13,8 @@ pub struct Settings {
     pub history_patience: Duration,
     /// How often canaries ask for accounts that are not theirs.
     pub isolation_every: Duration,
+    /// No clear or look-back time is longer: less than for ever only in tests of the product.
+    pub times_at_most: Duration,
     /// Most records one explanation reads. Each million takes seconds and, if all are of one account-hour, 50 MB.
     pub explain_max_records: usize,
     /// Longest time of one explanation; the caller's deadline shortens it.
@@ -28,6 +30,7 @@ impl Default for Settings {
             log_max_age: Duration::from_secs(1),
             history_patience: Duration::from_secs(5),
             isolation_every: Duration::from_secs(60),
+            times_at_most: Duration::MAX,
             explain_max_records: 2_000_000,
             explain_max_time: Duration::from_secs(20),
             explain_at_once: 2,

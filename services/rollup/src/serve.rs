@@ -14,7 +14,7 @@ use crate::{
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
-use loadline_health::{Monitor, Port};
+use loadline_health::Port;
 use loadline_history::History;
 use loadline_platform::Platform;
 use loadline_runtime::{
@@ -84,7 +84,7 @@ pub async fn serve(
         settings: settings.rollup.clone(),
     };
     let scheduled = scheduled(&parts, faults.as_ref())?;
-    let monitor = Monitor::new("rollup", env!("CARGO_PKG_VERSION"), &Platform::detects(DETECTS))?;
+    let monitor = platform.monitor("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
     remedies::install(&monitor, &parts);
     let watch = platform.watched(faults.as_ref());
     if let Some(faults) = &faults {

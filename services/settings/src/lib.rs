@@ -107,5 +107,6 @@ impl Check for Settings {
         self.grpc.check(&key(at, "grpc"), problems);
         self.telemetry.check(&key(at, "telemetry"), problems);
         self.simulate.check(&key(at, "simulate"), problems);
+        self.drills.check(&key(at, "drills"), problems);
     }
 }

@@ -106,6 +106,11 @@ pub struct DrillSettings {
     /// account data for a minute, in the process it runs in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// For tests of the product: no failure mode is held, cleared or looked back on for longer than this, with drills or without.
+    /// It then opens and closes on less evidence than it should, and each drill says that it proved less. Absent: as in the
+    /// catalogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times_at_most: Option<HumanDuration>,
 }
 
 impl DrillSettings {
@@ -263,6 +268,16 @@ impl Check for QuerySettings {
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&*self.isolation_every) {
             problems.refuse(key(at, "isolation_every"), self.isolation_every, "from 1s to 1h");
+        }
+    }
+}
+
+impl Check for DrillSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if let Some(longest) = self.times_at_most
+            && *longest < Duration::from_secs(1)
+        {
+            problems.refuse(key(at, "times_at_most"), longest, "at least 1s; none, to have the times of the catalogue");
         }
     }
 }

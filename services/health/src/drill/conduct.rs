@@ -96,10 +96,11 @@ impl Conduct {
         late.map_or_else(|| Ok("seen, contained, repaired and over".to_owned()), |why| Err(end(Verdict::Late, why)))
     }
 
-    /// A control: for as long as detecting may take, nothing does.
+    /// A control: for as long as detecting may take, nothing does. Where times are shortened, that is a hold time and a look-back.
     async fn nothing_opens(&self, open: &BTreeSet<String>, budgets: &Budgets) -> Result<String, End> {
         self.phase(Phase::Detect, "nothing was done: nothing may open");
-        let until = Instant::now() + budgets.detect();
+        let shortened = self.monitor.shortened().map(|longest| longest * 2);
+        let until = Instant::now() + shortened.map_or(budgets.detect(), |longest| longest.min(budgets.detect()));
         while Instant::now() < until {
             let mode = self.monitor.open_modes().into_iter().find(|mode| !open.contains(&mode.id));
             if let Some(mode) = mode {

@@ -165,6 +165,7 @@ impl Drills {
             started_by: who.name.clone(),
             started_at: Some(Moment::now().wall.into()),
             build: monitor.build(),
+            times_at_most: monitor.shortened().and_then(|longest| longest.try_into().ok()),
             ..DrillRun::default()
         };
         if let Err(error) = self.write_down(&run).await {
@@ -188,7 +189,10 @@ impl Drills {
         let Some(mut run) = self.run() else { return };
         run.phase = wire::drill_run::Phase::Done.into();
         run.verdict = end.verdict.into();
-        run.detail = end.detail;
+        run.detail = match conduct.monitor.shortened() {
+            Some(longest) => format!("{}; with no time of a mode longer than {longest:?}", end.detail),
+            None => end.detail,
+        };
         run.finished_at = Some(Moment::now().wall.into());
         tracing::warn!(mode = run.failure_mode, verdict = run.verdict().as_str_name(), detail = run.detail, "drill ended");
         self.keep(&run).await;

@@ -4,6 +4,9 @@
 //! watcher looks at least once a beat, which is also what makes the heartbeats.
 
 mod shown;
+mod waits;
+
+pub(crate) use waits::Longest;
 
 use crate::{
     Catalogue, Desk, FailureMode, Reading,
@@ -54,6 +57,7 @@ struct Modes {
     board: Board,
     log: FrameLog,
     last_frame: Instant,
+    longest: Longest,
 }
 
 #[derive(Debug)]
@@ -107,7 +111,8 @@ impl Monitor {
         let log = FrameLog::new(service, build, now);
         let undetected = undetected(service, detects);
         let (head, _) = watch::channel(log.head());
-        let modes = Mutex::new(Modes { watched, undetected, board: Board::default(), log, last_frame: now.at });
+        let (board, longest) = (Board::default(), Longest::UNLIMITED);
+        let modes = Mutex::new(Modes { watched, undetected, board, log, last_frame: now.at, longest });
         let monitor = Self(Arc::new(Shared {
             modes,
             head,

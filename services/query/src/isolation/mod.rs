@@ -52,7 +52,7 @@ impl Query {
             tracing::error!(rows = round.rows, breaches = ?round.breaches, "accounts are not apart: account data is closed");
             self.closure.close(breach);
         } else if round.untold.is_empty() {
-            self.closure.clean(clear_time());
+            self.closure.clean(self.clear_time());
         } else {
             self.closure.untold();
         }
@@ -74,8 +74,15 @@ impl Query {
         self.look.notify_one();
     }
 
+    /// How long clean rounds last until a closure is lifted: as the mode's.
+    fn clear_time(&self) -> Duration {
+        let clear = Catalogue::embedded().get(MODE).map_or(Duration::MAX, |mode| mode.threshold.clear());
+        clear.min(self.parts.settings.times_at_most)
+    }
+
     pub(crate) async fn watch_isolation(&self, monitor: &Monitor) {
         let every = self.parts.settings.isolation_every;
+        let closely = CLOSELY.min(self.parts.settings.times_at_most);
         loop {
             let round = self.isolation_round().await;
             match reading(&round) {
@@ -83,18 +90,13 @@ impl Query {
                 // The mode becomes unknown by itself.
                 None => tracing::warn!(untold = ?round.untold, "whether accounts are apart cannot be told"),
             }
-            let soon = !round.untold.is_empty() || self.closure.was_breached_within(clear_time() + CLOSELY * 4);
+            let soon = !round.untold.is_empty() || self.closure.was_breached_within(self.clear_time() + closely * 4);
             tokio::select! {
-                () = sleep(if soon { every.min(CLOSELY) } else { every }) => {}
+                () = sleep(if soon { every.min(closely) } else { every }) => {}
                 () = self.look.notified() => {}
             }
         }
     }
-}
-
-/// How long clean rounds last until a closure is lifted: as the mode's.
-fn clear_time() -> Duration {
-    Catalogue::embedded().get(MODE).map_or(Duration::MAX, |mode| mode.threshold.clear())
 }
 
 fn reading(round: &Round) -> Option<Reading> {

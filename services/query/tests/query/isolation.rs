@@ -33,6 +33,9 @@ use std::{
 };
 use tonic::{Code, Status, service::RoutesBuilder, transport::Channel};
 
+/// How long rounds have to be clean; two minutes in the product.
+const CLEAR: Duration = Duration::from_secs(12);
+
 /// A history that gives everybody the same rows, when it leaks.
 struct Leaky {
     history: Arc<dyn History>,
@@ -124,8 +127,10 @@ impl Scene {
         let mut parts = world.parts(&shutdown);
         parts.history = history.clone();
         parts.settings.isolation_every = Duration::from_secs(1);
+        parts.settings.times_at_most = CLEAR;
         let query = Query::new(parts);
         let monitor = Monitor::new("query", "test", DETECTS).unwrap();
+        monitor.wait_at_most(CLEAR);
         remedies::install(&monitor, &query);
         let mut routes = RoutesBuilder::default();
         query.routes(&mut routes);
@@ -212,8 +217,7 @@ async fn rows_of_others_close_account_data_until_the_remedy_finds_none(world: Wo
     assert!(scene.is_closed().await);
 
     history.leaks.store(false, SeqCst);
-    let rounds = Duration::from_secs(12);
-    tokio::time::sleep(rounds).await;
+    tokio::time::sleep(CLEAR / 2).await;
     assert!(scene.is_closed().await, "a clean round opens nothing before its time");
     let plan = operator.plan("AN-10", "Q", "").await.unwrap();
     let run = operator.execute(&plan).await.unwrap();

@@ -18,6 +18,7 @@ async fn slow_questions_get_fresh_statistics(world: World) {
     let shutdown = Shutdown::new();
     let query = Query::new(world.parts(&shutdown));
     let monitor = Monitor::new("query", "test", DETECTS).unwrap();
+    monitor.wait_at_most(Duration::from_secs(4));
     remedies::install(&monitor, &query);
     let operator = Operator::at(&monitor, ACCESS, RoutesBuilder::default(), world.store.clone()).await;
     // What the detector says of a slow minute; a real one would take as long.

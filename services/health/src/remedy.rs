@@ -215,6 +215,9 @@ pub trait Leases: Send + Sync + 'static {
 
     /// Gives it up. Nothing happens when this holder does not have it.
     async fn release(&self, name: &str, holder: &str) -> Result<(), LeaseError>;
+
+    /// Those that anybody holds now.
+    async fn names(&self) -> Result<Vec<String>, LeaseError>;
 }
 
 /// The check after a remedy that nothing was lost or counted twice.

@@ -84,6 +84,11 @@ impl Leases for Ledger {
             None => Ok(()),
         }
     }
+
+    async fn names(&self) -> Result<Vec<String>, LeaseError> {
+        let leaders = self.store.leaders().await.map_err(|error| LeaseError(error.to_string()))?;
+        Ok(leaders.into_iter().map(|leader| leader.role).collect())
+    }
 }
 
 #[async_trait]

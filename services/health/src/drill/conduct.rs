@@ -1,9 +1,9 @@
 //! One drill from its beginning to its verdict.
 
-use super::{Drill, Drills, Tally, look::until, records::LEASE_TTL};
+use super::{Drill, Drills, Tally, incidents::is_serious, look::until, records::LEASE_TTL};
 use crate::{Catalogue, Monitor, catalogue::Budgets};
 use loadline_proto::health::{
-    DrillRun, ModeStatus, Severity,
+    DrillRun, ModeStatus,
     drill_run::{Phase, Verdict},
 };
 use loadline_runtime::identity::Identity;
@@ -22,6 +22,8 @@ const LATE: u32 = 3;
 const UNDO_TRIES: u32 = 3;
 /// How often it looks for reasons to stop.
 const WATCH: Duration = Duration::from_millis(250);
+/// And how often in other services, by what they tell.
+const LOOK_ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// How it ended, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +72,13 @@ impl Conduct {
         let began = Instant::now();
         until(STEADY, || async {
             self.well_since(began)?;
-            let serious = |mode: &ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
-            match self.monitor.open_modes().into_iter().find(serious) {
-                Some(open) => Err(format!("{} is open", open.id)),
-                None => self.books().await,
+            if let Some(open) = self.monitor.open_modes().into_iter().find(is_serious) {
+                return Err(format!("{} is open", open.id));
+            }
+            match self.drills.incident_elsewhere(self.drill.mode()).await {
+                Ok(Some(open)) => Err(format!("{open} is open")),
+                Ok(None) => self.books().await,
+                Err(error) => Err(error.to_string()),
             }
         })
         .await?;
@@ -211,6 +216,7 @@ impl Conduct {
     /// Completes when there is reason to stop, in words.
     async fn interruption(&self) -> String {
         let renewed = Mutex::new(Instant::now());
+        let mut looked = Instant::now();
         loop {
             if self.stop.is_cancelled() {
                 return format!("stopped by {}", self.drills.stopped_by());
@@ -220,6 +226,13 @@ impl Conduct {
             }
             if let Some(real) = self.real_incident() {
                 return format!("{} is open, a real {:?}: {}", real.id, real.severity(), evidence(&real));
+            }
+            if looked.elapsed() > LOOK_ELSEWHERE {
+                looked = Instant::now();
+                // Whoever cannot know loses the lease too, which ends it.
+                if let Ok(Some(real)) = self.drills.incident_elsewhere(self.drill.mode()).await {
+                    return format!("{real} is open, a real P1 or P2");
+                }
             }
             let since = *renewed.lock().unwrap_or_else(PoisonError::into_inner);
             if since.elapsed() > LEASE_TTL / 3 {
@@ -236,9 +249,8 @@ impl Conduct {
 
     /// Another mode, open and serious. Of a control nothing is, whatever opens: that is what it looks for.
     fn real_incident(&self) -> Option<ModeStatus> {
-        let serious = |mode: &ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
         let other = |mode: &ModeStatus| mode.id != self.drill.mode();
-        self.monitor.open_modes().into_iter().find(|mode| !self.control && serious(mode) && other(mode))
+        self.monitor.open_modes().into_iter().find(|mode| !self.control && is_serious(mode) && other(mode))
     }
 
     /// The mode is OK by a reading of its own since then, and no fault is active.

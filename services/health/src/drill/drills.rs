@@ -1,19 +1,20 @@
 //! The drills of one process: which there are, what they have proven, and the one that may be under way.
 
-use super::{Accounts, Drill, Refusal, Results, conduct::Conduct};
+use super::{Accounts, Drill, Refusal, Results, conduct::Conduct, incidents::is_serious};
 use crate::{Catalogue, Monitor, desk::operator, monitor::WeakMonitor, remedy::Leases, signal::Moment};
-use loadline_proto::health::{self as wire, DrillRun, Severity, drill_run::Verdict};
+use loadline_proto::health::{self as wire, DrillRun, drill_run::Verdict};
 use loadline_runtime::identity::Identity;
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// With the service's name: held by its one drill, over all processes that share leases.
-const LEASE: &str = "drill";
+/// Held by the one drill of all services that share a store.
+pub(super) const LEASE: &str = "drill";
 
 /// What drills work with.
 pub struct Parts {
@@ -58,7 +59,9 @@ pub struct Drills(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub monitor: WeakMonitor,
     pub parts: Parts,
-    pub lease: String,
+    /// Whose incidents are told.
+    pub boot_id: String,
+    pub told: Mutex<HashMap<String, Instant>>,
     /// Held by whoever asks for the lease or gives it up: a renewal that is cut off must not come after the end.
     pub leasing: Arc<tokio::sync::Mutex<()>>,
     book: Mutex<Book>,
@@ -95,7 +98,8 @@ impl Drills {
         let shared = Shared {
             monitor: monitor.downgrade(),
             parts,
-            lease: format!("{LEASE} of {}", monitor.service()),
+            boot_id: monitor.boot_id(),
+            told: Mutex::default(),
             leasing: Arc::default(),
             book: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
@@ -108,6 +112,8 @@ impl Drills {
         }
         let (reading, stop) = (drills.clone(), drills.0.stop.clone());
         drills.0.tasks.spawn(async move { stop.run_until_cancelled(reading.remember()).await });
+        let (telling, stop) = (drills.clone(), drills.0.stop.clone());
+        drills.0.tasks.spawn(async move { stop.run_until_cancelled(telling.tell_incidents()).await });
         Ok(drills)
     }
 
@@ -153,6 +159,10 @@ impl Drills {
         let drill = self.of(mode)?.clone();
         let monitor = self.0.monitor.upgrade().filter(|_| !self.0.stop.is_cancelled()).ok_or(Refusal::ShuttingDown)?;
         self.startable(&monitor, &*drill)?;
+        let elsewhere = self.incident_elsewhere(mode).await;
+        if let Some(incident) = elsewhere.map_err(|error| Refusal::LeaseUnavailable(error.to_string()))? {
+            return Err(Refusal::RealIncident(incident));
+        }
         let id = Uuid::new_v4().to_string();
         self.hold(&id).await?;
         let run = DrillRun {
@@ -208,8 +218,7 @@ impl Drills {
             return Err(Refusal::Running(format!("drill {} of {}", running.id, running.failure_mode)));
         }
         drill.available().map_err(Refusal::Unavailable)?;
-        let serious = |mode: &wire::ModeStatus| matches!(mode.severity(), Severity::P1 | Severity::P2);
-        match monitor.open_modes().into_iter().find(serious) {
+        match monitor.open_modes().into_iter().find(is_serious) {
             Some(open) => Err(Refusal::RealIncident(open.id)),
             None => Ok(()),
         }
@@ -238,6 +247,11 @@ impl Drills {
     /// The one under way.
     fn run(&self) -> Option<DrillRun> {
         self.book().running.as_ref().map(|running| running.run.clone())
+    }
+
+    /// The mode of the one under way.
+    pub(super) fn drilled(&self) -> Option<String> {
+        self.run().map(|run| run.failure_mode)
     }
 
     /// Who told it to stop.

@@ -13,6 +13,7 @@
 
 mod conduct;
 mod drills;
+mod incidents;
 mod look;
 mod pressing;
 mod records;

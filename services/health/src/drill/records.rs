@@ -1,6 +1,6 @@
 //! What of a drill is outside its process: the lease, so that there is one, and what is written down of it.
 
-use super::{Drills, Refusal};
+use super::{Drills, Refusal, drills::LEASE};
 use crate::audit::Record;
 use loadline_proto::health::DrillRun;
 use std::time::Duration;
@@ -19,11 +19,11 @@ impl Drills {
         let (guard, drills, id) = (self.0.leasing.clone().lock_owned().await, self.clone(), id.to_owned());
         let held = self.0.tasks.spawn(async move {
             let _guard = guard;
-            timeout(PATIENCE, drills.0.parts.leases.hold(&drills.0.lease, &id, LEASE_TTL)).await
+            timeout(PATIENCE, drills.0.parts.leases.hold(LEASE, &id, LEASE_TTL)).await
         });
         match held.await.map_err(|_| Refusal::ShuttingDown)? {
             Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(Refusal::Running("a drill of this service in another process".to_owned())),
+            Ok(Ok(false)) => Err(Refusal::Running("a drill of another service or process".to_owned())),
             Ok(Err(error)) => Err(Refusal::LeaseUnavailable(error.to_string())),
             Err(_) => Err(Refusal::LeaseUnavailable(format!("leases did not answer within {PATIENCE:?}"))),
         }
@@ -31,7 +31,7 @@ impl Drills {
 
     pub(super) async fn release(&self, id: &str) {
         let _guard = self.0.leasing.lock().await;
-        if !matches!(timeout(PATIENCE, self.0.parts.leases.release(&self.0.lease, id)).await, Ok(Ok(()))) {
+        if !matches!(timeout(PATIENCE, self.0.parts.leases.release(LEASE, id)).await, Ok(Ok(()))) {
             tracing::warn!("the lease of drills could not be given up; it ends by itself");
         }
     }

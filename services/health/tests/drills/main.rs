@@ -4,6 +4,7 @@
 
 #[path = "../remedies/bench.rs"]
 mod bench;
+mod elsewhere;
 mod stage;
 mod starts;
 mod verdicts;

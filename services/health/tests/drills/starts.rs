@@ -18,7 +18,7 @@ async fn whoever_may_not_and_whatever_is_not_to_be_is_refused() {
     stage.bench.audit.is_down.store(true, SeqCst);
     assert_eq!(stage.start(false).await.unwrap_err().reason(), "AUDIT_UNAVAILABLE");
     stage.bench.audit.is_down.store(false, SeqCst);
-    stage.bench.leases.steal("drill of ingest");
+    stage.bench.leases.steal("drill");
     assert_eq!(stage.start(false).await.unwrap_err().reason(), "DRILL_RUNNING");
     assert_eq!(stage.act.injected.load(SeqCst), 0);
 }
@@ -46,7 +46,7 @@ async fn a_renewal_under_way_at_the_end_does_not_keep_the_lease() {
     stage.start(false).await.unwrap();
     assert_eq!(stage.ended().await.verdict(), Verdict::Uncontained);
     sleep(seconds(1)).await;
-    assert_eq!(stage.bench.leases.holder("drill of ingest"), None);
+    assert_eq!(stage.bench.leases.holder("drill"), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn another_process_that_takes_the_lease_over_ends_the_drill() {
     stage.bench.toy.steps.store(100, SeqCst);
     stage.start(false).await.unwrap();
     sleep(seconds(5)).await;
-    stage.bench.leases.steal("drill of ingest");
+    stage.bench.leases.steal("drill");
     let run = stage.ended().await;
     assert_eq!(run.verdict(), Verdict::Aborted, "{}", run.detail);
     assert!(run.detail.contains("taken over"), "{}", run.detail);

@@ -50,6 +50,8 @@ pub struct Toy {
     pub letters: AtomicU64,
     /// Its mode's signal is bad.
     pub bad: AtomicBool,
+    /// P2 then.
+    pub is_severe: AtomicBool,
     /// An execution makes it good.
     pub helps: AtomicBool,
     pub unavailable: Mutex<Option<String>>,
@@ -225,6 +227,11 @@ impl Leases for Table {
         }
         Ok(())
     }
+
+    async fn names(&self) -> Result<Vec<String>, LeaseError> {
+        let held = self.held.lock().unwrap();
+        Ok(held.iter().filter(|(_, (_, until))| Instant::now() < *until).map(|(name, _)| name.clone()).collect())
+    }
 }
 
 impl Table {
@@ -275,6 +282,7 @@ pub fn toy(key: &'static str, reversibility: Reversibility, undo_within: Option<
         undo_within,
         letters: 12.into(),
         bad: true.into(),
+        is_severe: false.into(),
         helps: true.into(),
         unavailable: Mutex::default(),
         steps: 3.into(),
@@ -307,7 +315,8 @@ impl Bench {
             loop {
                 // Either remedy mends it.
                 let bad = one.bad.load(SeqCst) && two.bad.load(SeqCst);
-                seen.observe(MODE, Reading { bad, ..Reading::good(1.0, "BILLING") });
+                let severity = one.is_severe.load(SeqCst).then_some(loadline_health::Severity::P2);
+                seen.observe(MODE, Reading { bad, severity, ..Reading::good(1.0, "BILLING") });
                 sleep(seconds(1)).await;
             }
         });

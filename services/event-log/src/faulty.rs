@@ -3,8 +3,16 @@
 use crate::{Bounds, Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec};
 use bytes::Bytes;
 use loadline_domain::{Incarnation, Record, Sequence, StreamName, Timestamp};
-use loadline_fault::{Fails, faulty};
-use std::time::Duration;
+use loadline_fault::{Fails, Faults, Faulty, faulty};
+use std::{sync::Arc, time::Duration};
+
+/// A log behind faults, or as it is where none can be injected.
+pub fn behind(log: Arc<dyn EventLog>, faults: Option<&Faults>) -> Arc<dyn EventLog> {
+    match faults {
+        Some(faults) => Arc::new(Faulty::new(log, faults.clone())),
+        None => log,
+    }
+}
 
 faulty! { EventLog, LogError;
     ensure(spec: &StreamSpec) -> (), about spec.name.as_str();

@@ -22,6 +22,7 @@ mod open;
 mod seek;
 
 pub use error::LogError;
+pub use faulty::behind;
 pub use late::LateLog;
 pub use open::open;
 

@@ -9,8 +9,16 @@ use loadline_domain::{
     question::{LatencyRow, UsageFilter, UsageQuery, UsageRow},
     usage::Usage,
 };
-use loadline_fault::{Call, Fails, Faults, faulty};
-use std::collections::HashMap;
+use loadline_fault::{Call, Fails, Faults, Faulty, faulty};
+use std::{collections::HashMap, sync::Arc};
+
+/// A history behind faults, or as it is where none can be injected.
+pub fn behind(history: Arc<dyn History>, faults: Option<&Faults>) -> Arc<dyn History> {
+    match faults {
+        Some(faults) => Arc::new(Faulty::new(history, faults.clone())),
+        None => history,
+    }
+}
 
 faulty! { History, HistoryError;
     prepare() -> ();

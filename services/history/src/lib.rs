@@ -24,6 +24,7 @@ pub mod parquet;
 mod piece;
 
 pub use error::HistoryError;
+pub use faulty::behind;
 pub use open::{Options, open};
 
 use async_trait::async_trait;

@@ -76,7 +76,7 @@ pub async fn serve(
             rules: settings.rules.rules(),
         },
         monitor: monitor.clone(),
-        drills: faults.map(|faults| Drilling { faults, of_process: watch.drills() }),
+        drills: faults.map(|faults| Drilling { faults, log_faults: Faults::default(), of_process: watch.drills() }),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
     ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());

@@ -37,8 +37,10 @@ pub struct Parts {
 
 /// What drills break, and drills of what ingest shares with others.
 pub struct Drilling {
-    /// Faults of the store.
+    /// Faults of the store, and of the process.
     pub faults: Faults,
+    /// Faults of the log.
+    pub log_faults: Faults,
     /// Drills of the process.
     pub of_process: Vec<Arc<dyn Drill>>,
 }
@@ -77,8 +79,9 @@ impl Ingest {
         let lane = parts.drills.is_some().then(drills::spec);
         let specs = parts.streams.iter().map(|(spec, _)| spec.clone()).chain(lane);
         let statuses: Vec<_> = specs.map(|spec| Arc::new(StreamStatus::new(spec))).collect();
-        let (log, clock, rules) = (parts.log.clone(), parts.clock.clone(), parts.owner.rules);
-        let store = loadline_store::behind(parts.store.clone(), parts.drills.as_ref().map(|drilling| &drilling.faults));
+        let (clock, rules, drilling) = (parts.clock.clone(), parts.owner.rules, parts.drills.as_ref());
+        let log = loadline_event_log::behind(parts.log.clone(), drilling.map(|drilling| &drilling.log_faults));
+        let store = loadline_store::behind(parts.store.clone(), drilling.map(|drilling| &drilling.faults));
         match store.migrate().await {
             Err(error @ StoreError::NewerSchema { .. }) => return Err(error),
             Err(error) => tracing::warn!(%error, "store unavailable at start; going on without it"),
@@ -118,7 +121,9 @@ impl Ingest {
         let (monitor, stop) = (parts.monitor, || self.stop.clone());
         remedies::install(&monitor, &self.backends, parts.owner.batch_records);
         if let Some(drilling) = parts.drills {
-            self.tasks.spawn(drills::install(monitor.clone(), self.backends.clone(), parts.store, drilling, stop()));
+            // What drills look at, and write down with, is not what they break.
+            let unbroken = Backends { log: parts.log, store: parts.store, ..self.backends.clone() };
+            self.tasks.spawn(drills::install(monitor.clone(), unbroken, drilling, stop()));
         }
         self.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), stop()));
         self.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), stop()));

@@ -73,20 +73,21 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let faults = settings.drills.are_on().then(Faults::default);
+    let faults = settings.drills.are_on().then(drills::OfPorts::default);
+    let breakable = faults.as_ref();
     let parts = Parts {
-        store: loadline_store::behind(backends.store.clone(), faults.as_ref()),
-        history: backends.history,
+        store: loadline_store::behind(backends.store.clone(), breakable.map(|faults| &faults.store)),
+        history: loadline_history::behind(backends.history, breakable.map(|faults| &faults.history)),
         log: backends.log,
         streams: settings.streams.iter().map(|stream| stream.spec().0.name).collect(),
         rules: settings.rules.rules(),
         clock: Arc::new(SystemClock),
         settings: settings.rollup.clone(),
     };
-    let scheduled = scheduled(&parts, faults.as_ref())?;
+    let scheduled = scheduled(&parts, breakable.map(|faults| &faults.store))?;
     let monitor = platform.monitor("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
     remedies::install(&monitor, &parts);
-    let watch = platform.watched(faults.as_ref());
+    let watch = platform.watched(breakable.map(|faults| &faults.store));
     if let Some(faults) = &faults {
         drills::install(&monitor, &parts, backends.store, faults, watch.drills());
     }

@@ -1,4 +1,5 @@
-//! AN-09: the stream of drills is not applied, and is allowed hardly more bytes than it has.
+//! AN-09: the log is silent about the stream of drills, so that nothing of it is read, and it is allowed hardly more bytes than it
+//! has.
 //!
 //! Nothing may be discarded, read or not: it would leave the hours of all accounts in doubt when they are counted again. So what is
 //! unread is a small part of the stream, and while it lasts the limit of headroom of this stream is half-way between what it has
@@ -11,7 +12,7 @@ use loadline_event_log::Retention;
 use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
 use loadline_health::{
     Drill,
-    drill::{DrillError, Press, Tally},
+    drill::{DrillError, Press, Tally, until},
 };
 use loadline_settings::DRILL_STREAM;
 use std::{
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 const RECORDS: usize = 200;
 /// Bytes allowed, in hundredths of those there are.
 const ALLOWED: u64 = 125;
+/// How long until the next read, which then hangs: one waits a second for records.
+const HANGS: Duration = Duration::from_secs(10);
 
 pub struct Scarce {
     lane: Arc<Lane>,
@@ -41,12 +44,13 @@ impl Scarce {
 
     /// Room for a quarter more bytes, nothing discarded; what that leaves as headroom.
     async fn allow_little(&self) -> Result<f64, DrillError> {
-        let Lane { log, status, clock, .. } = &*self.lane;
+        let Lane { backends, status, .. } = &*self.lane;
+        let log = &backends.log;
         let bytes = log.bounds(self.lane.name()).await.map_err(DrillError::of)?.bytes;
         let retention = Retention { max_bytes: Some(bytes * ALLOWED / 100), ..super::spec().retention };
         log.set_retention(self.lane.name(), retention).await.map_err(DrillError::of)?;
         let progress = self.lane.progress().await?;
-        let left = backlog(&**log, &status.spec, Some(&progress), clock.now()).await.map_err(DrillError::of)?;
+        let left = backlog(&**log, &status.spec, Some(&progress), self.lane.now()).await.map_err(DrillError::of)?;
         Ok(left.headroom.ratio)
     }
 }
@@ -58,7 +62,7 @@ impl Drill for Scarce {
     }
 
     fn fault(&self) -> &'static str {
-        "commits of the stream of drills hang, and its retention leaves room for a quarter more bytes"
+        "the log does not answer whoever reads the stream of drills, and its retention leaves room for a quarter more bytes"
     }
 
     fn presses(&self) -> &'static [Press] {
@@ -73,12 +77,14 @@ impl Drill for Scarce {
         let fault = Fault {
             name: "drill AN-09".to_owned(),
             kind: Kind::Hang,
-            calls: Calls::only(&["commit"]).about(DRILL_STREAM),
+            calls: Calls::only(&["read"]).about(DRILL_STREAM),
             ttl,
             cured_by: None,
         };
         *self.injected() = Some(self.faults.inject(fault));
-        self.lane.publish(RECORDS, self.lane.clock.now()).await?;
+        // A read under way would still be given the first of them.
+        until(HANGS, || self.took_effect()).await.map_err(DrillError)?;
+        self.lane.publish(RECORDS, self.lane.now()).await?;
         let headroom = self.allow_little().await?;
         // Twice the bytes halve what is missing.
         let limit = 1.0 - (1.0 - headroom) * 0.75;
@@ -88,12 +94,12 @@ impl Drill for Scarce {
 
     async fn took_effect(&self) -> Result<(), String> {
         let met = self.injected().as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no commit hangs".to_owned()) }
+        if met > 0 { Ok(()) } else { Err("no read hangs".to_owned()) }
     }
 
     /// Nothing is discarded.
     async fn contained(&self) -> Result<(), String> {
-        let bounds = self.lane.log.bounds(self.lane.name()).await.map_err(|error| error.to_string())?;
+        let bounds = self.lane.backends.log.bounds(self.lane.name()).await.map_err(|error| error.to_string())?;
         let (now, before) = (self.lane.progress().await, self.lane.before());
         let (now, before) = (now.map_err(|error| error.to_string())?, before.map_err(|error| error.to_string())?);
         if bounds.first <= now.applied + 1 && now.lost == before.lost {
@@ -106,7 +112,7 @@ impl Drill for Scarce {
     async fn undo(&self) -> Result<(), DrillError> {
         *self.injected() = None;
         self.lane.status.expect_headroom_above(0.0, Instant::now());
-        loadline_health::drill::until(SETTLES, || self.lane.settled()).await.map_err(DrillError)?;
+        self.lane.settle().await?;
         self.lane.tidy().await
     }
 
@@ -118,6 +124,3 @@ impl Drill for Scarce {
         self.lane.tally().await
     }
 }
-
-/// How long the rest may take to be applied.
-const SETTLES: Duration = Duration::from_secs(20);

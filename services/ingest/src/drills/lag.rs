@@ -67,7 +67,7 @@ impl Drill for Lag {
             cured_by: None,
         };
         *self.injected() = Some(self.faults.inject(fault));
-        self.lane.publish(RECORDS, self.lane.clock.now()).await.map(drop)
+        self.lane.publish(RECORDS, self.lane.now()).await.map(drop)
     }
 
     async fn took_effect(&self) -> Result<(), String> {

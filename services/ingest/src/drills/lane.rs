@@ -3,15 +3,15 @@
 use crate::{grpc::Backends, watch::StreamStatus};
 use bytes::Bytes;
 use loadline_domain::{
-    AccountId, AccountScope, Clock, Hour, Rules, Sequence, StreamName, Timestamp,
+    AccountId, AccountScope, Hour, Sequence, StreamName, Timestamp,
     progress::Progress,
     question::{Grain, GroupBy, UsageFilter, UsageQuery},
 };
-use loadline_event_log::{EventLog, NewRecord, Retention, StreamSpec};
-use loadline_health::drill::{DrillError, Tally};
+use loadline_event_log::{NewRecord, Retention, StreamSpec};
+use loadline_health::drill::{DrillError, Tally, until};
 use loadline_ledger::drills::{ACCOUNT, event};
 use loadline_settings::DRILL_STREAM;
-use loadline_store::{DeadLetterFilter, Store};
+use loadline_store::DeadLetterFilter;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -31,10 +31,7 @@ pub fn spec() -> StreamSpec {
 
 /// The stream, past all faults.
 pub struct Lane {
-    pub log: Arc<dyn EventLog>,
-    pub store: Arc<dyn Store>,
-    pub clock: Arc<dyn Clock>,
-    pub rules: Rules,
+    pub backends: Backends,
     pub status: Arc<StreamStatus>,
     book: Mutex<Book>,
 }
@@ -57,17 +54,15 @@ struct Before {
 }
 
 impl Lane {
-    /// `None` where this process does not read it.
-    pub fn of(backends: &Backends, store: Arc<dyn Store>) -> Option<Self> {
-        let status = backends.statuses.iter().find(|status| status.spec.name.as_str() == DRILL_STREAM)?.clone();
-        Some(Self {
-            log: backends.log.clone(),
-            store,
-            clock: backends.clock.clone(),
-            rules: backends.rules,
-            status,
-            book: Mutex::default(),
-        })
+    /// `None` where this process does not read it. `unbroken` is without faults.
+    pub fn of(unbroken: Backends) -> Option<Self> {
+        let status = unbroken.statuses.iter().find(|status| status.spec.name.as_str() == DRILL_STREAM)?.clone();
+        Some(Self { backends: unbroken, status, book: Mutex::default() })
+    }
+
+    /// What every part of ingest takes for now.
+    pub fn now(&self) -> Timestamp {
+        self.backends.clock.now()
     }
 
     pub fn name(&self) -> &StreamName {
@@ -77,8 +72,8 @@ impl Lane {
     /// Puts right what an earlier drill left, and notes where this one begins.
     pub async fn begin(&self) -> Result<(), DrillError> {
         self.tidy().await?;
-        loadline_health::drill::until(SETTLES, || self.settled()).await.map_err(DrillError)?;
-        let hour = self.clock.now().hour();
+        self.settle().await?;
+        let hour = self.now().hour();
         // Events ahead of the clock may be of the next hour, and a drill may last beyond one.
         let range = (hour, Hour::from_index(hour.index() + 3));
         let before = Before { progress: self.progress().await?, events: self.events(range).await?, range };
@@ -88,7 +83,7 @@ impl Lane {
 
     /// Appends events of the drills' account that happen at a time; all have to be counted in the end. The last sequence.
     pub async fn publish(&self, count: usize, at: Timestamp) -> Result<Sequence, DrillError> {
-        let now = self.clock.now().micros();
+        let now = self.now().micros();
         let event = |n| Bytes::from(event(ACCOUNT, &format!("drill-{now}-{n}"), at));
         let last = self.append((0..count).map(event).collect()).await?;
         self.book().countable += count as u64;
@@ -99,12 +94,12 @@ impl Lane {
     pub async fn append(&self, payloads: Vec<Bytes>) -> Result<Sequence, DrillError> {
         let records =
             payloads.into_iter().map(|payload| NewRecord { key: ACCOUNT.to_owned(), payload, traceparent: None }).collect();
-        let sequences = self.log.append(self.name(), records).await.map_err(DrillError::of)?;
+        let sequences = self.backends.log.append(self.name(), records).await.map_err(DrillError::of)?;
         sequences.last().copied().ok_or_else(|| DrillError("nothing was appended".to_owned()))
     }
 
     pub async fn progress(&self) -> Result<Progress, DrillError> {
-        let progress = self.store.progress(self.name()).await.map_err(DrillError::of)?;
+        let progress = self.backends.store.progress(self.name()).await.map_err(DrillError::of)?;
         progress.ok_or_else(|| DrillError(format!("{} was not opened yet", self.name())))
     }
 
@@ -124,14 +119,19 @@ impl Lane {
             group_by: GroupBy::default(),
             grain: Grain::Hour,
         };
-        let (rows, _) = self.store.usage(&AccountScope::All, &query).await.map_err(DrillError::of)?;
+        let (rows, _) = self.backends.store.usage(&AccountScope::All, &query).await.map_err(DrillError::of)?;
         Ok(rows.iter().map(|row| row.usage.events).sum())
+    }
+
+    /// Waits until what is left is applied.
+    pub async fn settle(&self) -> Result<(), DrillError> {
+        until(SETTLES, || self.settled()).await.map(drop).map_err(DrillError)
     }
 
     /// Everything appended is applied.
     pub async fn settled(&self) -> Result<(), String> {
         let progress = self.progress().await.map_err(|error| error.to_string())?;
-        let last = self.log.bounds(self.name()).await.map_err(|error| error.to_string())?.last;
+        let last = self.backends.log.bounds(self.name()).await.map_err(|error| error.to_string())?.last;
         match (progress.stopped, last.saturating_sub(progress.applied)) {
             (Some(why), _) => Err(format!("{} is stopped: {why}", self.name())),
             (None, 0) => Ok(()),
@@ -141,10 +141,10 @@ impl Lane {
 
     /// Lets the stream go on if it is stopped, lets go of its dead letters, and sets its retention back.
     pub async fn tidy(&self) -> Result<(), DrillError> {
-        self.log.set_retention(self.name(), spec().retention).await.map_err(DrillError::of)?;
-        let last = self.log.bounds(self.name()).await.map_err(DrillError::of)?.last;
-        self.store.resume(self.name(), last).await.map_err(DrillError::of)?;
-        self.store.discard(&self.letters(), "of a drill", false).await.map_err(DrillError::of)?;
+        self.backends.log.set_retention(self.name(), spec().retention).await.map_err(DrillError::of)?;
+        let last = self.backends.log.bounds(self.name()).await.map_err(DrillError::of)?.last;
+        self.backends.store.resume(self.name(), last).await.map_err(DrillError::of)?;
+        self.backends.store.discard(&self.letters(), "of a drill", false).await.map_err(DrillError::of)?;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Lane {
     }
 
     pub async fn open_letters(&self) -> Result<u64, DrillError> {
-        let open = self.store.open_dead_letters(&self.letters()).await.map_err(DrillError::of)?;
+        let open = self.backends.store.open_dead_letters(&self.letters()).await.map_err(DrillError::of)?;
         Ok(open.values().sum())
     }
 

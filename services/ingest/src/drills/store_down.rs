@@ -47,7 +47,7 @@ impl StoreDown {
         if let Some(sequence) = known {
             return Ok(sequence);
         }
-        let sequence = self.lane.publish(1, self.lane.clock.now()).await?;
+        let sequence = self.lane.publish(1, self.lane.now()).await?;
         self.state().published = Some(sequence);
         Ok(sequence)
     }

@@ -20,7 +20,7 @@ const GARBAGE: usize = 120;
 /// Events that are dead for now.
 const AHEAD: usize = 20;
 /// How long they are: K has to be pressed and the records applied before.
-const AHEAD_FOR: Duration = Duration::from_secs(15);
+const AHEAD_FOR: Duration = Duration::from_secs(8);
 const K: &str = "K";
 const D: &str = "D";
 
@@ -60,10 +60,10 @@ impl Drill for Undecodable {
 
     /// Garbage is gone with the stream's retention: there is no fault that could outlive its time.
     async fn inject(&self, _: Duration) -> Result<(), DrillError> {
-        let due = self.lane.clock.now().plus(AHEAD_FOR);
+        let due = self.lane.now().plus(AHEAD_FOR);
         *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(due);
         self.lane.append((0..GARBAGE).map(|n| Bytes::from(format!("\u{7f}no event {n}"))).collect()).await?;
-        self.lane.publish(AHEAD, due.plus(self.lane.rules.future_tolerance)).await?;
+        self.lane.publish(AHEAD, due.plus(self.lane.backends.rules.future_tolerance)).await?;
         Ok(())
     }
 
@@ -97,14 +97,14 @@ impl Drill for Undecodable {
         }
         self.lane.settled().await?;
         match self.due() {
-            Some(due) if due < self.lane.clock.now() => Ok(()),
+            Some(due) if due < self.lane.now() => Ok(()),
             _ => Err("events are ahead of the clock".to_owned()),
         }
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
         self.lane.tidy().await?;
-        loadline_health::drill::until(SETTLES, || self.lane.settled()).await.map_err(DrillError)?;
+        self.lane.settle().await?;
         self.lane.tidy().await
     }
 
@@ -116,6 +116,3 @@ impl Drill for Undecodable {
         self.lane.tally().await
     }
 }
-
-/// How long the rest may take to be applied when the drill was cut off.
-const SETTLES: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
-//! AN-04, AN-05, AN-07: a job fails whenever it runs, until R or P runs it again.
+//! AN-04, AN-05, AN-07: a job fails whenever it runs, because it or history does, until R or P runs it again.
 
-use super::{ended, enqueue, is_idle};
+use super::{OfPorts, ended, enqueue, is_idle};
 use crate::jobs::{ARCHIVE, DAILY_ROLLUP, PURGE_DEDUP};
 use async_trait::async_trait;
 use loadline_domain::Day;
@@ -26,6 +26,8 @@ pub struct FailingJob {
     presses: &'static [Press],
     store: Arc<dyn Store>,
     faults: Faults,
+    kind: Kind,
+    calls: Calls,
     state: Mutex<State>,
 }
 
@@ -47,22 +49,32 @@ enum Kept {
     Tables(usize),
 }
 
-pub fn all(store: &Arc<dyn Store>, faults: &Faults) -> [FailingJob; 3] {
-    let failing = |mode, job, fault, presses| FailingJob {
+pub fn all(store: &Arc<dyn Store>, faults: &OfPorts) -> [FailingJob; 3] {
+    let failing = |mode, job, fault, breaks: (&Faults, Kind, Calls), presses| FailingJob {
         mode,
         fault,
         job,
         presses,
         store: store.clone(),
-        faults: faults.clone(),
+        faults: breaks.0.clone(),
+        kind: breaks.1,
+        calls: breaks.2,
         state: Mutex::default(),
     };
+    let run_of = |job| (&faults.store, Kind::Break, Calls::only(&["run"]).about(job));
+    let history = (&faults.history, Kind::Error, Calls::all_but(&[]));
     const R: &[Press] = &[Press { key: "R", target: "" }];
     const P: &[Press] = &[Press { key: "P", target: "" }];
     [
-        failing("AN-04", DAILY_ROLLUP, "every run of the roll-up fails", R),
-        failing("AN-05", PURGE_DEDUP, "every run of the purge fails, with a dedup table past its horizon", P),
-        failing("AN-07", ARCHIVE, "every run of the archive fails", R),
+        failing("AN-04", DAILY_ROLLUP, "every run of the roll-up fails", run_of(DAILY_ROLLUP), R),
+        failing(
+            "AN-05",
+            PURGE_DEDUP,
+            "every run of the purge fails, with a dedup table past its horizon",
+            run_of(PURGE_DEDUP),
+            P,
+        ),
+        failing("AN-07", ARCHIVE, "history answers no call of rollup, and the archive is run", history, R),
     ]
 }
 
@@ -114,13 +126,8 @@ impl Drill for FailingJob {
     }
 
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
-        let fault = Fault {
-            name: format!("drill {}", self.mode),
-            kind: Kind::Break,
-            calls: Calls::only(&["run"]).about(self.job),
-            ttl,
-            cured_by: None,
-        };
+        let fault =
+            Fault { name: format!("drill {}", self.mode), kind: self.kind, calls: self.calls.clone(), ttl, cured_by: None };
         let injected = Some(self.faults.inject(fault));
         *self.state() = State { injected, before: None };
         if self.job == PURGE_DEDUP {
@@ -134,7 +141,7 @@ impl Drill for FailingJob {
 
     async fn took_effect(&self) -> Result<(), String> {
         let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err(format!("no run of {} was begun", self.job)) }
+        if met > 0 { Ok(()) } else { Err(format!("nothing that {} needs was broken when it ran", self.job)) }
     }
 
     /// Nothing is half done: what the job would have taken away is there.

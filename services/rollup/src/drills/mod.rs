@@ -18,12 +18,20 @@ use uuid::Uuid;
 
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Where rollup can be broken. Ports have calls of the same names: each has faults of its own.
+#[derive(Debug, Default)]
+pub struct OfPorts {
+    /// Of the store, of jobs, and of the process.
+    pub store: Faults,
+    pub history: Faults,
+}
+
 /// Gives the monitor its drills. `store` is the one without faults: what drills write down with is not what they break.
-pub fn install(monitor: &Monitor, parts: &Parts, store: Arc<dyn Store>, faults: &Faults, of_process: Vec<Arc<dyn Drill>>) {
+pub fn install(monitor: &Monitor, parts: &Parts, store: Arc<dyn Store>, faults: &OfPorts, of_process: Vec<Arc<dyn Drill>>) {
     let failing = failing_job::all(&store, faults).into_iter().map(|drill| Arc::new(drill) as Arc<dyn Drill>);
-    let wrong = wrong_count::WrongCount::new(parts, store.clone(), faults.clone());
+    let wrong = wrong_count::WrongCount::new(parts, store.clone(), faults.store.clone());
     let drills = failing.chain([Arc::new(wrong) as Arc<dyn Drill>]).chain(of_process).collect();
-    loadline_ledger::drills::install(monitor, store, vec![faults.clone()], drills);
+    loadline_ledger::drills::install(monitor, store, vec![faults.store.clone(), faults.history.clone()], drills);
 }
 
 /// A job behind faults, or as it is where none can be injected.

@@ -12,8 +12,11 @@ use loadline_proto::health::{State, remedy_run::Outcome};
 use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP};
 use loadline_store::{RunFilter, RunState};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
+
+/// More than the desk waits for a step that has to stop.
+const STATEMENT_TAKES: Duration = Duration::from_secs(16);
 
 on_both_stores! {
     a_failed_roll_up_is_run_again_and_fails_again_while_its_fault_lasts
@@ -101,6 +104,40 @@ async fn a_remedy_that_is_aborted_cancels_its_run(backend: Backend) {
     assert_eq!(ended.actual[0].count, 1, "{ended:?}");
     assert_eq!(world.parts.store.boundary().await.unwrap().is_some(), !world.rows().await.is_empty());
     assert_eq!(desk.operator.story("R").await.pop().as_deref(), Some("remedy.finish ABORTED"));
+    desk.leading.stop().await;
+}
+
+/// Within one statement nobody asks whether to stop. It is not cut: what it writes is whole, and nothing after it is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aborted_run_in_a_long_statement_ends_with_that_statement_on_postgres() {
+    let world = World::busy(Backend::Postgres).await;
+    let desk = Desk::of(&world).await;
+    let slow = format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({}); RETURN NULL; END $$",
+        STATEMENT_TAKES.as_secs()
+    );
+    world.counting.tamper(slow, 0).await;
+    let trigger = "CREATE TRIGGER slow AFTER INSERT ON usage_daily FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    world.counting.tamper(trigger, 0).await;
+    desk.operator.sees("AN-04", State::Ok).await;
+    let run = desk.begun("AN-04", "R", "").await;
+    let runs = async || world.parts.store.job_runs(&RunFilter::default(), None, 1).await.unwrap();
+    until("the statement", async || runs().await.iter().any(|run| run.progress.total == Some(4))).await;
+    let newest = async || runs().await.remove(0);
+    desk.operator.abort(&run).await;
+    let ended = desk.operator.ends(&run, Outcome::Failed).await;
+    assert!(ended.note.starts_with("aborted by") && ended.note.contains("did not stop within 10s"), "{ended:?}");
+    let under_way = newest().await;
+    assert!(under_way.state == RunState::Running && under_way.cancel_requested, "{under_way:?}");
+    let (reason, why) = desk.operator.refused("AN-04", "R", "").await;
+    assert!(reason == "REMEDY_UNAVAILABLE" && why.contains(&under_way.id.to_string()), "{why}");
+
+    until("the end of the statement", async || newest().await.state.is_final()).await;
+    assert_eq!(newest().await.state, RunState::Cancelled);
+    assert_eq!(world.parts.store.dirty().await.unwrap().account_days, 0, "a chunk is whole or not at all");
+    world.counting.tamper("DROP TRIGGER slow ON usage_daily", 0).await;
+    let again = desk.begun("AN-04", "R", "").await;
+    desk.operator.ends(&again, Outcome::Verified).await;
     desk.leading.stop().await;
 }
 

@@ -141,6 +141,8 @@ enum Outage {
     Silent,
     /// Killed, and started again.
     Killed,
+    /// Nothing reaches it, and every connection breaks.
+    Cut,
 }
 
 async fn a_store_that_is_down_opens_an_01_and_publishing_goes_on(outage: Outage) -> Result<()> {
@@ -150,10 +152,12 @@ async fn a_store_that_is_down_opens_an_01_and_publishing_goes_on(outage: Outage)
     for clients in [&ingest, &query] {
         mode_until(clients, "AN-01", PATIENCE, |mode| mode.state() == State::Ok).await?;
     }
+    let to_postgres = world.to_postgres.as_ref().context("a proxy")?;
     let postgres = world.postgres.as_mut().context("PostgreSQL")?;
     match outage {
         Outage::Silent => postgres.pause()?,
         Outage::Killed => postgres.kill()?,
+        Outage::Cut => to_postgres.cut(),
     }
     let open = mode_until(&ingest, "AN-01", PATIENCE, |mode| mode.state() == State::Open).await?;
     assert!(open.severity() == Severity::P2 || open.severity() == Severity::P1, "{open:?}");
@@ -173,10 +177,12 @@ async fn a_store_that_is_down_opens_an_01_and_publishing_goes_on(outage: Outage)
     let retry = refused.get_details_retry_info().and_then(|info| info.retry_delay);
     ensure!(retry.is_some_and(|delay| !delay.is_zero()), "it does not say when to try again: {refused:?}");
 
+    let to_postgres = world.to_postgres.as_ref().context("a proxy")?;
     let postgres = world.postgres.as_mut().context("PostgreSQL")?;
     match outage {
         Outage::Silent => postgres.resume()?,
         Outage::Killed => postgres.restart().await?,
+        Outage::Cut => to_postgres.pass(),
     }
     for clients in [&ingest, &query] {
         mode_until(clients, "AN-01", PATIENCE, |mode| mode.state() == State::Ok).await?;
@@ -196,6 +202,11 @@ async fn a_killed_postgres_opens_an_01_and_publishing_goes_on() -> Result<()> {
     a_store_that_is_down_opens_an_01_and_publishing_goes_on(Outage::Killed).await
 }
 
+#[tokio::test]
+async fn a_postgres_that_nobody_reaches_opens_an_01_and_publishing_goes_on() -> Result<()> {
+    a_store_that_is_down_opens_an_01_and_publishing_goes_on(Outage::Cut).await
+}
+
 /// As many unreadable records as stop a stream, each of the size of the events here: headroom goes by the average record.
 fn noise() -> impl Iterator<Item = Bytes> {
     let bytes = payload(billing("acme", "e-100", now())).len();
@@ -209,7 +220,8 @@ async fn stopped(clients: &Clients) -> Result<()> {
 
 /// A stopped stream is one that nobody reads while everybody watches.
 async fn retention_that_comes_near_unread_records_opens_an_09(backends: Backends) -> Result<()> {
-    let mut world = World::start(backends).await?;
+    // A loss is news for an hour.
+    let mut world = World::start_with(backends, &[("drills.times_at_most", "20s")]).await?;
     world.drained().await?;
     let clients = world.ingest.ingest()?;
     mode_until(&clients, "AN-09", PATIENCE, |mode| mode.state() == State::Ok).await?;
@@ -244,6 +256,9 @@ async fn retention_that_comes_near_unread_records_opens_an_09(backends: Backends
     assert!(mode.evidence.is_some_and(|evidence| evidence.detail == format!("BILLING: {lost} records lost")));
     world.drained().await?;
     assert_eq!(questions::counters(&mut clients.clone(), "BILLING").await?, [300, 200 - lost, 0, 100, lost]);
+    let usage = questions::usage(&mut world.query.query()?, "acme", now()).await?;
+    assert_eq!(usage.completeness.context("completeness")?.lost, lost, "the answer says what it may miss");
+    mode_until(&clients, "AN-09", PATIENCE, |mode| mode.state() == State::Ok).await?;
     Ok(())
 }
 

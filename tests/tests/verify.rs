@@ -5,7 +5,11 @@ use loadline_domain::{
     Timestamp,
     time::{Clock as _, SystemClock},
 };
-use loadline_proto::{event::DeliveryStatus, health::State, ingest::PublishRequest};
+use loadline_proto::{
+    event::DeliveryStatus,
+    health::{Severity, State},
+    ingest::PublishRequest,
+};
 use loadline_tests::{
     binaries, command,
     events::{billing, envelope, receipt},
@@ -123,7 +127,7 @@ async fn what_was_planted_is_found_and_put_right_while_events_are_counted(backen
     ensure!(code == 1 && told["different"] == 1 && told["unknown"] == 0 && told["repaired"] == 0, "{code}: {told}");
     let found = &told["differences"][0];
     ensure!(found["account"] == "quiet" && found["counted"]["messages"] == 9 && found["recounted"]["messages"] == 10, "{told}");
-    mode_until(&health, "AN-08", PATIENCE, |mode| mode.state() == State::Open).await?;
+    mode_until(&health, "AN-08", PATIENCE, |mode| mode.state() == State::Open && mode.severity() == Severity::P2).await?;
     let (code, told) = verify(&rollup, true).await?;
     ensure!(code == 1 && told["different"] == 1 && told["repaired"] == 1 && told["moved"] == 0, "{code}: {told}");
     let (code, told) = verify(&rollup, true).await?;

@@ -8,7 +8,7 @@ use loadline_domain::{
 };
 use loadline_proto::{
     health::{
-        DrillRun, ListCatalogueRequest, ListDrillsRequest, StartDrillRequest, State, drill_run::Verdict,
+        DrillRun, ListCatalogueRequest, ListDrillsRequest, Severity, StartDrillRequest, State, drill_run::Verdict,
         drill_service_client::DrillServiceClient,
     },
     ingest::{ListStreamsRequest, stream},
@@ -16,6 +16,7 @@ use loadline_proto::{
 use loadline_tests::{
     binaries, command, days,
     events::{billing, envelope},
+    jobs,
     nats::NatsVersion,
     ports::{self, Ready},
     questions::{self, mode_until, stream_until, sums},
@@ -23,6 +24,7 @@ use loadline_tests::{
     world::{Backends, World},
 };
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -257,6 +259,60 @@ async fn every_drill_passes_on_nats_and_postgres_while_events_are_published_and_
     assert_eq!(sums(&usage)[0] as u64, published, "each id is counted once");
     assert!(published > 1_000, "hardly anything was published meanwhile: {published}");
     Ok(())
+}
+
+/// Hours of three hours ago, as parameters of a verification.
+fn hours_ago(repair: bool) -> String {
+    let hour = SystemClock.now().minus(Duration::from_secs(3 * 3_600)).hour();
+    json!({ "from": hour.start().to_string(), "to": hour.next().start().to_string(), "repair": repair }).to_string()
+}
+
+/// AN-03 is drilled in one process while AN-08 really opens in another one.
+#[tokio::test]
+async fn what_is_really_wrong_in_another_service_ends_a_drill_and_lets_none_begin() -> Result<()> {
+    let values = [("drills.enabled", "true"), ("drills.times_at_most", "5s"), ("rollup.jobs.verify.schedule", "")];
+    let world = World::start_with(Backends::Embedded, &values).await?;
+    let rollup = Service::start(world.rollup.clone()).await?;
+    let (ingest, modes) = (world.ingest.ingest()?, rollup.rollup()?);
+    let at = SystemClock.now().minus(Duration::from_secs(3 * 3_600)).hour().start();
+    days::publish(&ingest, (0..10).map(|n| envelope(billing(PRODUCER, &n.to_string(), at))).collect()).await?;
+    world.drained().await?;
+    mode_until(&ingest, "AN-03", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    mode_until(&modes, "AN-08", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    let mut store = SqliteConnection::connect(&world.store).await?;
+    let planted = sqlx::query("UPDATE usage_hourly SET messages = messages - 1 WHERE account = ?1").bind(PRODUCER);
+    ensure!(planted.execute(&mut store).await?.rows_affected() == 1);
+
+    let drills = drills_of(world.ingest.ingest_address())?;
+    let start = async |control| drills.clone().start(StartDrillRequest { failure_mode: "AN-03".to_owned(), control }).await;
+    let drill = start(false).await?.into_inner();
+    mode_until(&ingest, "AN-03", PATIENCE, |mode| mode.state() != State::Ok && mode.drill_id == drill.id).await?;
+    jobs::run_with(&rollup, "verify", "finds it", &hours_ago(false)).await?;
+    mode_until(&modes, "AN-08", PATIENCE, |mode| mode.state() == State::Open && mode.severity() == Severity::P2).await?;
+    let ended = ports::wait_until("the end of the drill", PATIENCE, || async {
+        let listed = drills.clone().list(ListDrillsRequest {}).await?.into_inner().drills;
+        let last = listed.into_iter().find(|drill| drill.failure_mode == "AN-03").and_then(|drill| drill.last);
+        Ok(match last {
+            Some(run) if run.id == drill.id => {
+                ensure!(run.verdict() == Verdict::Aborted && run.detail.contains("AN-08 of rollup is open"), "{run:?}");
+                Ready::Yes
+            }
+            other => Ready::No(format!("{other:?}")),
+        })
+    });
+    ended.await?;
+    for control in [false, true] {
+        let refused = start(control).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+        assert!(refused.message().contains("AN-08 of rollup"), "{refused:?}");
+    }
+    jobs::run_with(&rollup, "verify", "repairs it", &hours_ago(true)).await?;
+    jobs::run_with(&rollup, "verify", "agrees", &hours_ago(false)).await?;
+    mode_until(&modes, "AN-08", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    ports::wait_until("a drill to begin", PATIENCE, || async {
+        Ok(start(true).await.map_or_else(|refused| Ready::No(refused.message().to_owned()), |_| Ready::Yes))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::{grpc::Backends, watch::StreamStatus};
 use bytes::Bytes;
 use loadline_domain::{
-    AccountId, AccountScope, Hour, Sequence, StreamName, Timestamp,
+    AccountId, AccountScope, DeadLetterReason, Hour, Sequence, StreamName, Timestamp,
     progress::Progress,
     question::{Grain, GroupBy, UsageFilter, UsageQuery},
 };
@@ -42,6 +42,8 @@ struct Book {
     before: Option<Before>,
     /// Events that have to be counted in the end.
     countable: u64,
+    /// Of them, those that a drill which was cut off discards itself.
+    given_up: u64,
 }
 
 /// Where a drill begins.
@@ -77,7 +79,7 @@ impl Lane {
         // Events ahead of the clock may be of the next hour, and a drill may last beyond one.
         let range = (hour, Hour::from_index(hour.index() + 3));
         let before = Before { progress: self.progress().await?, events: self.events(range).await?, range };
-        *self.book() = Book { before: Some(before), countable: 0 };
+        *self.book() = Book { before: Some(before), ..Book::default() };
         Ok(())
     }
 
@@ -139,11 +141,25 @@ impl Lane {
         }
     }
 
+    /// Lets the stream go on if it is stopped.
+    pub async fn resume(&self) -> Result<(), DrillError> {
+        let last = self.backends.log.bounds(self.name()).await.map_err(DrillError::of)?.last;
+        self.backends.store.resume(self.name(), last).await.map(drop).map_err(DrillError::of)
+    }
+
+    /// Expects no longer that the events ahead of the clock are counted, whose letters are about to be discarded. Twice is once.
+    pub async fn give_up_what_is_ahead(&self) -> Result<(), DrillError> {
+        let open = self.backends.store.open_dead_letters(&self.letters()).await.map_err(DrillError::of)?;
+        let ahead = open.get(&DeadLetterReason::Future).copied().unwrap_or_default();
+        let mut book = self.book();
+        book.given_up = book.given_up.max(ahead);
+        Ok(())
+    }
+
     /// Lets the stream go on if it is stopped, lets go of its dead letters, and sets its retention back.
     pub async fn tidy(&self) -> Result<(), DrillError> {
         self.backends.log.set_retention(self.name(), spec().retention).await.map_err(DrillError::of)?;
-        let last = self.backends.log.bounds(self.name()).await.map_err(DrillError::of)?.last;
-        self.backends.store.resume(self.name(), last).await.map_err(DrillError::of)?;
+        self.resume().await?;
         self.backends.store.discard(&self.letters(), "of a drill", false).await.map_err(DrillError::of)?;
         Ok(())
     }
@@ -166,7 +182,7 @@ impl Lane {
     pub async fn tally(&self) -> Result<Tally, DrillError> {
         let (before, countable) = {
             let book = self.book();
-            (book.before.clone(), book.countable)
+            (book.before.clone(), book.countable.saturating_sub(book.given_up))
         };
         let Some(before) = before else { return Ok(Tally::default()) };
         let counted = u64::try_from(self.events(before.range).await? - before.events).unwrap_or_default();

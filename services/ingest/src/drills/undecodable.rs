@@ -11,7 +11,10 @@ use loadline_health::{
     drill::{DrillError, Press, Tally},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -28,11 +31,13 @@ pub struct Undecodable {
     lane: Arc<Lane>,
     /// From when on the events ahead of the clock can be counted.
     due: Mutex<Option<Timestamp>>,
+    /// D had something to do: from then on every event has to be counted.
+    is_redriven: AtomicBool,
 }
 
 impl Undecodable {
     pub fn new(lane: Arc<Lane>) -> Self {
-        Self { lane, due: Mutex::default() }
+        Self { lane, due: Mutex::default(), is_redriven: AtomicBool::new(false) }
     }
 
     fn due(&self) -> Option<Timestamp> {
@@ -60,6 +65,7 @@ impl Drill for Undecodable {
 
     /// Garbage is gone with the stream's retention: there is no fault that could outlive its time.
     async fn inject(&self, _: Duration) -> Result<(), DrillError> {
+        self.is_redriven.store(false, SeqCst);
         let due = self.lane.now().plus(AHEAD_FOR);
         *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(due);
         self.lane.append((0..GARBAGE).map(|n| Bytes::from(format!("\u{7f}no event {n}"))).collect()).await?;
@@ -97,14 +103,21 @@ impl Drill for Undecodable {
         }
         self.lane.settled().await?;
         match self.due() {
-            Some(due) if due < self.lane.now() => Ok(()),
+            Some(due) if due < self.lane.now() => {
+                self.is_redriven.store(true, SeqCst);
+                Ok(())
+            }
             _ => Err("events are ahead of the clock".to_owned()),
         }
     }
 
+    /// Cut off before D, it discards events that D would have counted: those are not lost.
     async fn undo(&self) -> Result<(), DrillError> {
-        self.lane.tidy().await?;
+        self.lane.resume().await?;
         self.lane.settle().await?;
+        if !self.is_redriven.load(SeqCst) {
+            self.lane.give_up_what_is_ahead().await?;
+        }
         self.lane.tidy().await
     }
 

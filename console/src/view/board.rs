@@ -71,26 +71,41 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let columns = Columns::of(width);
     let rows = model.rows();
     let cursor = model.ui.row.place(rows.iter().map(|row| &row.id));
-    let mut drawn = Vec::new();
+    let mut listed = Vec::new();
     let mut at = 0;
     for (place, row) in rows.iter().enumerate() {
         if place == 0 || rows[place - 1].band != row.band {
-            headings(model, if place == 0 { None } else { Some(rows[place - 1].band) }, Some(row.band), width, &mut drawn);
+            let before = if place == 0 { None } else { Some(rows[place - 1].band) };
+            listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::Heading));
         }
         if cursor == Some(place) {
-            at = drawn.len();
+            at = listed.len();
         }
-        drawn.push(line(model, row, columns, cursor == Some(place)));
+        listed.push(Listed::Row(place));
     }
-    headings(model, rows.last().map(|row| row.band), None, width, &mut drawn);
+    listed.extend(headings(model, rows.last().map(|row| row.band), None, width).into_iter().map(Listed::Heading));
     if model.shown().board.rows.is_empty() {
-        drawn.push(Line::styled(" waiting for the catalogue of the first service", look.dim()));
+        listed.push(Listed::Heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
     let heading = heading(columns);
     let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
     lines(frame, head, [Line::styled(heading, look.dim())]);
-    let first = scrolled(at, drawn.len(), body.height.into());
-    lines(frame, body, drawn.into_iter().skip(first));
+    let first = scrolled(at, listed.len(), body.height.into());
+    // Only what is seen is made into lines: there may be many rows.
+    let seen = listed.into_iter().skip(first).take(body.height.into());
+    let drawn = seen.map(|listed| match listed {
+        Listed::Heading(line) => line,
+        Listed::Row(place) => line(model, rows[place], columns, cursor == Some(place)),
+    });
+    lines(frame, body, drawn);
+}
+
+/// A line of the board.
+enum Listed {
+    /// Of bands.
+    Heading(Line<'static>),
+    /// By its place.
+    Row(usize),
 }
 
 fn below(area: Rect) -> Rect {
@@ -110,7 +125,8 @@ fn heading(columns: Columns) -> String {
 }
 
 /// Headings of the bands after one and up to another; empty ones say so, folded ones how to unfold them.
-fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize, drawn: &mut Vec<Line<'static>>) {
+fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize) -> Vec<Line<'static>> {
+    let mut drawn = Vec::new();
     let passes = |band: &Band| {
         let chosen = model.ui.band.is_none_or(|severity| *band == Band::Of(severity));
         after.is_none_or(|after| *band > after) && upto.is_none_or(|upto| *band <= upto) && chosen
@@ -133,6 +149,7 @@ fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize
         let dashes = "─".repeat(width.saturating_sub(crate::text::width(&text)));
         drawn.push(Line::from_iter([Span::styled(text, style), Span::styled(dashes, model.ui.look.dim())]));
     }
+    drawn
 }
 
 fn folded(model: &Model, key: &str) -> String {

@@ -81,6 +81,7 @@ async fn keys_in_the_console_repair_what_is_open_and_prove_a_mode_of_each_servic
 
     let mut screen = console(&service)?;
     screen.shows("live 3/3");
+    screen.shows("READ-ONLY  local (operator)");
     select(&mut screen, "an-07");
     screen.shows("AN-07 Archive to history fails");
     screen.press("R");

@@ -51,6 +51,25 @@ async fn a_healthy_store_is_ok_and_an_hour_with_too_many_receipts_is_not() {
     shutdown.begin();
 }
 
+/// They come by different streams, one of which may be held up for a moment.
+#[tokio::test]
+async fn a_receipt_that_is_counted_before_its_message_is_no_anomaly() {
+    let world = World::new().await;
+    let ten = noon().minus(HOUR * 2);
+    world.count([receipt("m1", ten, DeliveryStatus::Delivered).event()]).await;
+    assert_eq!(world.store.overdelivered(ten.hour()).await.unwrap(), 1);
+    let shutdown = Shutdown::new();
+    let monitor = detecting(Query::new(world.parts(&shutdown)));
+    reaches(&monitor, "AN-01", State::Ok).await;
+    world.count([bill("1", ten).event()]).await;
+    let unknown = |monitor: &Monitor| monitor.status("AN-08").unwrap().state() == State::Unknown;
+    while unknown(&monitor) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(monitor.status("AN-08").unwrap().state(), State::Ok);
+    shutdown.begin();
+}
+
 #[tokio::test]
 async fn a_store_that_cannot_be_read_is_a_full_outage() {
     let world = World::new().await;

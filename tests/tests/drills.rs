@@ -37,6 +37,8 @@ use tonic::transport::{Channel, Endpoint};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Whose events are published while drills are under way.
 const PRODUCER: &str = "producer";
+/// Longer than a roll-up takes: one whose day changes meanwhile leaves it dirty, and after two schedules that is AN-04.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// One after the other.
 const ALL_OF_THEM: Duration = Duration::from_secs(420);
 /// Nothing is proven by waiting for a minute that is not proven by waiting for this; the drills say that they waited for less.
@@ -220,9 +222,9 @@ async fn publish_until(world: &World, mut stop: tokio::sync::oneshot::Receiver<(
     for round in 0_u64.. {
         let event = |n: u64| envelope(billing(PRODUCER, &format!("{round}-{n}"), SystemClock.now()));
         // A drill may refuse for a moment what an upstream service would then send again, with the same ids.
-        days::publish(&clients, (0..20).map(event).collect()).await?;
-        if tokio::time::timeout(Duration::from_millis(200), &mut stop).await.is_ok() {
-            return Ok((round + 1) * 20);
+        days::publish(&clients, (0..40).map(event).collect()).await?;
+        if tokio::time::timeout(BETWEEN, &mut stop).await.is_ok() {
+            return Ok((round + 1) * 40);
         }
     }
     Ok(0)

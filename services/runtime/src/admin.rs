@@ -37,6 +37,12 @@ impl Readiness {
         readiness
     }
 
+    /// Not ready until each of its components has said so again.
+    pub fn start_again(&self) {
+        let mut components = self.components.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        components.values_mut().for_each(|state| *state = Some("starting".to_owned()));
+    }
+
     /// Says whether a component is ready, and if not, why.
     pub fn set(&self, component: &str, ready: bool, why: impl Into<String>) {
         let state = (!ready).then(|| why.into());

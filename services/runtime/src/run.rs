@@ -38,9 +38,13 @@ where
     })
 }
 
+/// What a process that replaces itself leaves for the one it becomes. No key of the configuration: it has no section.
+const LEFT: &str = "LOADLINE_PREDECESSOR";
+
 /// Runs a service to its end: `body` gets telemetry and a [`Shutdown`] that signals begin, and returns when it has served.
 ///
-/// Whatever happens, telemetry is flushed, and the process ends within the grace and a few seconds of the first signal.
+/// Whatever happens, telemetry is flushed, and the process ends within the grace and a few seconds of the first signal; after
+/// [`Shutdown::restart`] it becomes its own successor instead.
 pub fn run<F, Fut, E>(service: &str, build: &str, settings: &telemetry::Settings, grace: Duration, body: F) -> ExitCode
 where
     F: FnOnce(Telemetry, Shutdown) -> Fut,
@@ -55,23 +59,38 @@ where
         Ok(telemetry) => telemetry,
         Err(error) => return failed(service, &error),
     };
-    let code = runtime.block_on(supervise(service, grace, telemetry.clone(), body));
+    let (code, successor) = runtime.block_on(supervise(service, grace, telemetry.clone(), body));
     if !telemetry.shutdown() {
         tracing::warn!("telemetry was not exported to the end");
     }
     runtime.shutdown_timeout(SLACK);
-    code
+    match successor {
+        Some(left) => failed(service, &become_successor(&left)),
+        None => code,
+    }
 }
 
-async fn supervise<F, Fut, E>(service: &str, grace: Duration, telemetry: Telemetry, body: F) -> ExitCode
+/// Replaces this process by one of the same executable, arguments and environment, under the same process id: whoever supervises
+/// it sees no end. Returns only when that is not possible.
+fn become_successor(left: &str) -> std::io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    // Of an executable that was replaced meanwhile, the path leads to the new one; of one that is gone, the old one is still there.
+    let executable = std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into());
+    tracing::info!(executable = %executable.display(), "starting again");
+    std::process::Command::new(executable).arg0(name).args(arguments).env(LEFT, left).exec()
+}
+
+async fn supervise<F, Fut, E>(service: &str, grace: Duration, telemetry: Telemetry, body: F) -> (ExitCode, Option<String>)
 where
     F: FnOnce(Telemetry, Shutdown) -> Fut,
     Fut: Future<Output = Result<(), E>>,
     E: Display,
 {
-    let shutdown = match lifecycle::signals() {
+    let shutdown = match lifecycle::signals(std::env::var(LEFT).ok()) {
         Ok(shutdown) => shutdown,
-        Err(error) => return failed(service, &error),
+        Err(error) => return (failed(service, &error), None),
     };
     let overdue = {
         let shutdown = shutdown.clone();
@@ -90,7 +109,7 @@ where
     if let Drained::Cut(tasks) = shutdown.drain(grace).await {
         tracing::warn!(tasks, "ended with work cut");
     }
-    code
+    (code, shutdown.successor())
 }
 
 /// Says why, once: to a person as a line, to a collector of logs as an event. Alternate form: an `anyhow::Error` prints its causes too.

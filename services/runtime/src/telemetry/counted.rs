@@ -14,6 +14,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 
 use super::sight::Outcomes;
+use super::slot::Slot;
 
 /// How many spans are between a request and the collector, shared by both ends.
 #[derive(Clone, Debug)]
@@ -83,53 +84,53 @@ impl<P: SpanProcessor> SpanProcessor for CountedProcessor<P> {
 /// The exporter's side: lets spans out, delivered or not.
 #[derive(Debug)]
 pub(super) struct CountedExporter<E> {
-    pub(super) next: E,
+    pub(super) next: Slot<E>,
     pub(super) gate: Gate,
 }
 
 impl<E: SpanExporter> SpanExporter for CountedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        let result = self.next.export(batch).await;
+        let result = self.next.get().export(batch).await;
         self.gate.leave(spans, &result);
         result
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.next.shutdown_with_timeout(timeout)
+        self.next.get().shutdown_with_timeout(timeout)
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.next.force_flush()
+        self.next.get().force_flush()
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.next.set_resource(resource);
+        self.next.change(|exporter| exporter.set_resource(resource));
     }
 }
 
 /// Notes how exports of metrics end. They come at an interval, so a dead collector is noticed without any request.
 pub(super) struct NotedMetrics<E> {
-    pub(super) next: E,
+    pub(super) next: Slot<E>,
     pub(super) outcomes: Outcomes,
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for NotedMetrics<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let result = self.next.export(metrics).await;
+        let result = self.next.get().export(metrics).await;
         self.outcomes.exported(&result);
         result
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.next.force_flush()
+        self.next.get().force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.next.shutdown_with_timeout(timeout)
+        self.next.get().shutdown_with_timeout(timeout)
     }
 
     fn temporality(&self) -> Temporality {
-        self.next.temporality()
+        self.next.get().temporality()
     }
 }

@@ -18,6 +18,7 @@ mod exporter;
 mod logs;
 mod process;
 mod sight;
+mod slot;
 
 pub use context::{Extract, Inject, extract, inject, traceparent};
 pub use logs::Format;
@@ -62,6 +63,13 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self { log: "info".to_owned(), format: Format::Auto, otlp_endpoint: None, scraped_every: None, instance: None }
+    }
+}
+
+impl Settings {
+    /// Name of this process among the service's replicas.
+    pub fn instance_name(&self) -> String {
+        self.instance.clone().unwrap_or_else(process::instance)
     }
 }
 
@@ -133,7 +141,8 @@ pub fn init(settings: &Settings, service: &str, build: &str) -> Result<Telemetry
     let filter = logs::filter(&settings.log).map_err(TelemetryError::Filter)?;
     let resource = resource(settings, service, build);
     let outcomes = Outcomes::new();
-    let exporter = settings.otlp_endpoint.as_deref().map(|endpoint| Exporter::start(endpoint, outcomes.clone()));
+    let exporter =
+        settings.otlp_endpoint.as_deref().map(|endpoint| Exporter::start(endpoint, resource.clone(), outcomes.clone()));
     let exporter = exporter.transpose().map_err(TelemetryError::Exporter)?;
     let exports = exporter.is_some();
 
@@ -175,8 +184,8 @@ fn meter_provider(
 }
 
 fn resource(settings: &Settings, service: &str, build: &str) -> Resource {
-    let instance = settings.instance.clone().unwrap_or_else(process::instance);
-    let attributes = [KeyValue::new("service.version", build.to_owned()), KeyValue::new("service.instance.id", instance)];
+    let instance = KeyValue::new("service.instance.id", settings.instance_name());
+    let attributes = [KeyValue::new("service.version", build.to_owned()), instance];
     Resource::builder_empty().with_service_name(service.to_owned()).with_attributes(attributes).build()
 }
 
@@ -189,6 +198,23 @@ impl Telemetry {
     /// How well this process is seen from outside.
     pub fn sight(&self) -> Sight {
         self.inner.outcomes.sight(self.inner.exports)
+    }
+
+    /// Drops the exporter's connections and tries the collector over a new one. None: nothing is exported.
+    ///
+    /// # Errors
+    /// In words, why the collector does not answer.
+    pub async fn reconnect(&self) -> Option<Result<(), String>> {
+        let probe = {
+            let exporter = self.inner.exporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            exporter.as_ref()?.reconnect()
+        };
+        Some(match probe {
+            Ok(probe) => {
+                probe.await.map_err(|error| error.to_string()).and_then(|probed| probed.map_err(|error| error.to_string()))
+            }
+            Err(why) => Err(why),
+        })
     }
 
     /// All instruments in Prometheus text format, for a scraper: it is noted as one.

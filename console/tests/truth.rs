@@ -229,7 +229,8 @@ fn garbage() -> impl Strategy<Value = Box<Frame>> {
     (any::<String>(), any::<u64>(), any::<i64>(), any::<String>(), body).prop_map(|(boot, seq, seconds, service, body)| {
         let time = Some(prost_types::Timestamp { seconds, nanos: 0 });
         let next_within = Some(prost_types::Duration { seconds, nanos: 7 });
-        Box::new(Frame { boot_id: boot, seq, sent_at: time, next_within, service, build: "\u{1b}[2J".to_owned(), body })
+        let (build, instance, configuration) = ("\u{1b}[2J".to_owned(), boot.clone(), service.clone());
+        Box::new(Frame { boot_id: boot, seq, sent_at: time, next_within, service, build, instance, configuration, body })
     })
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct FrameLog {
     boot_id: String,
     service: String,
     build: String,
+    /// Name among replicas, and hash of the configuration in force; empty until told.
+    introduced: (String, String),
     head: u64,
     entries: VecDeque<Frame>,
 }
@@ -39,10 +41,15 @@ pub(crate) struct FrameLog {
 impl FrameLog {
     pub(crate) fn new(service: &str, build: &str, now: Moment) -> Self {
         let boot_id = Uuid::new_v4().to_string();
-        let mut log = Self { boot_id, service: service.to_owned(), build: build.to_owned(), head: 0, entries: VecDeque::new() };
+        let (service, build) = (service.to_owned(), build.to_owned());
+        let mut log = Self { boot_id, service, build, introduced: Default::default(), head: 0, entries: VecDeque::new() };
         // So that a snapshot is never numbered 0, which is what an absent resume point looks like.
         log.push(Body::Heartbeat(Heartbeat {}), now);
         log
+    }
+
+    pub(crate) fn introduce(&mut self, instance: &str, configuration: &str) {
+        self.introduced = (instance.to_owned(), configuration.to_owned());
     }
 
     pub(crate) fn boot_id(&self) -> &str {
@@ -96,6 +103,8 @@ impl FrameLog {
             next_within: NEXT_WITHIN.try_into().ok(),
             service: self.service.clone(),
             build: self.build.clone(),
+            instance: self.introduced.0.clone(),
+            configuration: self.introduced.1.clone(),
             body: Some(body),
         }
     }

@@ -45,7 +45,7 @@ pub use catalogue::{Catalogue, CatalogueError, FailureMode};
 pub use desk::{Desk, DeskError};
 pub use drill::{Drill, Drills};
 pub use grpc_health::{HealthReporter, ServingStatus};
-pub use monitor::{Monitor, MonitorError};
+pub use monitor::{Monitor, MonitorError, WeakMonitor};
 pub use port::Port;
 pub use reading::Reading;
 pub use remedy::Remedy;

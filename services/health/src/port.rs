@@ -63,6 +63,9 @@ impl Port {
         mut routes: RoutesBuilder,
         shutdown: Shutdown,
     ) -> Result<(), ReflectionError> {
+        if let (Some(desk), Some(left)) = (self.monitor.desk(), shutdown.left()) {
+            desk.take_over(left);
+        }
         let (reporter, server) = health(self.services);
         let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
         routes.add_service(server).add_service(failure_modes::server(self.monitor.clone()));

@@ -131,6 +131,17 @@ pub trait Remedy: Send + Sync + 'static {
         Duration::from_secs(60)
     }
 
+    /// What the mode's signal says of the plan's target, where no detector here can: a process does not watch itself. A remedy
+    /// that answers may be for modes that its process does not detect. `None`: the detector of the mode says it.
+    fn signal(&self, _target: &str) -> Option<Result<(), String>> {
+        None
+    }
+
+    /// Where the run goes on when it ends the life of its own process: what comes after it verifies the run.
+    fn successor(&self, _planned: &Planned) -> Option<Box<dyn Successor>> {
+        None
+    }
+
     /// Looks, and says what it would do. Changes nothing. An empty target is the remedy's own choice.
     async fn plan(&self, mode: &str, target: &str) -> Result<Planned, RemedyError>;
 
@@ -148,6 +159,12 @@ pub trait Remedy: Send + Sync + 'static {
     async fn undo(&self, _planned: &Planned, _done: &[Effect], _running: &Running) -> Result<(), RemedyError> {
         Err(RemedyError::NotNow("it cannot be undone".to_owned()))
     }
+}
+
+/// What comes after the life of a process.
+pub trait Successor: Send {
+    /// Ends this life, and leaves the run to the next one. False: there is to be none, as somebody has ended the process.
+    fn hand_over(self: Box<Self>, left: String) -> bool;
 }
 
 /// A run, as the remedy sees it: where it says how far it is, and is told to stop.

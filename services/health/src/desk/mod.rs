@@ -11,6 +11,7 @@
 
 mod admit;
 mod book;
+mod handover;
 mod refusal;
 mod take_back;
 mod verify;
@@ -123,6 +124,14 @@ impl Desk {
         Ok(desk)
     }
 
+    /// A desk for another monitor of this process, with remedies of its own: it writes to the same audit, and takes the same
+    /// leases.
+    pub fn beside(&self, monitor: &Monitor, remedies: Vec<Arc<dyn Remedy>>) -> Result<Self, DeskError> {
+        let Parts { audit, leases, conservation, .. } = &self.0.parts;
+        let (audit, leases, conservation) = (audit.clone(), leases.clone(), conservation.clone());
+        Self::install(monitor, Parts { remedies, audit, leases, conservation })
+    }
+
     /// Stops every run between two of its steps and waits until they have ended; nothing begins any more.
     pub async fn stop(&self) {
         self.0.stop.cancel();
@@ -162,7 +171,8 @@ impl Desk {
 
     /// Whether a remedy can be planned or executed at all now.
     fn ready(&self, monitor: &Monitor, mode: &str, remedy: &dyn Remedy) -> Result<(), Refusal> {
-        if monitor.status(mode).is_none_or(|status| status.state() == State::Unknown) {
+        let blind = monitor.status(mode).is_none_or(|status| status.state() == State::Unknown);
+        if blind && remedy.signal("").is_none() {
             return Err(Refusal::TargetBlind { mode: mode.to_owned() });
         }
         remedy.available().map_err(Refusal::Unavailable)
@@ -219,14 +229,15 @@ impl Desk {
 
 fn check(monitor: &Monitor, remedies: &[Arc<dyn Remedy>]) -> Result<(), DeskError> {
     let mut seen = std::collections::HashSet::new();
-    for (mode, key) in remedies.iter().flat_map(|remedy| remedy.modes().iter().map(|mode| (*mode, remedy.key()))) {
+    for (remedy, mode) in remedies.iter().flat_map(|remedy| remedy.modes().iter().map(move |mode| (remedy, *mode))) {
+        let key = remedy.key();
         let named = || (mode.to_owned(), key.to_owned());
         let known = Catalogue::embedded().get(mode);
         if !known.is_some_and(|known| known.remedies.iter().any(|of_mode| of_mode == key)) {
             let (mode, key) = named();
             return Err(DeskError::NotInCatalogue { mode, key });
         }
-        if !monitor.detects(mode) {
+        if !monitor.detects(mode) && remedy.signal("").is_none() {
             let (mode, key) = named();
             return Err(DeskError::NotDetected { mode, key });
         }

@@ -20,7 +20,7 @@ impl Desk {
 
     async fn be_good(&self, held: &Held, since: Instant, doubt: &Mutex<String>) {
         loop {
-            match self.doubt(&held.draft.plan.failure_mode, since).await {
+            match self.doubt(held, since).await {
                 None => return,
                 Some(now) => *doubt.lock().unwrap_or_else(PoisonError::into_inner) = now,
             }
@@ -29,9 +29,13 @@ impl Desk {
     }
 
     /// What speaks against it; `None`: nothing.
-    async fn doubt(&self, mode: &str, since: Instant) -> Option<String> {
-        if !self.0.monitor.upgrade().is_some_and(|monitor| monitor.is_good_since(mode, since)) {
-            return Some(format!("{mode} is not good again by its own signal"));
+    async fn doubt(&self, held: &Held, since: Instant) -> Option<String> {
+        let mode = &held.draft.plan.failure_mode;
+        let good = || self.0.monitor.upgrade().is_some_and(|monitor| monitor.is_good_since(mode, since));
+        match held.draft.remedy.signal(&held.draft.plan.target) {
+            Some(Err(why)) => return Some(format!("{mode} is not good again: {why}")),
+            None if !good() => return Some(format!("{mode} is not good again by its own signal")),
+            Some(Ok(())) | None => {}
         }
         match timeout(PATIENCE, self.0.parts.conservation.check()).await {
             Ok(Ok(())) => None,

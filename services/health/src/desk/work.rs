@@ -58,15 +58,31 @@ impl Desk {
         let (remedy, planned, running) = (held.draft.remedy.clone(), held.draft.planned.clone(), held.running.clone());
         let ended = self.supervise(&held, async move { remedy.execute(&planned, &running).await }).await;
         let executed = Moment::now();
+        let ended = match held.draft.remedy.successor(&held.draft.planned).filter(|_| ended == Ended::Done) {
+            Some(successor) => {
+                if self.hand_over(&held, successor) {
+                    return;
+                }
+                Ended::Stopped(Interruption::Shutdown)
+            }
+            None => ended,
+        };
         let (outcome, note) = match ended {
             Ended::Done => {
                 self.show(&held, Outcome::Verifying, "");
-                self.verify(&held, executed.at).await
+                return self.verify_and_close(held, executed).await;
             }
             Ended::Stopped(why @ (Interruption::Aborted(_) | Interruption::Shutdown)) => (Outcome::Aborted, why.to_string()),
             Ended::Stopped(why) => (Outcome::Failed, why.to_string()),
             Ended::Failed(why) => (Outcome::Failed, why),
         };
+        let note = self.write_end(&held, "remedy.finish", outcome, note).await;
+        self.close(&held, executed, outcome, note).await;
+    }
+
+    /// What comes after an execution that was done.
+    pub(super) async fn verify_and_close(&self, held: Held, executed: Moment) {
+        let (outcome, note) = self.verify(&held, executed.at).await;
         let note = self.write_end(&held, "remedy.finish", outcome, note).await;
         self.close(&held, executed, outcome, note).await;
     }

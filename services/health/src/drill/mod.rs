@@ -69,7 +69,7 @@ pub trait Drill: Send + Sync + 'static {
     fn fault(&self) -> &'static str;
 
     /// The remedies that are pressed, in this order; none: the mode has to close by itself.
-    fn presses(&self) -> &'static [Press];
+    fn presses(&self) -> &[Press];
 
     /// Why it cannot run here at all. Asked at each listing: looks at memory only.
     fn available(&self) -> Result<(), String> {

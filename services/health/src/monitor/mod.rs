@@ -38,7 +38,7 @@ pub struct Monitor(Arc<Shared>);
 
 /// A monitor that does not keep itself alive.
 #[derive(Debug, Clone)]
-pub(crate) struct WeakMonitor(Weak<Shared>);
+pub struct WeakMonitor(Weak<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -195,6 +195,19 @@ impl Monitor {
         self.modes().log.build().to_owned()
     }
 
+    /// Says in each frame what this process is called among its replicas, and the hash of the configuration in force.
+    pub fn introduce(&self, instance: &str, configuration: &str) {
+        self.modes().log.introduce(instance, configuration);
+    }
+
+    /// Says why a mode that the service owns is not detected here. Without effect for one that is.
+    pub fn explain_undetected(&self, id: &str, why: &str) {
+        let mut modes = self.modes();
+        if let Some(status) = modes.undetected.iter_mut().find(|status| status.id == id) {
+            status.rule = why.to_owned();
+        }
+    }
+
     /// Says what the process has to do, once a second or so; watchers hear of it within half a second more.
     pub fn show_load(&self, load: ServiceLoad) {
         self.modes().board.show_load(load);
@@ -235,7 +248,8 @@ impl Monitor {
         }
     }
 
-    pub(crate) fn downgrade(&self) -> WeakMonitor {
+    /// The same, not kept alive: for what the monitor itself keeps alive.
+    pub fn downgrade(&self) -> WeakMonitor {
         WeakMonitor(Arc::downgrade(&self.0))
     }
 
@@ -250,7 +264,8 @@ impl Monitor {
 }
 
 impl WeakMonitor {
-    pub(crate) fn upgrade(&self) -> Option<Monitor> {
+    /// While somebody keeps it alive.
+    pub fn upgrade(&self) -> Option<Monitor> {
         self.0.upgrade().map(Monitor)
     }
 }

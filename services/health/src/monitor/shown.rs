@@ -20,12 +20,12 @@ impl Monitor {
     }
 
     /// Whether this process detects a mode.
-    pub(crate) fn detects(&self, id: &str) -> bool {
+    pub fn detects(&self, id: &str) -> bool {
         self.modes().watched.iter().any(|watched| watched.signal.id() == id)
     }
 
     /// The desk of its remedies, where there is one.
-    pub(crate) fn desk(&self) -> Option<&Desk> {
+    pub fn desk(&self) -> Option<&Desk> {
         self.0.desk.get()
     }
 
@@ -92,6 +92,9 @@ impl Monitor {
         let mut modes = self.modes();
         if let Some(watched) = modes.watched.iter_mut().find(|watched| watched.signal.id() == id) {
             watched.unsent |= watched.attention.set_offers(offers);
+        } else if let Some(status) = modes.undetected.iter_mut().find(|status| status.id == id) {
+            // In snapshots only: what is not detected has no changes to tell.
+            status.remedies = offers;
         }
     }
 

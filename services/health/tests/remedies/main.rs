@@ -5,6 +5,7 @@
 mod aborts;
 mod bench;
 mod executions;
+mod handover;
 mod plans;
 mod property;
 mod shutdown;

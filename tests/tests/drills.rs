@@ -200,9 +200,9 @@ async fn every_drill_passes_under_traffic_its_control_is_silent_and_the_proof_su
     node.service.restart()?;
     node.service.ready().await?;
     let services = [
-        ("ingest", node.service.ingest_address(), 7),
-        ("query", node.service.query_address(), 5),
-        ("rollup", node.service.rollup_address(), 7),
+        ("ingest", node.service.ingest_address(), 8),
+        ("query", node.service.query_address(), 6),
+        ("rollup", node.service.rollup_address(), 8),
     ];
     for (service, address, known) in services {
         for run in node.proven(address, known).await? {

@@ -55,8 +55,10 @@ fn allowed(package: &str) -> Option<BTreeSet<&'static str>> {
         "loadline-ledger" => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-fault", "loadline-health", "loadline-store"])
         }
-        // What every service sees of its own process.
-        "loadline-platform" => allowed.extend(["loadline-fault", "loadline-runtime", "loadline-health", "loadline-settings"]),
+        // What every service sees of its own process, and, as a client of their contracts, of its peers.
+        "loadline-platform" => {
+            allowed.extend(["loadline-proto", "loadline-fault", "loadline-runtime", "loadline-health", "loadline-settings"])
+        }
         service if SERVICES.contains(&service) => {
             allowed.extend(["loadline-domain", "loadline-proto", "loadline-runtime", "loadline-health", "loadline-settings"]);
             allowed.extend(PORTS.into_iter().chain(["loadline-ledger", "loadline-fault", "loadline-platform"]));

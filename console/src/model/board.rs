@@ -177,8 +177,9 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
     for (index, endpoint) in world.endpoints.iter().enumerate() {
         let Some(report) = endpoint.modes.get(id) else { continue };
         let owned = mode.is_none_or(|mode| mode.is_owned_by(&endpoint.service));
-        // That nobody else detects it yet means nothing where the console does.
-        if matches!(report.state, State::Planned) && (!owned || id == crash::ID) {
+        // That somebody else does not detect it means nothing where the console does.
+        let undetected = matches!(report.state, State::Planned | State::Unknown) && id == crash::ID;
+        if undetected || (matches!(report.state, State::Planned) && !owned) {
             continue;
         }
         voices += 1;

@@ -6,7 +6,7 @@ use loadline_domain::time::SystemClock;
 use loadline_event_log::EventLog;
 use loadline_fault::Faults;
 use loadline_health::Port;
-use loadline_platform::Platform;
+use loadline_platform::{Life, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
@@ -41,7 +41,7 @@ pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()>
     let readiness = Readiness::new(&[LOG]);
     let metrics = platform.telemetry().clone();
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
-    let Some(log) = open_log(settings, &readiness, &shutdown).await? else { return Ok(()) };
+    let Some(log) = open_log(&settings, &readiness, &shutdown).await? else { return Ok(()) };
     let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     serve(&platform, log, store, listener, &readiness, &shutdown).await
@@ -62,7 +62,7 @@ pub async fn serve(
     let settings = platform.settings();
     let monitor = platform.monitor("ingest", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
     let faults = settings.drills.are_on().then(Faults::default);
-    let watch = platform.watched(faults.as_ref());
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
     let parts = Parts {
         log: log.clone(),
         store,
@@ -76,7 +76,8 @@ pub async fn serve(
             rules: settings.rules.rules(),
         },
         monitor: monitor.clone(),
-        drills: faults.map(|faults| Drilling { faults, log_faults: Faults::default(), of_process: watch.drills() }),
+        remedies: watch.remedies(),
+        drills: faults.map(|faults| Drilling { faults, log_faults: Faults::default(), of_process: watch.drills(&monitor) }),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
     ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());
@@ -93,7 +94,7 @@ pub async fn serve(
     };
     tracing::info!(address = %listener.local_addr()?, "ingest serves");
     let served = tokio::select! {
-        (served, ()) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), watch.run(&monitor, shutdown)) } => served,
+        (served, ()) = async { tokio::join!(port.serve(listener, routes, shutdown.clone()), watch.run(&monitor)) } => served,
         () = follow_log(log, readiness) => Ok(()),
     };
     ingest.stop().await;

@@ -13,7 +13,7 @@ use crate::{
 use loadline_domain::{Clock, identity::Kind};
 use loadline_event_log::{EventLog, StreamSpec};
 use loadline_fault::Faults;
-use loadline_health::{Drill, Monitor};
+use loadline_health::{Drill, Monitor, Remedy};
 use loadline_settings::DRILL_STREAM;
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
@@ -31,6 +31,8 @@ pub struct Parts {
     pub streams: Vec<(StreamSpec, Kind)>,
     pub owner: OwnerSettings,
     pub monitor: Monitor,
+    /// Remedies of the process, beside those of ingest.
+    pub remedies: Vec<Arc<dyn Remedy>>,
     /// Where drills are on. They have a stream of their own then.
     pub drills: Option<Drilling>,
 }
@@ -119,7 +121,7 @@ impl Ingest {
     fn watch(&self, parts: Parts) {
         let Backends { log, store, clock, statuses, .. } = self.backends.clone();
         let (monitor, stop) = (parts.monitor, || self.stop.clone());
-        remedies::install(&monitor, &self.backends, parts.owner.batch_records);
+        remedies::install(&monitor, &self.backends, parts.owner.batch_records, parts.remedies);
         if let Some(drilling) = parts.drills {
             // What drills look at, and write down with, is not what they break.
             let unbroken = Backends { log: parts.log, store: parts.store, ..self.backends.clone() };

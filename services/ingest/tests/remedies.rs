@@ -96,6 +96,7 @@ impl World {
             streams: vec![(spec, Kind::Billing)],
             owner,
             monitor: monitor.clone(),
+            remedies: vec![],
             drills: None,
         };
         let ingest = Ingest::start(parts).await.unwrap();

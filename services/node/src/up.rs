@@ -18,6 +18,7 @@ use loadline_platform::{Kept, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
+    lifecycle::{Restarts, lives},
     run::bind,
 };
 use loadline_settings::Settings;
@@ -110,18 +111,26 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
     for caveat in [log.caveats().await.unwrap_or_default(), store.caveats(), history.caveats()].concat() {
         tracing::warn!("{caveat}");
     }
+    let named = addresses.map(|(service, address)| (service, address.to_string()));
+    let platform = platform.beside(named[..3].iter().map(|(service, address)| (*service, address.as_str())));
     let board = Board::new(&settings, &addresses);
     let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
-    let ingesting = loadline_ingest::serve::serve(&platform, log.clone(), store.clone(), ingest, &ingest_ready, &shutdown);
-    let backends = loadline_query::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
-    let querying = loadline_query::serve::serve(&platform, backends, query, &query_ready, &shutdown);
-    let backends = loadline_rollup::serve::Backends { store: store.clone(), history, log: log.clone() };
-    let rolling = loadline_rollup::serve::serve(&platform, backends, rollup, &rollup_ready, &shutdown);
+    let ingesting = living(&platform, ingest, &ingest_ready, &shutdown, async |listener, life| {
+        loadline_ingest::serve::serve(&platform, log.clone(), store.clone(), listener, &ingest_ready, &life).await
+    });
+    let querying = living(&platform, query, &query_ready, &shutdown, async |listener, life| {
+        let backends = loadline_query::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
+        loadline_query::serve::serve(&platform, backends, listener, &query_ready, &life).await
+    });
+    let rolling = living(&platform, rollup, &rollup_ready, &shutdown, async |listener, life| {
+        let backends = loadline_rollup::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
+        loadline_rollup::serve::serve(&platform, backends, listener, &rollup_ready, &life).await
+    });
     let showing = async {
         if with_console {
             return ending(console(&addresses[..3], &shutdown), &shutdown).await;
         }
-        board.run(log, store, shutdown.clone()).await;
+        board.run(log.clone(), store.clone(), shutdown.clone()).await;
         Ok(())
     };
     let (ingested, queried, rolled, _, shown) =
@@ -137,6 +146,29 @@ async fn console(services: &[(&str, SocketAddr)], shutdown: &Shutdown) -> anyhow
     let look = Look::of_environment(Theme::default(), false);
     let shown = tokio::task::spawn_blocking(move || loadline_console::cli::show(&targets, KeyMap::default(), look, until));
     shown.await?
+}
+
+/// A service, life after life on the same port, while the others go on.
+async fn living(
+    platform: &Platform,
+    listener: TcpListener,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+    serve: impl AsyncFn(TcpListener, Shutdown) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (address, mut bound, grace) = (listener.local_addr()?, Some(listener), *platform.settings().grpc.grace);
+    lives(shutdown, Restarts::Life, grace, |life| {
+        readiness.start_again();
+        let (bound, serve) = (bound.take(), &serve);
+        platform.live(life.clone(), async move {
+            let listener = match bound {
+                Some(listener) => listener,
+                None => TcpListener::bind(address).await.with_context(|| format!("listening on {address} again"))?,
+            };
+            serve(listener, life).await
+        })
+    })
+    .await
 }
 
 /// One service that ends early ends them all: half a product would look like a whole one.

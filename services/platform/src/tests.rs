@@ -1,9 +1,11 @@
 //! Readings of real files, as they break and come back.
 
+mod desk;
+
 use super::*;
 use base64::Engine as _;
 use loadline_health::{Monitor, Severity};
-use loadline_runtime::{Shutdown, config::HumanDuration, telemetry::Sight};
+use loadline_runtime::{Shutdown, admin::Readiness, config::HumanDuration, telemetry::Sight};
 use std::{
     fs,
     path::Path,
@@ -115,7 +117,7 @@ fn a_changed_file_that_does_not_check_is_rejected_and_the_last_good_one_stays() 
     let path = folder.path().join("loadline.toml");
     fs::write(&path, "[ingest]\nbatch_records = 700\n").unwrap();
     let kept = Kept::new(Settings::read(Some(&path), vec![]).unwrap().config, Some(path.clone()), vec![]);
-    let hash = fingerprint(kept.in_force());
+    let hash = fingerprint(&kept.in_force());
     let good = kept.look();
     assert!(!good.bad && good.detail.contains(&hash), "{good:?}");
 
@@ -123,7 +125,7 @@ fn a_changed_file_that_does_not_check_is_rejected_and_the_last_good_one_stays() 
     let bad = kept.look();
     assert_eq!((bad.bad, bad.value, bad.severity), (true, 2.0, Some(Severity::P4)), "{bad:?}");
     assert!(bad.detail.contains("batch_records = 0") && bad.detail.contains("did you mean"), "{}", bad.detail);
-    assert_eq!((kept.in_force().ingest.batch_records, fingerprint(kept.in_force())), (700, hash));
+    assert_eq!((kept.in_force().ingest.batch_records, fingerprint(&kept.in_force())), (700, hash));
 
     fs::write(&path, "[ingest]\nbatch_records = 900\n").unwrap();
     let changed = kept.look();
@@ -198,10 +200,13 @@ async fn a_watched_process_opens_and_closes_its_modes_as_its_files_break_and_com
     let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "test", "0").unwrap();
     let platform = Platform::new(Kept::new(settings, Some(file.clone()), vec![]), telemetry);
     let monitor = platform.monitor("ingest", "test", &[]).unwrap();
-    let shutdown = Shutdown::new();
+    let (shutdown, readiness) = (Shutdown::new(), Readiness::default());
+    let watch = platform.watched(Life { monitor: &monitor, readiness: &readiness, shutdown: &shutdown, faults: None });
+    let crash = monitor.status(CRASH).unwrap();
+    assert!(crash.state() == State::Unknown && crash.rule.contains("`peers` names nobody"), "never OK by guess: {crash:?}");
     let watching = tokio::spawn({
-        let (monitor, shutdown) = (monitor.clone(), shutdown.clone());
-        async move { platform.watched(None).run(&monitor, &shutdown).await }
+        let monitor = monitor.clone();
+        async move { watch.run(&monitor).await }
     });
     for mode in DETECTS {
         until(&monitor, mode, State::Ok).await;

@@ -6,7 +6,7 @@ use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
 use loadline_health::Port;
 use loadline_history::History;
-use loadline_platform::Platform;
+use loadline_platform::{Life, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
@@ -84,10 +84,10 @@ pub async fn serve(
         },
         shutdown: shutdown.clone(),
     });
-    remedies::install(&monitor, &query);
-    let watch = platform.watched(faults.as_ref());
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
+    remedies::install(&monitor, &query, watch.remedies());
     if let Some(faults) = &faults {
-        drills::install(&monitor, &query, healthy, faults, watch.drills());
+        drills::install(&monitor, &query, healthy, faults, watch.drills(&monitor));
     }
     let mut routes = RoutesBuilder::default();
     query.routes(&mut routes);
@@ -106,7 +106,7 @@ pub async fn serve(
             tokio::join!(
                 port.serve(listener, routes, shutdown.clone()),
                 query.detect(&monitor),
-                watch.run(&monitor, shutdown),
+                watch.run(&monitor),
             )
         } => {
             detected?;

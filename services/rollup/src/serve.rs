@@ -16,7 +16,7 @@ use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
 use loadline_health::Port;
 use loadline_history::History;
-use loadline_platform::Platform;
+use loadline_platform::{Life, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
@@ -86,10 +86,11 @@ pub async fn serve(
     };
     let scheduled = scheduled(&parts, breakable.map(|faults| &faults.store))?;
     let monitor = platform.monitor("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
-    remedies::install(&monitor, &parts);
-    let watch = platform.watched(breakable.map(|faults| &faults.store));
+    let faulty = breakable.map(|faults| &faults.store);
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faulty });
+    remedies::install(&monitor, &parts, watch.remedies());
     if let Some(faults) = &faults {
-        drills::install(&monitor, &parts, backends.store, faults, watch.drills());
+        drills::install(&monitor, &parts, backends.store, faults, watch.drills(&monitor));
     }
     let mut routes = RoutesBuilder::default();
     let service = Jobs {
@@ -127,7 +128,7 @@ pub async fn serve(
     tracing::info!(address = %listener.local_addr()?, "rollup serves");
     let serving = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
     let watching = async {
-        watch.run(&watched, shutdown).await;
+        watch.run(&watched).await;
         Ok(())
     };
     tokio::try_join!(serving, working, watching).map(drop)

@@ -13,10 +13,12 @@
 //! The nasty invariant: a horizon may grow at any time, but must not shrink below what dedup partitions were purged by, and
 //! must be the same in every process that applies or explains a stream.
 
+mod peers;
 mod rollup;
 mod sections;
 mod streams;
 
+pub use peers::PeersSettings;
 pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings, VerifySettings};
 pub use sections::{DrillSettings, IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub history: HistorySettings,
     /// The rollup service.
     pub rollup: RollupSettings,
+    /// Other processes, to be watched.
+    pub peers: PeersSettings,
     /// Limits of every gRPC port.
     pub grpc: grpc::Settings,
     /// Logs, traces, metrics.
@@ -69,6 +73,7 @@ impl Default for Settings {
             query: QuerySettings::default(),
             history: HistorySettings::default(),
             rollup: RollupSettings::default(),
+            peers: PeersSettings::default(),
             grpc: grpc::Settings::default(),
             telemetry: telemetry::Settings::default(),
             simulate: SimulateSettings::default(),
@@ -104,6 +109,7 @@ impl Check for Settings {
         self.query.check(&key(at, "query"), problems);
         self.history.check(&key(at, "history"), problems);
         self.rollup.check(&key(at, "rollup"), problems);
+        self.peers.check(&key(at, "peers"), problems);
         self.grpc.check(&key(at, "grpc"), problems);
         self.telemetry.check(&key(at, "telemetry"), problems);
         self.simulate.check(&key(at, "simulate"), problems);

@@ -2,6 +2,10 @@
 
 use clap::Parser;
 use loadline_platform::{Kept, Platform};
+use loadline_runtime::{
+    Shutdown,
+    lifecycle::{Restarts, lives},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Takes events into the log, and applies the log to the store, each record exactly once.
@@ -20,7 +24,11 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
-    loadline_runtime::run::run("loadline-ingest", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_ingest::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
+    loadline_runtime::run("loadline-ingest", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
+        let platform = Platform::new(Kept::new(settings, file, vec![]), telemetry);
+        async move {
+            let alone = |life: Shutdown| platform.live(life.clone(), loadline_ingest::serve::alone(platform.clone(), life));
+            lives(&shutdown, Restarts::Process, grace, alone).await
+        }
     })
 }

@@ -12,15 +12,16 @@ use loadline_health::{Desk, Monitor, Remedy, desk::Parts, remedy::RemedyError};
 use loadline_ledger::Ledger;
 use std::sync::Arc;
 
-/// Gives the monitor its desk.
-pub fn install(monitor: &Monitor, backends: &Backends, batch_records: usize) {
-    let remedies: Vec<Arc<dyn Remedy>> = vec![
+/// Gives the monitor its desk, with the remedies of the process beside those of ingest.
+pub fn install(monitor: &Monitor, backends: &Backends, batch_records: usize, of_process: Vec<Arc<dyn Remedy>>) {
+    let own: Vec<Arc<dyn Remedy>> = vec![
         Arc::new(reconnect::Reconnect { store: backends.store.clone() }),
         Arc::new(widen::Widen { statuses: backends.statuses.clone(), batch_records }),
         Arc::new(redrive::Redrive { backends: backends.clone() }),
         Arc::new(resume::Resume { backends: backends.clone() }),
         Arc::new(extend::Extend { backends: backends.clone() }),
     ];
+    let remedies = [own, of_process].concat();
     let ledger = Arc::new(Ledger::new(backends.store.clone()));
     let parts = Parts { remedies, audit: ledger.clone(), leases: ledger.clone(), conservation: ledger };
     if let Err(error) = Desk::install(monitor, parts) {

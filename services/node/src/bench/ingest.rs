@@ -207,6 +207,7 @@ impl Bench {
             streams: vec![(spec.clone(), Kind::Billing), (idle, Kind::Receipt)],
             owner,
             monitor,
+            remedies: vec![],
             drills: None,
         };
         let started = Instant::now();

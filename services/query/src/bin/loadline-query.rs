@@ -2,6 +2,10 @@
 
 use clap::Parser;
 use loadline_platform::{Kept, Platform};
+use loadline_runtime::{
+    Shutdown,
+    lifecycle::{Restarts, lives},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Answers what accounts used, from the store, and explains it from the log.
@@ -21,6 +25,10 @@ fn main() -> ExitCode {
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run("loadline-query", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_query::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
+        let platform = Platform::new(Kept::new(settings, file, vec![]), telemetry);
+        async move {
+            let alone = |life: Shutdown| platform.live(life.clone(), loadline_query::serve::alone(platform.clone(), life));
+            lives(&shutdown, Restarts::Process, grace, alone).await
+        }
     })
 }

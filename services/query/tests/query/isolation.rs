@@ -131,7 +131,7 @@ impl Scene {
         let query = Query::new(parts);
         let monitor = Monitor::new("query", "test", DETECTS).unwrap();
         monitor.wait_at_most(CLEAR);
-        remedies::install(&monitor, &query);
+        remedies::install(&monitor, &query, vec![]);
         let mut routes = RoutesBuilder::default();
         query.routes(&mut routes);
         let operator = Operator::at(&monitor, ACCESS, routes, world.store.clone()).await;

@@ -19,7 +19,7 @@ async fn slow_questions_get_fresh_statistics(world: World) {
     let query = Query::new(world.parts(&shutdown));
     let monitor = Monitor::new("query", "test", DETECTS).unwrap();
     monitor.wait_at_most(Duration::from_secs(4));
-    remedies::install(&monitor, &query);
+    remedies::install(&monitor, &query, vec![]);
     let operator = Operator::at(&monitor, ACCESS, RoutesBuilder::default(), world.store.clone()).await;
     // What the detector says of a slow minute; a real one would take as long.
     monitor.observe("AN-06", Reading::bad(900.0, "30 answers in the last minute"));

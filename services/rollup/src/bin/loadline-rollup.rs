@@ -2,6 +2,10 @@
 
 use clap::Parser;
 use loadline_platform::{Kept, Platform};
+use loadline_runtime::{
+    Shutdown,
+    lifecycle::{Restarts, lives},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Rolls days up, moves old ones to history, and keeps the store tidy.
@@ -21,6 +25,10 @@ fn main() -> ExitCode {
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
     loadline_runtime::run("loadline-rollup", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
-        loadline_rollup::serve::alone(Platform::new(Kept::new(settings, file, vec![]), telemetry), shutdown)
+        let platform = Platform::new(Kept::new(settings, file, vec![]), telemetry);
+        async move {
+            let alone = |life: Shutdown| platform.live(life.clone(), loadline_rollup::serve::alone(platform.clone(), life));
+            lives(&shutdown, Restarts::Process, grace, alone).await
+        }
     })
 }

@@ -59,7 +59,7 @@ impl Desk {
         let monitor = Monitor::new("rollup", "test", DETECTS).unwrap();
         // AN-05 is held for a minute.
         monitor.wait_at_most(std::time::Duration::from_secs(5));
-        remedies::install(&monitor, &world.parts);
+        remedies::install(&monitor, &world.parts, vec![]);
         let jobs = loadline_rollup::jobs::all(&world.parts).into_iter();
         let scheduled = jobs.map(|job| Scheduled { job, schedule: None }).collect();
         let (end, parts) = (CancellationToken::new(), world.parts.clone());

@@ -324,6 +324,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reconnect_connects_anew_and_says_when_the_collector_does_not_answer() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+        let telemetry = init(&exporting_to(endpoint), "test", "0").expect("started");
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            assert!(telemetry.reconnect().await.expect("something is exported").is_err(), "it never answers");
+            let accepted = tokio::time::timeout(Duration::from_secs(10), silent.accept()).await;
+            open.push(accepted.expect("a connection of its own").expect("accepted"));
+        }
+        assert!(telemetry.sight().failing_for.is_some());
+        assert!(init(&Settings::default(), "test", "0").expect("started").reconnect().await.is_none(), "nothing is exported");
+    }
+
+    #[tokio::test]
     async fn telemetry_may_be_dropped_inside_a_runtime() {
         let telemetry = init(&exporting_to("http://127.0.0.1:1".to_owned()), "test", "0").expect("started");
         drop(telemetry);

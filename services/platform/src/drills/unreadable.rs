@@ -1,9 +1,9 @@
-//! Drills of what a process sees of itself: reading its secrets, reading its configuration, or exporting its telemetry fails. What is
+//! What a process sees of itself goes wrong: reading its secrets, reading its configuration, or exporting its telemetry fails. What is
 //! in force stays, so these modes have to close by themselves when the cause is gone.
 
 use crate::{
     CONFIGURATION, SECRETS, TELEMETRY, fingerprint,
-    watch::{EXPORT, READ_CONFIGURATION, READ_SECRETS, Watch},
+    watch::{EXPORT, READ_CONFIGURATION, READ_SECRETS, RECONNECT, Watch},
 };
 use async_trait::async_trait;
 use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
@@ -23,6 +23,7 @@ struct Unreadable {
     mode: &'static str,
     fault: &'static str,
     calls: &'static [&'static str],
+    press: [Press; 1],
     state: Mutex<State>,
 }
 
@@ -34,15 +35,15 @@ struct State {
 }
 
 /// One a mode.
-pub(crate) fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
-    let drill = |mode, fault, calls| -> Arc<dyn Drill> {
+pub fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
+    let drill = |mode, fault, calls, key| -> Arc<dyn Drill> {
         let (watch, faults, state) = (watch.clone(), faults.clone(), Mutex::default());
-        Arc::new(Unreadable { watch, faults, mode, fault, calls, state })
+        Arc::new(Unreadable { watch, faults, mode, fault, calls, press: [Press { key, target: "" }], state })
     };
     vec![
-        drill(SECRETS, "the files of its secrets cannot be read", &[READ_SECRETS]),
-        drill(CONFIGURATION, "its configuration cannot be read again: a start would be refused", &[READ_CONFIGURATION]),
-        drill(TELEMETRY, "no collector takes its telemetry, which counts after 3 s instead of a minute", &[EXPORT]),
+        drill(SECRETS, "the files of its secrets cannot be read", &[READ_SECRETS], "N"),
+        drill(CONFIGURATION, "its configuration cannot be read again: a start would be refused", &[READ_CONFIGURATION], "N"),
+        drill(TELEMETRY, "no collector takes its telemetry, which counts after 3 s instead of a minute", &[EXPORT], "C"),
     ]
 }
 
@@ -52,7 +53,7 @@ impl Unreadable {
     }
 
     fn in_force(&self) -> String {
-        fingerprint(self.watch.kept().in_force())
+        fingerprint(&self.watch.kept().in_force())
     }
 }
 
@@ -66,8 +67,8 @@ impl Drill for Unreadable {
         self.fault
     }
 
-    fn presses(&self) -> &'static [Press] {
-        &[]
+    fn presses(&self) -> &[Press] {
+        &self.press
     }
 
     fn wake(&self) {
@@ -76,7 +77,7 @@ impl Drill for Unreadable {
 
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
         let calls = Calls::only(self.calls);
-        let fault = Fault { name: format!("drill {}", self.mode), kind: Kind::Error, calls, ttl, cured_by: None };
+        let fault = Fault { name: format!("drill {}", self.mode), kind: Kind::Error, calls, ttl, cured_by: Some(RECONNECT) };
         let before = self.in_force();
         *self.state() = State { injected: Some(self.faults.inject(fault)), before };
         Ok(())
@@ -93,8 +94,9 @@ impl Drill for Unreadable {
         if before == now { Ok(()) } else { Err(format!("configuration {now} is in force now, and {before} was before")) }
     }
 
+    /// Somebody has mended the files, and N reads them. What C mends is that the exporter is not where the collector is.
     async fn relent(&self) -> Result<(), DrillError> {
-        self.undo().await
+        if self.mode == TELEMETRY { Ok(()) } else { self.undo().await }
     }
 
     async fn undo(&self) -> Result<(), DrillError> {

@@ -177,7 +177,6 @@ mod tests {
     use super::*;
     use crate::Reading;
     use loadline_proto::health::{ModeStatus, State};
-    use loadline_runtime::identity::Role;
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -217,18 +216,6 @@ mod tests {
             let promised = Duration::try_from(last.next_within.unwrap()).unwrap();
             assert!(at.elapsed() <= promised && promised <= Duration::from_secs(1));
             (last, at) = (frame, Instant::now());
-        }
-    }
-
-    #[tokio::test]
-    async fn each_watcher_is_told_whom_it_is_taken_for() {
-        let service = FailureModes { monitor: Monitor::new("ingest", "test", &["AN-08"]).unwrap() };
-        for (name, role) in [("ana", Role::Operator), ("billing", Role::Service)] {
-            let mut request = Request::new(WatchRequest::default());
-            request.extensions_mut().insert(Identity { name: name.to_owned(), role, accounts: Vec::new() });
-            let first = service.watch(request).await.unwrap().into_inner().next().await.unwrap().unwrap();
-            let Some(Body::Snapshot(snapshot)) = first.body else { panic!("no snapshot first: {first:?}") };
-            assert_eq!(snapshot.caller, Some(Caller { name: name.to_owned(), role: role.name().to_owned() }));
         }
     }
 

@@ -4,15 +4,17 @@
 
 mod server;
 
+use futures::StreamExt as _;
 use loadline_health::{Monitor, Reading, Severity, failure_modes};
 use loadline_proto::health::{
-    Frame, ListCatalogueRequest, ModeStatus, ResumePoint, Severity as WireSeverity, State, WatchRequest,
-    failure_mode_service_client::FailureModeServiceClient, frame::Body,
+    Caller, Frame, ListCatalogueRequest, ModeStatus, ResumePoint, Severity as WireSeverity, State, WatchRequest,
+    failure_mode_service_client::FailureModeServiceClient, failure_mode_service_server::FailureModeService as _, frame::Body,
 };
+use loadline_runtime::identity::{Identity, Role};
 use server::Server;
 use std::{collections::HashMap, time::Duration};
 use tokio::time::timeout;
-use tonic::{Code, Streaming, transport::Channel};
+use tonic::{Code, Request, Streaming, transport::Channel};
 
 type Client = FailureModeServiceClient<Channel>;
 
@@ -280,4 +282,16 @@ async fn closing_ends_every_watch_with_unavailable() {
         }
     };
     assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn each_watcher_is_told_whom_it_is_taken_for() {
+    let service = failure_modes::service(Monitor::new("ingest", "test-build", DETECTS).unwrap());
+    for (name, role) in [("ana", Role::Operator), ("billing", Role::Service)] {
+        let mut request = Request::new(WatchRequest::default());
+        request.extensions_mut().insert(Identity { name: name.to_owned(), role, accounts: Vec::new() });
+        let first = service.watch(request).await.unwrap().into_inner().next().await.unwrap().unwrap();
+        let Some(Body::Snapshot(snapshot)) = first.body else { panic!("no snapshot first: {first:?}") };
+        assert_eq!(snapshot.caller, Some(Caller { name: name.to_owned(), role: role.name().to_owned() }));
+    }
 }

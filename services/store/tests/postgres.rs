@@ -354,6 +354,28 @@ async fn a_row_that_comes_while_its_day_is_archived_stays_hot_and_dirty() {
 }
 
 #[tokio::test]
+async fn a_day_that_changes_while_it_is_rolled_up_waits_from_then_on() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    owner.count(&[billing("first", "acme", noon())]).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let before = subject.now().await.unwrap();
+    // The roll-up knows which days it takes, and waits for their rows, while a batch marks the day again.
+    let mut holding = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE usage_daily IN SHARE MODE").execute(&mut holding).await.unwrap();
+    let store = Arc::clone(&subject.store);
+    let rolling = tokio::spawn(async move { store.roll_up(&leadership, 10).await });
+    somebody_waits(&server).await;
+    owner.count(&[billing("second", "acme", noon())]).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holding).await.unwrap();
+    assert_eq!(rolling.await.unwrap().unwrap().account_days, 1);
+    let dirty = subject.dirty().await.unwrap();
+    assert_eq!(dirty.account_days, 1);
+    assert!(dirty.oldest_since.unwrap() >= before, "a day that is rolled up again and again is not late");
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_fails_calls_and_not_the_opening() {
     let mut server = PostgresServer::start().await;
     let url = server.service_url();

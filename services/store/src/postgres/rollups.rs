@@ -140,15 +140,21 @@ impl Picked {
         Ok(added.map_err(|error| Fault::from(error).or_overflow())?.rows_affected())
     }
 
-    /// What was marked again since has another version, and stays. So does what a batch is marking just now: neither waits.
+    /// What was marked again since has another version: it stays, and waits from the time of this roll-up on. So does what a batch
+    /// is marking just now, but as it was: neither waits for the other.
     async fn take_off(&self, connection: &mut PgConnection) -> Result<(), Fault> {
         sqlx::query(
-            "DELETE FROM dirty_day
-             USING (SELECT dirty_day.account, dirty_day.day
-                    FROM dirty_day JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS picked (account, day, version)
-                    ON dirty_day.account = picked.account AND dirty_day.day = picked.day AND dirty_day.version = picked.version
-                    FOR UPDATE OF dirty_day SKIP LOCKED) AS unchanged
-             WHERE dirty_day.account = unchanged.account AND dirty_day.day = unchanged.day",
+            "WITH held AS MATERIALIZED (
+                 SELECT dirty_day.account, dirty_day.day, dirty_day.version = picked.version AS unchanged
+                 FROM dirty_day JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS picked (account, day, version)
+                 ON dirty_day.account = picked.account AND dirty_day.day = picked.day
+                 FOR UPDATE OF dirty_day SKIP LOCKED
+             ), gone AS (
+                 DELETE FROM dirty_day USING held
+                 WHERE dirty_day.account = held.account AND dirty_day.day = held.day AND unchanged
+             )
+             UPDATE dirty_day SET since = (extract(epoch FROM now()) * 1000000)::bigint FROM held
+             WHERE dirty_day.account = held.account AND dirty_day.day = held.day AND NOT unchanged",
         )
         .bind(&self.accounts)
         .bind(&self.days)

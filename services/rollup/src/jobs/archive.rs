@@ -8,7 +8,7 @@
 
 use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use loadline_domain::{
     Clock, Day, Timestamp,
     archive::{Part, Totals},
@@ -17,7 +17,14 @@ use loadline_domain::{
 use loadline_history::{History, PartWriter, Rows};
 use loadline_store::{Archivable, Archived, Exported, Store};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use uuid::Uuid;
 
 pub const NAME: &str = "archive";
@@ -65,15 +72,30 @@ impl Job for ArchiveDays {
         self.history.prepare().await?;
         let days = self.store.archivable(before).await?;
         let total = days.len() as u64;
-        let moving = days.into_iter().enumerate().map(|(begun, day)| async move {
-            run.step(begun as u64, Some(total), day.day.to_string()).await?;
-            self.archive(run, day).await
-        });
-        let mut moved = stream::iter(moving).buffer_unordered(AT_ONCE);
-        let (mut archived, mut events) = (0, 0);
-        while let Some(day) = moved.try_next().await? {
-            archived += u64::from(day.is_some());
-            events += day.map_or(0, |totals| totals.hourly[0]);
+        // After a failure, or when it was asked to end, no day is begun any more, and those under way are finished.
+        let failed = AtomicBool::new(false);
+        let days = stream::iter(days.into_iter().enumerate()).take_while(|_| ready(!failed.load(Ordering::Relaxed)));
+        let mut moving = days
+            .map(|(begun, day)| async move {
+                run.step(begun as u64, Some(total), day.day.to_string()).await?;
+                self.archive(run, day).await
+            })
+            .buffer_unordered(AT_ONCE);
+        let (mut archived, mut events, mut failure) = (0, 0, None);
+        while let Some(moved) = moving.next().await {
+            match moved {
+                Ok(day) => {
+                    archived += u64::from(day.is_some());
+                    events += day.map_or(0, |totals| totals.hourly[0]);
+                }
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         run.step(total, Some(total), "tidying history").await?;
         let (merged, swept) = self.tidy().await?;

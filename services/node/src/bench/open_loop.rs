@@ -1,6 +1,6 @@
 //! Questions at a fixed rate, each due at its time whatever became of those before: waiting counts.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use std::{
     future::Future,
     time::{Duration, Instant},
@@ -13,12 +13,19 @@ pub struct Waits {
     pub failed: usize,
     /// Of those answered, from when each was due; shortest first, never empty.
     sorted: Vec<Duration>,
+    /// How late the machine woke the thread that only waits for each to be due; shortest first. Part of every wait.
+    late: Vec<Duration>,
 }
 
 impl Waits {
     /// Milliseconds within which the share `q` of the answers came.
     pub fn ms(&self, q: f64) -> f64 {
         quantile(&self.sorted, q).as_secs_f64() * 1_000.0
+    }
+
+    /// Milliseconds by which the machine woke a sleeping thread late at most, in the share `q` of cases.
+    pub fn wake_up_ms(&self, q: f64) -> f64 {
+        quantile(&self.late, q).as_secs_f64() * 1_000.0
     }
 }
 
@@ -40,21 +47,24 @@ where
     let (ticks, mut due_now) = unbounded_channel();
     // A thread of its own wakes up within microseconds; the runtime's timers would add up to a millisecond to every wait.
     let clock = std::thread::spawn(move || {
-        let started = Instant::now();
+        let (started, mut late) = (Instant::now(), Vec::with_capacity(count as usize));
         for index in 0..count.max(1) {
             let due = started + interval * index;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            late.push(due.elapsed());
             if ticks.send((index, due)).is_err() {
-                return;
+                break;
             }
         }
+        late
     });
     let mut asking = Vec::with_capacity(count as usize);
     while let Some((index, due)) = due_now.recv().await {
         let asked = question(index);
         asking.push(tokio::spawn(async move { asked.await.map(|()| due.elapsed()) }));
     }
-    ensure!(clock.join().is_ok(), "the clock of the questions failed");
+    let Ok(mut late) = clock.join() else { bail!("the clock of the questions failed") };
+    late.sort_unstable();
     let asked = asking.len();
     let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
     for answer in asking {
@@ -70,7 +80,7 @@ where
     }
     ensure!(!sorted.is_empty(), "no question was answered");
     sorted.sort_unstable();
-    Ok(Waits { asked, failed, sorted })
+    Ok(Waits { asked, failed, sorted, late })
 }
 
 #[cfg(test)]
@@ -93,7 +103,7 @@ mod tests {
             Ok(())
         });
         let waits = asking.await.unwrap();
-        assert_eq!((waits.asked, waits.failed, waits.sorted.len()), (10, 5, 5));
+        assert_eq!((waits.asked, waits.failed, waits.sorted.len(), waits.late.len()), (10, 5, 5, 10));
         assert!(ask(1_000, 3, |_| async { anyhow::bail!("down") }).await.is_err());
     }
 }

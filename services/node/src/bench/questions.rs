@@ -68,6 +68,7 @@ pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
         p99_ms: waits.ms(0.99),
         bare_p50_ms: bare.ms(0.50),
         bare_p99_ms: bare.ms(0.99),
+        wake_up_p99_ms: bare.wake_up_ms(0.99),
     })
 }
 

@@ -74,6 +74,8 @@ pub struct Questions {
     /// The same of a bare call, `grpc.health.v1` Check, to the same server: what the machine leaves to be had.
     pub bare_p50_ms: f64,
     pub bare_p99_ms: f64,
+    /// How late the machine woke a thread that only slept, during the bare calls; a question wakes several threads in turn.
+    pub wake_up_p99_ms: f64,
 }
 
 impl Report {
@@ -99,10 +101,12 @@ impl Report {
             lines.extend(health.text());
         }
         if let Some(query) = &self.query {
-            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms, bare_p50_ms, bare_p99_ms } = query;
+            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms, bare_p50_ms, bare_p99_ms, wake_up_p99_ms } =
+                query;
             lines.push(format!(
                 "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms\n  \
-                 a bare call at that rate: p50 {bare_p50_ms:.2} ms, p99 {bare_p99_ms:.2} ms"
+                 a bare call at that rate: p50 {bare_p50_ms:.2} ms, p99 {bare_p99_ms:.2} ms; a thread that only slept woke up late: \
+                 p99 {wake_up_p99_ms:.2} ms"
             ));
         }
         if let Some(memory) = self.peak_memory_mib {

@@ -350,7 +350,7 @@ fn a_drill_is_started_after_a_confirmation_and_its_proof_ages() {
     let list = ListDrillsResponse { drills: vec![drill("AN-01"), drill("AN-02")], build: "0.1.0".to_owned() };
     console.hear(0, What::Answer(Answer::Drills(list)));
     let text = screen(&mut console);
-    assert!(text.contains("nothing is proven yet: T on a row runs its drill"), "{text}");
+    assert!(text.contains("nothing is proven yet: Ctrl-o operates, T on a row runs its drill"), "{text}");
     console.press("Ctrl-o T");
     drawn(&mut console);
     assert_eq!(console.press("y"), [], "too early");

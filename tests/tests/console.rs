@@ -116,7 +116,7 @@ async fn keys_in_the_console_repair_what_is_open_and_prove_a_mode_of_each_servic
         screen.shows(&format!("ASKS     {service}"));
         confirm(&mut screen);
         screen.shows("under way for");
-        screen.shows("drill passed");
+        screen.shows(&format!("{mode}    drill passed"));
     }
     screen.press("f");
     select(&mut screen, "pr-14 query");

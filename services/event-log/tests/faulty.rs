@@ -1,38 +1,31 @@
 //! A log behind faults: each kind of fault on the calls that ingest lives from, and none of them longer than its time.
 #![allow(clippy::unwrap_used)] // a test may panic, its helpers too
 
+#[path = "../../fault/tests/both/mod.rs"]
+mod both;
+
+use both::{Both, HELD, TTL};
 use bytes::Bytes;
 use loadline_domain::{Record, Sequence, StreamName};
 use loadline_event_log::{Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec, behind, open};
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
-use std::{sync::Arc, time::Duration};
-use tempfile::TempDir;
+use loadline_fault::{Calls, Injected, Kind};
+use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 const ALL: ReadLimit = ReadLimit { records: 1_000, bytes: 1 << 20 };
-/// Longer than anything here takes.
-const TTL: Duration = Duration::from_secs(60);
-/// A call that lasts longer is held.
-const HELD: Duration = Duration::from_millis(500);
 
 fn stream(name: &str) -> StreamName {
     StreamName::new(name).unwrap()
 }
 
-struct World {
-    plain: Arc<dyn EventLog>,
-    faulty: Arc<dyn EventLog>,
-    faults: Faults,
-    _folder: TempDir,
-}
+type World = Both<dyn EventLog>;
 
 impl World {
     /// Two streams, with a record in each.
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plain = open(&format!("sqlite:{}", folder.path().join("log.db").display())).await.unwrap();
-        let faults = Faults::default();
-        let world = Self { faulty: behind(plain.clone(), Some(&faults)), plain, faults, _folder: folder };
+        let world = Self::of(plain, behind, folder);
         for name in ["DRILL", "BILLING"] {
             let retention = Retention { max_age: Some(Duration::from_secs(86_400)), max_bytes: None };
             let spec = StreamSpec { name: stream(name), subject: name.to_lowercase(), retention };
@@ -42,9 +35,9 @@ impl World {
         world
     }
 
-    fn inject(&self, kind: Kind, ttl: Duration) -> Injected {
-        let calls = Calls::only(&["append", "read", "bounds", "set_retention", "probe"]).about("DRILL");
-        self.faults.inject(Fault { name: "test".to_owned(), kind, calls, ttl, cured_by: None })
+    /// On what ingest lives from, of one of the streams.
+    fn break_drill(&self, kind: Kind, ttl: Duration) -> Injected {
+        self.inject_for(ttl, kind, Calls::only(&["append", "read", "bounds", "set_retention", "probe"]).about("DRILL"))
     }
 
     async fn append(&self, name: &str, payload: &'static str) -> Result<Vec<Sequence>, LogError> {
@@ -68,7 +61,7 @@ impl World {
 #[tokio::test]
 async fn what_fails_is_not_done_says_whether_a_retry_helps_and_meets_no_other_stream() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Error, TTL);
+    let injected = world.break_drill(Kind::Error, TTL);
     let errors = [world.append("DRILL", "two").await.unwrap_err(), world.read("DRILL").await.unwrap_err()];
     assert!(errors.iter().all(LogError::is_retryable), "{errors:?}");
     let kept = Retention { max_age: Some(Duration::from_secs(60)), max_bytes: None };
@@ -78,7 +71,7 @@ async fn what_fails_is_not_done_says_whether_a_retry_helps_and_meets_no_other_st
     assert_eq!(world.append("BILLING", "two").await.unwrap(), [2]);
     assert_eq!(world.read("BILLING").await.unwrap().len(), 2);
     drop(injected);
-    let injected = world.inject(Kind::Break, TTL);
+    let injected = world.break_drill(Kind::Break, TTL);
     let lasting = world.append("DRILL", "two").await.unwrap_err();
     assert!(!lasting.is_retryable() && lasting.to_string().contains("fault injected by test"), "{lasting}");
     drop(injected);
@@ -88,7 +81,7 @@ async fn what_fails_is_not_done_says_whether_a_retry_helps_and_meets_no_other_st
 #[tokio::test]
 async fn an_append_whose_reply_is_lost_stands_in_the_log() {
     let world = World::new().await;
-    let injected = world.inject(Kind::DropReply, TTL);
+    let injected = world.break_drill(Kind::DropReply, TTL);
     let unknown = world.append("DRILL", "two").await.unwrap_err();
     assert!(unknown.is_retryable(), "{unknown:?}");
     assert_eq!((world.last("DRILL").await, injected.met()), (2, 1));
@@ -97,7 +90,7 @@ async fn an_append_whose_reply_is_lost_stands_in_the_log() {
 #[tokio::test]
 async fn a_garbled_record_is_garbled_in_the_answer_alone_and_keeps_its_place() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Corrupt, TTL);
+    let injected = world.break_drill(Kind::Corrupt, TTL);
     let read = world.read("DRILL").await.unwrap();
     assert_eq!((read[0].sequence, &read[0].payload[..]), (1, &b"\xffne"[..]));
     world.append("DRILL", "two").await.unwrap();
@@ -111,7 +104,7 @@ async fn a_garbled_record_is_garbled_in_the_answer_alone_and_keeps_its_place() {
 async fn a_call_is_held_for_as_long_as_its_fault_lasts_and_then_made() {
     for kind in [Kind::Hang, Kind::Delay(TTL)] {
         let world = World::new().await;
-        let injected = world.inject(kind, TTL);
+        let injected = world.break_drill(kind, TTL);
         let (append, read) = (world.append("DRILL", "two"), world.read("DRILL"));
         let held = async { tokio::join!(append, read) };
         tokio::pin!(held);
@@ -126,10 +119,10 @@ async fn a_call_is_held_for_as_long_as_its_fault_lasts_and_then_made() {
 #[tokio::test]
 async fn its_time_ends_a_fault_that_nobody_takes_away() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Hang, HELD);
+    let injected = world.break_drill(Kind::Hang, HELD);
     assert_eq!(timeout(TTL, world.append("DRILL", "two")).await.unwrap().unwrap(), [2]);
     assert!(!injected.is_active() && world.faults.active().is_empty());
-    let injected = world.inject(Kind::Error, HELD);
+    let injected = world.break_drill(Kind::Error, HELD);
     assert!(world.read("DRILL").await.is_err());
     sleep(HELD).await;
     assert_eq!((world.read("DRILL").await.unwrap().len(), injected.met()), (2, 1));

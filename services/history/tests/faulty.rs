@@ -2,6 +2,10 @@
 //! time.
 #![allow(clippy::unwrap_used)] // a test may panic, its helpers too
 
+#[path = "../../fault/tests/both/mod.rs"]
+mod both;
+
+use both::{Both, HELD, TTL};
 use loadline_domain::{
     AccountId, AccountScope, Day, Timestamp,
     archive::{Part, Totals},
@@ -9,16 +13,9 @@ use loadline_domain::{
     question::{Grain, GroupBy, UsageFilter, UsageQuery},
     usage::{Usage, UsageKey},
 };
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Kind};
 use loadline_history::{History, HistoryError, Options, Rows, behind, open};
-use std::{sync::Arc, time::Duration};
-use tempfile::TempDir;
 use tokio::time::timeout;
-
-/// Longer than anything here takes.
-const TTL: Duration = Duration::from_secs(60);
-/// A call that lasts longer is held.
-const HELD: Duration = Duration::from_millis(500);
 
 fn day() -> Day {
     "2026-03-01T00:00:00Z".parse::<Timestamp>().unwrap().day()
@@ -39,27 +36,17 @@ fn rows() -> Vec<(UsageKey, Usage)> {
     vec![(key, Usage { events: 3, messages: 3, ..Usage::default() })]
 }
 
-struct World {
-    plain: Arc<dyn History>,
-    faulty: Arc<dyn History>,
-    faults: Faults,
-    _folder: TempDir,
-}
+type World = Both<dyn History>;
 
 impl World {
     /// With one part, `whole`.
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plain = open(&format!("file:{}", folder.path().display()), Options::default()).unwrap();
-        let faults = Faults::default();
-        let world = Self { faulty: behind(plain.clone(), Some(&faults)), plain, faults, _folder: folder };
+        let world = Self::of(plain, behind, folder);
         world.faulty.prepare().await.unwrap();
         world.write("whole").await.unwrap();
         world
-    }
-
-    fn inject(&self, kind: Kind, calls: Calls, ttl: Duration) -> Injected {
-        self.faults.inject(Fault { name: "test".to_owned(), kind, calls, ttl, cured_by: None })
     }
 
     async fn write(&self, token: &str) -> Result<Totals, HistoryError> {
@@ -86,7 +73,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_that_fails_is_not_made_and_says_whether_a_retry_helps() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Error, Calls::all_but(&[]), TTL);
+    let injected = world.inject(Kind::Error, Calls::all_but(&[]));
     let errors = [
         world.faulty.prepare().await.unwrap_err(),
         world.faulty.probe().await.unwrap_err(),
@@ -100,7 +87,7 @@ async fn every_call_that_fails_is_not_made_and_says_whether_a_retry_helps() {
     assert_eq!(injected.met(), errors.len() as u64);
     drop(injected);
     assert!(matches!(world.plain.totals(&part("new")).await, Err(HistoryError::Missing(_))), "it was not begun");
-    let injected = world.inject(Kind::Break, Calls::only(&["begin"]), TTL);
+    let injected = world.inject(Kind::Break, Calls::only(&["begin"]));
     let lasting = world.write("new").await.unwrap_err();
     assert!(!lasting.is_retryable() && lasting.to_string().contains("fault injected by test"), "{lasting}");
     drop(injected);
@@ -112,7 +99,7 @@ async fn a_writer_that_was_begun_meets_faults_at_each_of_its_steps() {
     let world = World::new().await;
     for calls in ["write", "finish"] {
         let only: &'static [&'static str] = if calls == "write" { &["write"] } else { &["finish"] };
-        let injected = world.inject(Kind::Error, Calls::only(only), TTL);
+        let injected = world.inject(Kind::Error, Calls::only(only));
         assert!(world.write(calls).await.is_err());
         assert_eq!(injected.met(), 1, "{calls}");
         assert!(matches!(world.plain.totals(&part(calls)).await, Err(HistoryError::Missing(_))), "{calls} left a part");
@@ -122,7 +109,7 @@ async fn a_writer_that_was_begun_meets_faults_at_each_of_its_steps() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_whose_last_reply_is_lost_is_there() {
     let world = World::new().await;
-    let injected = world.inject(Kind::DropReply, Calls::only(&["finish"]), TTL);
+    let injected = world.inject(Kind::DropReply, Calls::only(&["finish"]));
     assert!(world.write("new").await.unwrap_err().is_retryable());
     assert_eq!((world.plain.totals(&part("new")).await.unwrap().hourly_rows, injected.met()), (1, 1));
 }
@@ -130,7 +117,7 @@ async fn a_part_whose_last_reply_is_lost_is_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn corrupted_sums_are_wrong_in_the_answer_alone() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Corrupt, Calls::only(&["totals", "usage"]), TTL);
+    let injected = world.inject(Kind::Corrupt, Calls::only(&["totals", "usage"]));
     let (seen, right) = (world.faulty.totals(&part("whole")).await.unwrap(), world.plain.totals(&part("whole")).await.unwrap());
     assert_eq!(seen.hourly, right.hourly.map(|sum| sum + 1));
     assert_eq!((world.events("acme").await.unwrap(), injected.met()), (3, 1), "an answer has nothing to corrupt");
@@ -140,7 +127,7 @@ async fn corrupted_sums_are_wrong_in_the_answer_alone() {
 async fn a_call_is_held_for_as_long_as_its_fault_lasts_and_no_other_account_waits() {
     for kind in [Kind::Hang, Kind::Delay(TTL)] {
         let world = World::new().await;
-        let injected = world.inject(kind, Calls::only(&["usage"]).about("acme"), TTL);
+        let injected = world.inject(kind, Calls::only(&["usage"]).about("acme"));
         let held = world.events("acme");
         tokio::pin!(held);
         assert!(timeout(HELD, &mut held).await.is_err(), "{kind:?} holds nothing");
@@ -154,7 +141,7 @@ async fn a_call_is_held_for_as_long_as_its_fault_lasts_and_no_other_account_wait
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_time_ends_a_fault_that_nobody_takes_away() {
     let world = World::new().await;
-    let injected = world.inject(Kind::Hang, Calls::all_but(&[]), HELD);
+    let injected = world.inject_for(HELD, Kind::Hang, Calls::all_but(&[]));
     timeout(TTL, world.faulty.probe()).await.unwrap().unwrap();
     assert!(!injected.is_active() && world.faults.active().is_empty());
     assert_eq!((world.events("acme").await.unwrap(), injected.met()), (3, 1));

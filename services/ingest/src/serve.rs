@@ -60,7 +60,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let monitor = platform.monitor("ingest", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
+    let monitor = platform.monitor("ingest", platform.build(), Ingest::DETECTS)?;
     let faults = settings.drills.are_on().then(Faults::default);
     let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
     let parts = Parts {

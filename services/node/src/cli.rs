@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// Without a command: `up`, the services on embedded backends with simulated traffic, and their console.
 #[derive(Debug, Parser)]
-#[command(name = "loadline", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "loadline", version = crate::build(), propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub configuration: Configuration,

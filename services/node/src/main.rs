@@ -30,6 +30,11 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
+/// Which build this is, as `--version`, the services and their proofs say it.
+fn build() -> &'static str {
+    loadline_runtime::build!()
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Up(up::UpArgs::default())) {

@@ -113,11 +113,8 @@ impl Board {
 
     fn screen(&self, rows: Result<&[Row], &String>) -> Vec<String> {
         let up = self.started.elapsed().as_secs();
-        let mut lines = vec![
-            format!("loadline {}   up {}   Ctrl-C stops", env!("CARGO_PKG_VERSION"), clock(up)),
-            self.addresses.clone(),
-            String::new(),
-        ];
+        let mut lines =
+            vec![format!("loadline {}   up {}   Ctrl-C stops", crate::build(), clock(up)), self.addresses.clone(), String::new()];
         match rows {
             Err(error) => lines.push(format!("STORE DOWN: {}", clean(error))),
             Ok(rows) => {

@@ -49,7 +49,7 @@ pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
     let kept = Kept::new(settings.clone(), configuration.file.clone(), set);
     let with_console = !args.headless && status::on_a_terminal() && std::io::stdin().is_terminal();
     let (telemetry, grace) = (quiet_for_a_screen(&settings, with_console), *settings.grpc.grace);
-    loadline_runtime::run("loadline", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
+    loadline_runtime::run("loadline", crate::build(), &telemetry, grace, |telemetry, shutdown| {
         up(settings, with_console, Platform::new(kept, telemetry), shutdown)
     })
 }
@@ -202,7 +202,7 @@ pub async fn query_for_bench(log: Arc<dyn EventLog>, store: Arc<dyn Store>) -> a
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
     let (address, shutdown) = (listener.local_addr()?, Shutdown::new());
     let settings = Settings::default();
-    let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", env!("CARGO_PKG_VERSION"))?;
+    let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", crate::build())?;
     let ending = shutdown.clone();
     tokio::spawn(async move {
         let readiness = Readiness::new(&["store"]);

@@ -2,7 +2,7 @@
 //! outside sees it (PR-15), and whether the other processes are there (PR-09).
 //!
 //! ```text
-//!  file, environment, flags ──▶ [`Kept`]: in force ──looked at every 5 s──▶ PR-13, PR-14
+//!  file, environment, flags ──▶ [`Kept`]: in force ──looked at every 3 s──▶ PR-13, PR-14
 //!  exports and scrapes ───────────────────────────────────────────────────▶ PR-15
 //!  the other processes, a connection each ──looked at every 0.5 s─────────▶ PR-09; their hashes ──▶ PR-14
 //! ```
@@ -107,6 +107,11 @@ impl Platform {
             }
             ended => ended,
         }
+    }
+
+    /// The build that this process is, as its services say.
+    pub fn build(&self) -> &str {
+        self.telemetry.build()
     }
 
     /// Its instruments.

@@ -64,7 +64,7 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let monitor = platform.monitor("query", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let monitor = platform.monitor("query", platform.build(), DETECTS)?;
     let Backends { store: healthy, history, log } = backends;
     let faults = settings.drills.are_on().then(Faults::default);
     let store = loadline_store::behind(healthy.clone(), faults.as_ref());

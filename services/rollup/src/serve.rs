@@ -85,7 +85,7 @@ pub async fn serve(
         settings: settings.rollup.clone(),
     };
     let scheduled = scheduled(&parts, breakable.map(|faults| &faults.store))?;
-    let monitor = platform.monitor("rollup", env!("CARGO_PKG_VERSION"), DETECTS)?;
+    let monitor = platform.monitor("rollup", platform.build(), DETECTS)?;
     let faulty = breakable.map(|faults| &faults.store);
     let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faulty });
     remedies::install(&monitor, &parts, watch.remedies());

@@ -14,6 +14,7 @@
 //! - [`grpc`]: the accept loop and the tower layers, one idea a file.
 //! - [`errors`]: rich gRPC errors that say what to do.
 //! - [`admin`]: the port of the operator's tools.
+//! - [`mod@build`]: which build a program is.
 //! - [`lifecycle`] and [`mod@run`]: start, drain, close within a bounded time.
 //!
 //! The nasty invariant: a limit on a request holds until the **end of the response body**, not until its head. Deadline, load
@@ -24,6 +25,7 @@
 mod accept;
 pub mod access;
 pub mod admin;
+pub mod build;
 pub mod config;
 pub mod errors;
 pub mod grpc;

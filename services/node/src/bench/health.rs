@@ -51,7 +51,7 @@ pub async fn compare(bench: &Bench, ids: Ids, events: u64, rounds: usize) -> any
 
 /// A monitor whose stream is watched; the watchers leave when they are dropped.
 async fn watched_monitor() -> anyhow::Result<(Monitor, JoinSet<()>)> {
-    let monitor = Monitor::new("bench", env!("CARGO_PKG_VERSION"), loadline_ingest::Ingest::DETECTS)?;
+    let monitor = Monitor::new("bench", crate::build(), loadline_ingest::Ingest::DETECTS)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for the health stream")?;
     let address = listener.local_addr()?.to_string();
     let server = tonic::transport::Server::builder().add_service(failure_modes::server(monitor.clone()));

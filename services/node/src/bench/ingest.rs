@@ -125,7 +125,7 @@ impl Bench {
         let spec = self.stream().await?;
         let append_per_second = self.append(&spec.name, &mut source, events).await?;
         let preloaded = self.preload(ids).await?;
-        let monitor = Monitor::new("bench", env!("CARGO_PKG_VERSION"), Ingest::DETECTS)?;
+        let monitor = Monitor::new("bench", crate::build(), Ingest::DETECTS)?;
         let applied_per_second = self.apply(&spec, events, Watching::By(monitor)).await?;
 
         let spec = self.stream().await?;
@@ -198,7 +198,7 @@ impl Bench {
         let idle = self.stream().await?;
         let (monitor, watched) = match watching {
             Watching::By(monitor) => (monitor, true),
-            Watching::Off => (Monitor::new("bench", env!("CARGO_PKG_VERSION"), &[])?, false),
+            Watching::Off => (Monitor::new("bench", crate::build(), &[])?, false),
         };
         let parts = Parts {
             log: self.log.clone(),

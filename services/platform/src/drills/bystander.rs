@@ -80,7 +80,7 @@ async fn live(parts: &Parts, listener: TcpListener, life: Shutdown) -> anyhow::R
     let Parts { faults, telemetry, desk, instance } = parts;
     faults.cure(START);
     let readiness = Readiness::new(&[COMPONENT]);
-    let monitor = Monitor::new(SERVICE, env!("CARGO_PKG_VERSION"), &[])?;
+    let monitor = Monitor::new(SERVICE, telemetry.build(), &[])?;
     monitor.introduce(instance, "");
     let own = Who { service: SERVICE.to_owned(), instance: instance.clone(), boot: monitor.boot_id(), ..Who::default() };
     let restart = Restart { peers: Peers::of(own), readiness: readiness.clone(), shutdown: life.clone() };

@@ -112,6 +112,7 @@ pub struct Telemetry {
 }
 
 struct Inner {
+    build: String,
     registry: Registry,
     meters: SdkMeterProvider,
     tracers: SdkTracerProvider,
@@ -159,7 +160,8 @@ pub fn init(settings: &Settings, service: &str, build: &str) -> Result<Telemetry
     };
     let tracers = tracers.build();
     logs::install(filter, settings.format, tracers.tracer("loadline"));
-    Ok(Telemetry { inner: Arc::new(Inner { registry, meters, tracers, exporter: Mutex::new(exporter), outcomes, exports }) })
+    let (build, exporter) = (build.to_owned(), Mutex::new(exporter));
+    Ok(Telemetry { inner: Arc::new(Inner { build, registry, meters, tracers, exporter, outcomes, exports }) })
 }
 
 fn meter_provider(
@@ -190,6 +192,11 @@ fn resource(settings: &Settings, service: &str, build: &str) -> Resource {
 }
 
 impl Telemetry {
+    /// The build that it was started for.
+    pub fn build(&self) -> &str {
+        &self.inner.build
+    }
+
     /// The meter of a part of the process; instruments made from it are scraped and exported.
     pub fn meter(&self, name: &'static str) -> Meter {
         self.inner.meters.meter(name)

@@ -33,6 +33,13 @@ impl AuditLog for Alone {
     }
 }
 
+impl Alone {
+    /// What came of each entry, the oldest first.
+    fn outcomes(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|entry| entry.record.outcome.clone()).collect()
+    }
+}
+
 #[async_trait::async_trait]
 impl Leases for Alone {
     async fn hold(&self, _: &str, _: &str, _: Duration) -> Result<bool, LeaseError> {
@@ -59,6 +66,7 @@ impl Conservation for Alone {
 struct World {
     platform: Platform,
     process: Shutdown,
+    alone: Arc<Alone>,
     file: PathBuf,
     _folder: TempDir,
 }
@@ -78,7 +86,7 @@ impl World {
         let settings = Settings::read(Some(&file), vec![]).unwrap().config;
         let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "test", "0").unwrap();
         let platform = Platform::new(Kept::new(settings, Some(file.clone()), vec![]), telemetry);
-        Self { platform, process: Shutdown::new(), file, _folder: folder }
+        Self { platform, process: Shutdown::new(), alone: Arc::default(), file, _folder: folder }
     }
 
     fn write(&self, text: &str) {
@@ -94,7 +102,7 @@ impl World {
         let monitor = self.platform.monitor("ingest", "test", &[]).unwrap();
         let readiness = Readiness::default();
         let watch = self.platform.watched(Life { monitor: &monitor, readiness: &readiness, shutdown: &shutdown, faults: None });
-        let alone = Arc::<Alone>::default();
+        let alone = self.alone.clone();
         let parts = Parts { remedies: watch.remedies(), audit: alone.clone(), leases: alone.clone(), conservation: alone };
         let desk = Desk::install(&monitor, parts).unwrap();
         shutdown.left().into_iter().for_each(|left| desk.take_over(left));
@@ -128,16 +136,26 @@ impl Lived {
         refusal.to_string()
     }
 
-    /// The run once it has ended; its desk shows it to watchers.
-    async fn ended(&self, id: &str) -> RemedyRun {
+    /// The runs that its desk shows to whoever watches.
+    async fn shown(&self) -> Vec<RemedyRun> {
         use futures::StreamExt as _;
         use loadline_proto::health::{Frame, WatchRequest, failure_mode_service_server::FailureModeService as _, frame::Body};
         let service = loadline_health::failure_modes::service(self.monitor.clone());
+        let mut frames = service.watch(tonic::Request::new(WatchRequest::default())).await.unwrap().into_inner();
+        match frames.next().await {
+            Some(Ok(Frame { body: Some(Body::Snapshot(shown)), .. })) => shown.runs,
+            other => panic!("no snapshot: {other:?}"),
+        }
+    }
+
+    async fn runs(&self) -> usize {
+        self.shown().await.len()
+    }
+
+    /// The run once it has ended.
+    async fn ended(&self, id: &str) -> RemedyRun {
         for _ in 0..600 {
-            let mut frames = service.watch(tonic::Request::new(WatchRequest::default())).await.unwrap().into_inner();
-            if let Some(Ok(Frame { body: Some(Body::Snapshot(shown)), .. })) = frames.next().await
-                && let Some(run) = shown.runs.into_iter().find(|run| run.id == id && run.finished_at.is_some())
-            {
+            if let Some(run) = self.shown().await.into_iter().find(|run| run.id == id && run.finished_at.is_some()) {
                 return run;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -202,6 +220,29 @@ async fn it_needs_an_operator_its_text_and_the_world_that_was_planned() {
     world.write("[ingest]\nbatch_records = 901\n");
     assert_eq!(life.confirm(&plan, "y").await.unwrap_err().reason(), "WORLD_MOVED");
     assert_eq!((world.batch(), life.shutdown.is_begun()), (700, false));
+}
+
+#[tokio::test]
+async fn an_expired_plan_is_refused_with_nothing_done_and_a_new_one_is_executed() {
+    let world = World::new("[ingest]\nbatch_records = 700\n");
+    let life = world.life(None).await;
+    world.write("[ingest]\nbatch_records = 900\n");
+    let plan = life.plan_as(Role::Operator).await.unwrap();
+    let expires = SystemTime::try_from(plan.expires_at.unwrap()).unwrap();
+    let left = expires.duration_since(SystemTime::now()).unwrap();
+    tokio::time::pause();
+    tokio::time::advance(left + Duration::from_secs(1)).await;
+    tokio::time::resume();
+    assert_eq!(life.confirm(&plan, "y").await.unwrap_err().reason(), "PLAN_EXPIRED");
+    assert_eq!((world.batch(), life.shutdown.is_begun(), life.runs().await), (700, false, 0));
+    let story = world.alone.outcomes();
+    assert!(story.last().is_some_and(|last| last.contains("PLAN_EXPIRED")), "the refusal is in the audit: {story:?}");
+
+    until(&life.monitor, CONFIGURATION, State::Ok).await;
+    let again = life.plan_as(Role::Operator).await.unwrap();
+    life.confirm(&again, "y").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), life.shutdown.cancelled()).await.unwrap();
+    assert_eq!(world.batch(), 900);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{client::Clients, events::proto_time, ports, ports::Ready};
 use anyhow::{Context as _, Result};
 use loadline_domain::Timestamp;
 use loadline_proto::{
-    health::{ModeStatus, WatchRequest, frame},
+    health::{ModeStatus, Severity, State, WatchRequest, frame},
     ingest::{
         DeadLetter, DeadLetterFilter, DeadLetterReason, DeadLetterState, ListDeadLettersRequest, ListStreamsRequest, Stream,
     },
@@ -124,4 +124,19 @@ pub async fn mode_until(clients: &Clients, id: &str, patience: Duration, is: imp
     })
     .await?;
     found.into_inner().context("found when the wait ended")
+}
+
+/// What the evidence of a mode says.
+pub fn detail(mode: &ModeStatus) -> &str {
+    mode.evidence.as_ref().map_or("", |evidence| &evidence.detail)
+}
+
+/// Open, of a severity, and with what its evidence says.
+pub fn open<'a>(severity: Severity, says: &'a str) -> impl Fn(&ModeStatus) -> bool + 'a {
+    move |mode| mode.state() == State::Open && mode.severity() == severity && detail(mode).contains(says)
+}
+
+/// Seen, and well.
+pub fn is_ok(mode: &ModeStatus) -> bool {
+    mode.state() == State::Ok
 }

@@ -228,9 +228,11 @@ fn edit(service: &Service, line: &str) -> Result<()> {
 #[tokio::test]
 async fn a_configuration_is_read_again_and_taken_back_and_replicas_that_differ_are_told() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let changed = Service::start(settings(Program::Query, &folder)).await?;
+    // A roll-out may take half a minute.
+    let settings = settings(Program::Query, &folder).set("drills.times_at_most", "3s");
+    let changed = Service::start(settings.clone()).await?;
     let peers = list(&[changed.query_address()]);
-    let watching = Service::start(settings(Program::Query, &folder).set("peers.query", &peers)).await?;
+    let watching = Service::start(settings.set("peers.query", &peers)).await?;
     let (clients, replica) = (changed.query()?, watching.query()?);
     for clients in [&clients, &replica] {
         mode_until(clients, "PR-14", PATIENCE, |mode| mode.state() == State::Ok).await?;

@@ -14,7 +14,7 @@
 //! - [`Drills`]: cause a mode on purpose and prove that it is seen, contained, repaired and over; [`drill`] says how
 //! - [`failure_modes`]: the gRPC service over a monitor and its desk
 //! - [`Port`]: a gRPC port with all of it
-//! - [`load`]: what a process has to do
+//! - [`load`]: what a process has to do; [`Latch`]: a limit about which a number goes to and fro
 //! - [`grpc_health`]: `grpc.health.v1`, and the handle that sets what it answers
 //!
 //! The nasty invariant: **nothing is OK by default.** A mode is OK only while a detector keeps saying so; one that has fallen
@@ -31,6 +31,7 @@ pub mod failure_modes;
 mod frames;
 mod gauge;
 pub mod grpc_health;
+mod latch;
 pub mod load;
 mod monitor;
 pub mod port;
@@ -45,6 +46,7 @@ pub use catalogue::{Catalogue, CatalogueError, FailureMode};
 pub use desk::{Desk, DeskError};
 pub use drill::{Drill, Drills};
 pub use grpc_health::{HealthReporter, ServingStatus};
+pub use latch::Latch;
 pub use monitor::{Monitor, MonitorError, WeakMonitor};
 pub use port::Port;
 pub use reading::Reading;

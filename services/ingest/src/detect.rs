@@ -5,8 +5,8 @@ use crate::{
     watch::{Backlog, StreamStatus},
 };
 use loadline_domain::Clock;
-use loadline_health::{Monitor, Reading, Severity};
-use loadline_store::{Store, StoreError, StoredLoss};
+use loadline_health::{Latch, Monitor, Reading, Severity};
+use loadline_store::{Conservation, Store, StoreError, StoredLoss};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -18,8 +18,6 @@ use tokio_util::sync::CancellationToken;
 pub const DETECTS: &[&str] = &["AN-01", "AN-02", "AN-03", "AN-05", "AN-08", "AN-09"];
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Lag that is no longer traffic in flight.
-const LAG_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Shares of retention left to the oldest unapplied record.
 const SCARCE: f64 = 0.25;
 const URGENT: f64 = 0.10;
@@ -39,11 +37,19 @@ pub struct Detectors {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub monitor: Monitor,
+    /// Lag that is no longer traffic in flight.
+    pub lag_limit: Duration,
 }
 
 impl Detectors {
     /// Looks once a second until shutdown. A probe that hangs delays no other mode.
     pub async fn run(self, shutdown: CancellationToken) {
+        // What only memory is asked for is soon missed.
+        for mode in ["AN-02", "AN-03", "AN-09"] {
+            if let Err(error) = self.monitor.expect_every(mode, PERIOD * 2) {
+                tracing::error!(%error, "a detector reports a mode that is not announced");
+            }
+        }
         let detectors = Arc::new(self);
         let probing = detectors.clone().probe_store();
         let counting = detectors.clone().check_conservation();
@@ -85,7 +91,7 @@ impl Detectors {
     fn lag(&self) {
         let now = tokio::time::Instant::now();
         let backlogs = self.statuses.iter().filter_map(|status| Some((status, status.seen().backlog?)));
-        let limited = backlogs.map(|(status, backlog)| (status, status.lag_limit(LAG_LIMIT, now), backlog));
+        let limited = backlogs.map(|(status, backlog)| (status, status.lag_limit(self.lag_limit, now), backlog));
         let of_limit = |limit: Duration, backlog: &Backlog| backlog.lag.as_secs_f64() / limit.as_secs_f64();
         let worst = limited.max_by(|(_, a, one), (_, b, other)| of_limit(*a, one).total_cmp(&of_limit(*b, other)));
         let Some((status, limit, backlog)) = worst else { return };
@@ -103,7 +109,8 @@ impl Detectors {
         let total: u64 = self.statuses.iter().map(|status| status.dead()).sum();
         seen.push_back((Instant::now(), total));
         let appearing = self.monitor.at_most(APPEARING);
-        while seen.front().is_some_and(|(at, _)| at.elapsed() > appearing) {
+        // The last look before that time stays: what appeared since is within it.
+        while seen.get(1).is_some_and(|(at, _)| at.elapsed() >= appearing) {
             seen.pop_front();
         }
         let recent = total - seen.front().map_or(total, |(_, then)| *then);
@@ -181,12 +188,20 @@ impl Detectors {
                 latest = self.store.conservation().await.ok();
                 checked = Some(Instant::now());
             }
-            let Some(sums) = latest else { continue };
-            let apart = (sums.counted - sums.usage_events).abs() + sums.unaccounted.abs();
-            let detail = format!("{} counted, {} in usage, {} unaccounted", sums.counted, sums.usage_events, sums.unaccounted);
-            self.monitor.observe("AN-08", Reading { bad: apart != 0, ..Reading::good(apart as f64, detail) });
+            let Some(sums) = &latest else { continue };
+            let seen = self.statuses.iter().filter_map(|status| status.seen().progress);
+            let unaccounted = seen.map(|progress| progress.unaccounted().abs()).sum();
+            self.monitor.observe("AN-08", balance(sums, unaccounted));
         }
     }
+}
+
+/// `unaccounted`: of the streams as they are now. The sums of a minute ago know no more of that.
+fn balance(sums: &Conservation, unaccounted: i64) -> Reading {
+    let unaccounted = unaccounted.max(sums.unaccounted.abs());
+    let apart = (sums.counted - sums.usage_events).abs() + unaccounted;
+    let detail = format!("{} counted, {} in usage, {unaccounted} unaccounted", sums.counted, sums.usage_events);
+    Reading { bad: apart != 0, ..Reading::good(apart as f64, detail) }
 }
 
 /// AN-05 as far as it slows counting down: rollup sees the tables grow past `most` keys, and only here is seen what commits
@@ -201,20 +216,21 @@ pub async fn pace_dedup(
     if let Err(error) = monitor.expect_every("AN-05", DEDUP_PERIOD) {
         return tracing::error!(%error, "a detector reports a mode that is not announced");
     }
-    let window = monitor.at_most(pace::WINDOW);
+    let (window, mut budget) = (monitor.at_most(pace::WINDOW), Latch::default());
     let mut ticks = tokio::time::interval(DEDUP_PERIOD);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let Ok(tables) = store.partitions().await else { continue };
         let keys = tables.iter().map(|(_, keys)| keys).sum();
         let slowdowns = statuses.iter().filter_map(|status| status.pace.slowdown(window, Instant::now()));
-        monitor.observe("AN-05", slowed(keys, most, tables.len(), slowdowns.fold(1.0, f64::max)));
+        let reading = slowed(keys, most, budget.is_over(keys, most), tables.len(), slowdowns.fold(1.0, f64::max));
+        monitor.observe("AN-05", reading);
     }
 }
 
 /// Bad only when there are too many keys and commits are slow: either may be for another reason.
-fn slowed(keys: u64, most: u64, tables: usize, slowdown: f64) -> Reading {
+fn slowed(keys: u64, most: u64, is_over: bool, tables: usize, slowdown: f64) -> Reading {
     let detail = format!("commits take {slowdown:.1} times as long as at their best, with {keys} dedup keys of {most}");
-    if keys > most && slowdown > SLOW_COMMITS {
+    if is_over && slowdown > SLOW_COMMITS {
         Reading::bad(tables as f64, detail).raised(Severity::P2)
     } else {
         Reading::good(0.0, detail)
@@ -226,10 +242,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stream_that_does_not_add_up_now_is_bad_whatever_the_sums_of_a_minute_ago_were() {
+        let even = Conservation { counted: 7, usage_events: 7, unaccounted: 0 };
+        assert!(!balance(&even, 0).bad);
+        let reading = balance(&even, 3);
+        assert!(reading.bad && (reading.value - 3.0).abs() < f64::EPSILON, "{reading:?}");
+        assert!(balance(&Conservation { unaccounted: -2, ..even }, 0).bad);
+        assert!(balance(&Conservation { usage_events: 8, ..even }, 0).bad);
+    }
+
+    #[test]
     fn only_slow_commits_over_too_many_keys_are_bad() {
-        assert!(!slowed(11, 10, 2, 3.0).bad);
-        assert!(!slowed(10, 10, 2, 9.0).bad);
-        let bad = slowed(11, 10, 2, 3.1);
+        assert!(!slowed(11, 10, true, 2, 3.0).bad);
+        assert!(!slowed(10, 10, false, 2, 9.0).bad);
+        let bad = slowed(11, 10, true, 2, 3.1);
         assert_eq!((bad.bad, bad.severity, bad.value), (true, Some(Severity::P2), 2.0));
     }
 }

@@ -11,7 +11,9 @@ use std::{
 
 /// What "now" is.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// Commits of a class that make a mean.
+/// Fewer commits say nothing of how long they take now.
+const FEW: usize = 5;
+/// Commits of a class that make a measure.
 const ENOUGH: usize = 20;
 /// Commits remembered; beyond it the window is shorter.
 const MOST: usize = 10_000;
@@ -69,7 +71,7 @@ impl CommitPace {
                 expected += best * commits as f64;
             }
         }
-        (expected > 0.0).then(|| took / expected)
+        (expected > 0.0 && times.recent.len() >= FEW).then(|| took / expected)
     }
 }
 
@@ -104,7 +106,9 @@ mod tests {
         commits(&pace, later, 50, 4_095, MS * 40);
         assert!((pace.slowdown(WINDOW, later).unwrap() - 1.0).abs() < 1e-9);
         let much_later = later + WINDOW * 2;
-        commits(&pace, much_later, 5, 1, MS * 10);
+        commits(&pace, much_later, 4, 1, MS * 10);
+        assert_eq!(pace.slowdown(WINDOW, much_later), None, "one slow commit in a quiet minute is no slowdown");
+        commits(&pace, much_later, 1, 1, MS * 10);
         assert!((pace.slowdown(WINDOW, much_later).unwrap() - 5.0).abs() < 1e-9);
     }
 

@@ -75,6 +75,7 @@ pub async fn serve(
             batch_bytes: settings.ingest.batch_bytes.as_usize(),
             rules: settings.rules.rules(),
         },
+        lag_limit: *settings.ingest.lag_limit,
         monitor: monitor.clone(),
         remedies: watch.remedies(),
         drills: faults.map(|faults| Drilling { faults, log_faults: Faults::default(), of_process: watch.drills(&monitor) }),

@@ -30,6 +30,8 @@ pub struct Parts {
     /// Streams, with the kind of event each takes from `Publish`.
     pub streams: Vec<(StreamSpec, Kind)>,
     pub owner: OwnerSettings,
+    /// Lag that is no longer traffic in flight.
+    pub lag_limit: Duration,
     pub monitor: Monitor,
     /// Remedies of the process, beside those of ingest.
     pub remedies: Vec<Arc<dyn Remedy>>,
@@ -130,7 +132,7 @@ impl Ingest {
         self.tasks.spawn(watch::follow_heads(statuses.clone(), log.clone(), stop()));
         self.tasks.spawn(watch::run(statuses.clone(), log, store.clone(), clock.clone(), stop()));
         self.tasks.spawn(load::tell(statuses.clone(), monitor.clone(), stop()));
-        self.tasks.spawn(Detectors { statuses, store, clock, monitor }.run(stop()));
+        self.tasks.spawn(Detectors { statuses, store, clock, monitor, lag_limit: parts.lag_limit }.run(stop()));
     }
 
     /// Adds the gRPC services.

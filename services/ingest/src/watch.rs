@@ -279,15 +279,16 @@ pub async fn follow_heads(statuses: Vec<Arc<StreamStatus>>, log: Arc<dyn EventLo
 async fn look(status: &StreamStatus, log: &dyn EventLog, store: &dyn Store, clock: &dyn Clock) {
     let progress = store.progress(&status.spec.name).await.ok().flatten();
     let known = progress.clone().or_else(|| status.seen().progress);
-    let backlog = backlog(log, &status.spec, known.as_ref(), clock.now()).await;
-    if let (Ok(backlog), Some(progress), Some(lease)) = (&backlog, &progress, status.seen().lease) {
+    let backlog = backlog(log, &status.spec, known.as_ref(), clock.now()).await.ok();
+    // What is seen is told first: noting it waits for whoever holds up the stream's row.
+    status.observed(progress.clone(), backlog.clone());
+    export(status);
+    if let (Some(backlog), Some(progress), Some(lease)) = (backlog, progress, status.seen().lease) {
         let head = backlog.bounds.last;
         if backlog.bounds.incarnation == progress.incarnation && head > progress.head.max(progress.applied) {
             let _ = store.note_head(&lease, &progress.incarnation, head).await; // tried again in a second
         }
     }
-    status.observed(progress, backlog.ok());
-    export(status);
 }
 
 fn export(status: &StreamStatus) {

@@ -80,7 +80,7 @@ impl World {
         let clock = Arc::new(Ahead::default());
         let monitor = Monitor::new("ingest", "test", Ingest::DETECTS).unwrap();
         // Dead letters are news for a minute.
-        monitor.wait_at_most(Duration::from_secs(10));
+        monitor.wait_at_most(Duration::from_secs(2));
         let owner = OwnerSettings {
             holder: "test".to_owned(),
             lease_ttl: Duration::from_secs(2),
@@ -95,6 +95,7 @@ impl World {
             clock: clock.clone(),
             streams: vec![(spec, Kind::Billing)],
             owner,
+            lag_limit: Duration::from_secs(300),
             monitor: monitor.clone(),
             remedies: vec![],
             drills: None,

@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Context as _, bail, ensure};
 use follow::follow;
+use futures::future::join_all;
 use loadline_proto::health::{
     Drill, DrillRun, ListDrillsRequest, ListDrillsResponse, StartDrillRequest, drill_run::Verdict,
     drill_service_client::DrillServiceClient,
@@ -22,7 +23,7 @@ use tonic::transport::Channel;
 /// Show what can be drilled and what was proven, or drill it
 ///
 /// A drill causes a failure mode in the running services, on data of its own, presses its key as an operator would, and takes the
-/// cause away again. One mode after the other, whatever service it is of.
+/// cause away again. One mode after the other, whatever service it is of; controls, which cause nothing, all at once.
 ///
 /// Exit codes: 0 all passed, or only shown; 1 one did not pass; 2 not done: nobody answers, drills are off, a real incident is
 /// open, or there is no such drill.
@@ -70,18 +71,16 @@ struct Ended {
 pub async fn run(args: DrillArgs) -> anyhow::Result<ExitCode> {
     let output = Output::stdout(args.json);
     let peers = [("ingest", args.ingest.connect()?), ("query", args.query.connect()?), ("rollup", args.rollup.connect()?)];
-    let stages = futures::future::join_all(peers.map(|(service, peer)| stage(service, peer))).await;
+    let stages = join_all(peers.map(|(service, peer)| stage(service, peer))).await;
     let stages = stages.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     if args.modes.is_empty() && !args.all {
         ensure!(!args.control, "say which control to run: a failure mode, or --all");
         return list(&output, &stages);
     }
     let wanted = wanted(&stages, &args.modes)?;
-    let mut ended = Vec::new();
-    // One after the other, over all services: that is the rule.
-    for (stage, modes) in stages.iter().zip(wanted) {
-        ended.extend(stage.drill(&output, modes, args.control).await);
-    }
+    let each = stages.iter().zip(&wanted).flat_map(|(stage, modes)| modes.iter().map(move |mode| (stage, *mode)));
+    let drills = each.map(|(stage, mode)| stage.drill(&output, mode, args.control));
+    let ended = if args.control { join_all(drills).await } else { one_after_the_other(drills).await };
     report(&output, &ended)
 }
 
@@ -105,17 +104,21 @@ fn wanted<'a>(stages: &'a [Stage], modes: &[String]) -> anyhow::Result<Vec<Vec<&
     Ok(stages.iter().map(|stage| has(stage).filter(is_meant).collect()).collect())
 }
 
+/// Over all services: that is the rule of drills.
+async fn one_after_the_other<T>(drills: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut ended = Vec::new();
+    for drill in drills {
+        ended.push(drill.await);
+    }
+    ended
+}
+
 impl Stage {
-    async fn drill(&self, output: &Output, modes: Vec<&str>, control: bool) -> Vec<Ended> {
-        let mut ended = Vec::new();
-        for mode in modes {
-            let run = self.drill_one(output, mode, control).await;
-            ended.push(Ended { service: self.service, mode: mode.to_owned(), run });
-        }
-        ended
+    async fn drill(&self, output: &Output, mode: &str, control: bool) -> Ended {
+        Ended { service: self.service, mode: mode.to_owned(), run: self.run(output, mode, control).await }
     }
 
-    async fn drill_one(&self, output: &Output, mode: &str, control: bool) -> anyhow::Result<DrillRun> {
+    async fn run(&self, output: &Output, mode: &str, control: bool) -> anyhow::Result<DrillRun> {
         let mut client = DrillServiceClient::<Channel>::new(self.peer.channel.clone());
         let ask = self.peer.request(StartDrillRequest { failure_mode: mode.to_owned(), control });
         let run = self.peer.call(client.start(ask)).await?;

@@ -2,7 +2,11 @@
 
 use crate::{
     CONFIGURATION, CRASH, DETECTS, Kept, Platform, SECRETS, TELEMETRY, drills, fingerprint,
-    peers::{Peer, Peers, Who, agree::Agreement, crash},
+    peers::{
+        Peer, Peers, Who,
+        agree::{Agreement, ROLLING},
+        crash,
+    },
     reconnect::Reconnect,
     reload::Reload,
     restart::Restart,
@@ -26,7 +30,7 @@ use tokio::{
 };
 
 /// How often files are read again and exports looked at.
-const PERIOD: Duration = Duration::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(3);
 /// How often it is looked how peers stand; their connections tell it at once.
 const PEERS_PERIOD: Duration = Duration::from_millis(500);
 /// How long exports fail in a drill until that counts: nobody waits a minute for what is only pretended.
@@ -209,20 +213,19 @@ impl Watch {
             monitor.observe(SECRETS, secrets.unwrap_or_else(|Broken(why)| Reading::bad(0.0, why)));
             let configuration = self.0.rereads.behind_faults(READ_CONFIGURATION, configuration).await;
             let configuration = configuration.unwrap_or_else(|Broken(why)| self.0.kept.refused(1, &why));
-            monitor.observe(CONFIGURATION, self.beside_replicas(configuration));
+            monitor.observe(CONFIGURATION, self.beside_replicas(configuration, monitor));
         }
         if self.0.readiness.is_ready() {
             self.0.kept.is_tried();
         }
-        let drilled_limit = monitor.at_most(DRILLED_LIMIT).as_secs_f64();
-        monitor.observe(TELEMETRY, self.telemetry_now(drilled_limit).await);
+        monitor.observe(TELEMETRY, self.telemetry_now(monitor).await);
     }
 
     /// The same, or worse where replicas do not agree: this is rolled out.
-    fn beside_replicas(&self, reading: Reading) -> Reading {
+    fn beside_replicas(&self, reading: Reading, monitor: &Monitor) -> Reading {
         let Shared { peers, agreement, .. } = &*self.0;
         let mut agreement = agreement.lock().unwrap_or_else(PoisonError::into_inner);
-        match agreement.look(peers.own(), &peers.seen(), tokio::time::Instant::now()) {
+        match agreement.look(peers.own(), &peers.seen(), tokio::time::Instant::now(), monitor.at_most(ROLLING)) {
             None => reading,
             Some((replicas, told)) if reading.bad => {
                 Reading { severity: None, ..Reading::bad(reading.value + replicas as f64, format!("{told}; {}", reading.detail)) }
@@ -231,19 +234,20 @@ impl Watch {
         }
     }
 
-    async fn telemetry_now(&self, drilled_limit: f64) -> Reading {
+    async fn telemetry_now(&self, monitor: &Monitor) -> Reading {
         let scraped_every = self.0.kept.in_force().telemetry.scraped_every;
+        let at_most = |limit| monitor.at_most(limit).as_secs_f64();
         let Rereads { telemetry: exporter, .. } = &self.0.rereads;
         match self.0.rereads.behind_faults(EXPORT, exporter.sight()).await {
             Ok(sight) => {
                 self.failing_since(None);
                 let limit = Catalogue::embedded().get(TELEMETRY).map_or(0.0, |mode| mode.threshold.value);
-                telemetry::look(&sight, scraped_every, limit)
+                telemetry::look(&sight, scraped_every, at_most(Duration::from_secs_f64(limit)))
             }
             Err(Broken(failure)) => {
                 let failing_for = self.failing_since(Some(Instant::now())).map(|since| since.elapsed());
                 let sight = Sight { exports: true, failing_for, failure, ..exporter.sight() };
-                telemetry::look(&sight, scraped_every, drilled_limit)
+                telemetry::look(&sight, scraped_every, at_most(DRILLED_LIMIT))
             }
         }
     }

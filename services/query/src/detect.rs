@@ -4,7 +4,7 @@
 use crate::{
     Query,
     isolation::{self, ROUND},
-    pace::{Paced, WINDOW},
+    pace::{ENOUGH, Paced, RECENT, WINDOW},
 };
 use loadline_domain::{Hour, Timestamp};
 use loadline_health::{Monitor, MonitorError, Reading, Severity, load};
@@ -24,11 +24,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A probe that takes longer has failed.
 const PROBE_TIME: Duration = Duration::from_millis(1_500);
 /// How often the pace is looked at.
-const PACE_EVERY: Duration = Duration::from_secs(2);
+const PACE_EVERY: Duration = Duration::from_secs(1);
 /// The 95th percentile of answers may take so long.
 const PACE_LIMIT: Duration = Duration::from_millis(250);
-/// Fewer answers than this in a minute say nothing of a percentile.
-const PACE_ANSWERS: usize = 20;
 /// How often it is told how much there is to do.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
 /// How often hours are looked through for too many receipts: it reads a day of usage.
@@ -82,12 +80,12 @@ impl Query {
     }
 
     async fn watch_pace(&self, monitor: &Monitor) {
-        let window = WINDOW.min(self.parts.settings.times_at_most);
+        let longest = self.parts.settings.times_at_most;
         let mut ticks = interval(PACE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            monitor.observe(SLOW, slow(self.pace.now(window), window));
+            monitor.observe(SLOW, slow(self.pace.now(RECENT.min(longest), WINDOW.min(longest))));
         }
     }
 
@@ -139,9 +137,9 @@ fn down(failing: Duration, reads: bool, error: &StoreError) -> Reading {
 }
 
 /// In milliseconds.
-fn slow(paced: Paced, window: Duration) -> Reading {
-    let detail = format!("{} answers in the last {} s", paced.answers, window.as_secs());
-    let bad = paced.answers >= PACE_ANSWERS && paced.p95 > PACE_LIMIT;
+fn slow(paced: Paced) -> Reading {
+    let detail = format!("{} answers in the last {:.0} s", paced.answers, paced.within.as_secs_f64());
+    let bad = paced.answers >= ENOUGH && paced.p95 > PACE_LIMIT;
     Reading { bad, ..Reading::good(paced.p95.as_secs_f64() * 1e3, detail) }
 }
 
@@ -175,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_few_slow_answers_are_no_slow_service() {
-        let paced = |answers, millis| slow(Paced { answers, p95: Duration::from_millis(millis) }, WINDOW).bad;
+        let paced = |answers, millis| slow(Paced { answers, within: RECENT, p95: Duration::from_millis(millis) }).bad;
         assert!(!paced(5, 9_000));
         assert!(!paced(500, 250));
         assert!(paced(500, 251));

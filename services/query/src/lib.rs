@@ -48,7 +48,7 @@ pub mod watch;
 pub use settings::Settings;
 
 use heads::Heads;
-use isolation::Closure;
+use isolation::{Closure, Others};
 use loadline_domain::{Clock, Rules, StreamName, Timestamp};
 use loadline_event_log::EventLog;
 use loadline_history::History;
@@ -107,6 +107,8 @@ pub struct Query {
     closure: Closure,
     /// Canaries are wanted before it is their time.
     look: Arc<Notify>,
+    /// Accounts that canaries ask for.
+    others: Arc<Others>,
     /// Explanations read much: only so many at once.
     explaining: Arc<Semaphore>,
 }
@@ -117,8 +119,8 @@ impl Query {
         let settings = &parts.settings;
         let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
-        let (pace, closure, look) = (Arc::default(), Closure::default(), Arc::default());
-        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace, closure, look, explaining }
+        let (pace, closure, look, others) = (Arc::default(), Closure::default(), Arc::default(), Arc::default());
+        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace, closure, look, others, explaining }
     }
 
     /// The gRPC service.

@@ -1,4 +1,4 @@
-//! How long answers about accounts' usage took within the last minute: those of GetUsage, GetDelivery and ListTopAccounts.
+//! How long answers about accounts' usage took of late: those of GetUsage, GetDelivery and ListTopAccounts.
 //!
 //! Explanations and watches take as long as they take, and a refusal is no answer: one that is quick must not hide slow answers,
 //! and one that waited for a store that is down is AN-01's.
@@ -9,20 +9,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is looked back on.
+/// What "now" is, where enough is answered.
+pub const RECENT: Duration = Duration::from_secs(10);
+/// How far is looked back for enough answers.
 pub const WINDOW: Duration = Duration::from_secs(60);
+/// Fewer answers say nothing of a percentile.
+pub const ENOUGH: usize = 20;
 /// Answers remembered; beyond it the window is shorter.
 const MOST: usize = 100_000;
 
-/// Times of answers, the oldest first.
+/// When answers ended and how long they took, in the order of their ends.
 #[derive(Debug, Default)]
 pub struct Pace(Mutex<VecDeque<(Instant, Duration)>>);
 
-/// What the window says.
+/// What the newest answers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paced {
-    /// Answers in it.
+    /// How many they are.
     pub answers: usize,
+    /// The time that they are of.
+    pub within: Duration,
     /// 95th percentile of their times; zero without answers.
     pub p95: Duration,
 }
@@ -33,37 +39,39 @@ impl Pace {
         let started = Instant::now();
         let answer = answer.await;
         if answer.is_ok() {
-            self.took(started, started.elapsed());
+            self.took(Instant::now(), started.elapsed());
         }
         answer
     }
 
-    fn took(&self, at: Instant, time: Duration) {
+    fn took(&self, ended: Instant, time: Duration) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if times.len() == MOST {
             times.pop_front();
         }
-        times.push_back((at, time));
+        times.push_back((ended, time));
     }
 
     /// What the answers of the time before now took.
     pub fn within(&self, time: Duration) -> Vec<Duration> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // They are in the order of their ends: one that took long may stand among younger ones.
-        times.iter().rev().filter(|(at, took)| at.elapsed() <= time + *took).map(|(_, took)| *took).collect()
+        times.iter().rev().take_while(|(ended, _)| ended.elapsed() <= time).map(|(_, took)| *took).collect()
     }
 
-    /// The `window` that ends now.
-    pub fn now(&self, window: Duration) -> Paced {
+    /// The answers of the `recent` time before now, or the last [`ENOUGH`] where those are fewer, of the `longest` time at most.
+    pub fn now(&self, recent: Duration, longest: Duration) -> Paced {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while times.front().is_some_and(|(at, _)| at.elapsed() > window) {
+        while times.front().is_some_and(|(ended, _)| ended.elapsed() > longest) {
             times.pop_front();
         }
-        let mut sorted: Vec<_> = times.iter().map(|(_, time)| *time).collect();
+        let fresh = times.iter().rev().take_while(|(ended, _)| ended.elapsed() <= recent).count();
+        let newest: Vec<_> = times.iter().rev().take(fresh.max(ENOUGH)).copied().collect();
         drop(times);
+        let within = newest.last().map_or(recent, |(ended, _)| ended.elapsed().max(recent));
+        let mut sorted: Vec<_> = newest.into_iter().map(|(_, time)| time).collect();
         let at = sorted.len().saturating_sub(1) * 95 / 100;
         let p95 = if sorted.is_empty() { Duration::ZERO } else { *sorted.select_nth_unstable(at).1 };
-        Paced { answers: sorted.len(), p95 }
+        Paced { answers: sorted.len(), within, p95 }
     }
 }
 
@@ -71,39 +79,60 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn now(pace: &Pace) -> (usize, Duration) {
+        let paced = pace.now(RECENT, WINDOW);
+        (paced.answers, paced.p95)
+    }
+
     #[test]
     fn the_95th_percentile_leaves_out_the_slowest_twentieth() {
-        let (pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.now(WINDOW), Paced { answers: 0, p95: Duration::ZERO });
-        (1..=100).for_each(|millis| pace.took(now, Duration::from_millis(millis)));
-        assert_eq!(pace.now(WINDOW), Paced { answers: 100, p95: Duration::from_millis(95) });
+        let pace = Pace::default();
+        assert_eq!(pace.now(RECENT, WINDOW), Paced { answers: 0, within: RECENT, p95: Duration::ZERO });
+        (1..=100).for_each(|millis| pace.took(Instant::now(), Duration::from_millis(millis)));
+        assert_eq!(now(&pace), (100, Duration::from_millis(95)));
     }
 
     #[tokio::test]
     async fn only_answers_count() {
         let pace = Pace::default();
         let refused: Result<(), &str> = pace.of(async { Err("no such account") }).await;
-        assert_eq!((refused, pace.now(WINDOW).answers), (Err("no such account"), 0));
+        assert_eq!((refused, now(&pace).0), (Err("no such account"), 0));
         let answered: Result<u8, ()> = pace.of(async { Ok(7) }).await;
-        assert_eq!((answered, pace.now(WINDOW).answers), (Ok(7), 1));
+        assert_eq!((answered, now(&pace).0), (Ok(7), 1));
     }
 
     #[test]
     fn answers_of_the_last_time_are_those_that_ended_in_it() {
-        let (pace, second) = (Pace::default(), Duration::from_secs(1));
-        let Some(before) = Instant::now().checked_sub(second * 8) else { return };
-        pace.took(before, second);
-        pace.took(before, second * 7);
-        pace.took(Instant::now(), second / 2);
-        assert_eq!(pace.within(second * 3), [second / 2, second * 7]);
+        let pace = Pace::default();
+        let Some(before) = Instant::now().checked_sub(SECOND * 8) else { return };
+        pace.took(before, SECOND);
+        pace.took(before + SECOND * 7, SECOND * 7);
+        pace.took(Instant::now(), SECOND / 2);
+        assert_eq!(pace.within(SECOND * 3), [SECOND / 2, SECOND * 7]);
     }
 
     #[test]
-    fn what_is_older_than_the_window_no_longer_counts() {
+    fn a_thousand_fast_answers_of_the_minute_do_not_hide_slow_ones_of_now() {
         let pace = Pace::default();
-        let Some(before) = Instant::now().checked_sub(WINDOW + Duration::from_secs(1)) else { return };
-        pace.took(before, Duration::from_secs(9));
-        pace.took(Instant::now(), Duration::from_millis(1));
-        assert_eq!(pace.now(WINDOW), Paced { answers: 1, p95: Duration::from_millis(1) });
+        let Some(before) = Instant::now().checked_sub(RECENT + SECOND) else { return };
+        (0..1_000).for_each(|_| pace.took(before, SECOND / 100));
+        (0..30).for_each(|_| pace.took(Instant::now(), SECOND));
+        assert_eq!(now(&pace), (30, SECOND));
+    }
+
+    #[test]
+    fn where_little_is_answered_the_last_twenty_of_a_minute_say_it() {
+        let pace = Pace::default();
+        let Some(start) = Instant::now().checked_sub(WINDOW + SECOND) else { return };
+        (0..30).for_each(|second| pace.took(start + SECOND * second * 2, SECOND * (second + 1)));
+        let paced = pace.now(RECENT, WINDOW);
+        assert_eq!((paced.answers, paced.p95), (ENOUGH, SECOND * 29), "the slowest twentieth of 20 is one");
+        assert!(paced.within > SECOND * 40 && paced.within <= WINDOW, "{paced:?}");
+        let alone = Pace::default();
+        alone.took(start, SECOND * 9);
+        alone.took(Instant::now(), SECOND);
+        assert_eq!(now(&alone), (1, SECOND), "what is older than a minute no longer counts");
     }
 }

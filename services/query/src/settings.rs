@@ -29,7 +29,7 @@ impl Default for Settings {
             log_patience: Duration::from_millis(250),
             log_max_age: Duration::from_secs(1),
             history_patience: Duration::from_secs(5),
-            isolation_every: Duration::from_secs(60),
+            isolation_every: Duration::from_secs(4),
             times_at_most: Duration::MAX,
             explain_max_records: 2_000_000,
             explain_max_time: Duration::from_secs(20),

@@ -64,6 +64,9 @@ pub struct IngestSettings {
     pub batch_records: usize,
     /// Payload bytes of a batch.
     pub batch_bytes: ByteSize,
+    /// Age of a stream's oldest record that is not applied, past which AN-02 opens; past four times that it is P2. Less than a
+    /// burst takes to be applied opens it for nothing.
+    pub lag_limit: HumanDuration,
 }
 
 /// `[query]`
@@ -157,6 +160,7 @@ impl Default for IngestSettings {
             lease_ttl: HumanDuration::secs(10),
             batch_records: 5_000,
             batch_bytes: ByteSize::mib(4),
+            lag_limit: HumanDuration::secs(300),
         }
     }
 }
@@ -168,7 +172,7 @@ impl Default for QuerySettings {
             admin: loopback(7412),
             explain_max_records: 2_000_000,
             history_patience: HumanDuration::secs(5),
-            isolation_every: HumanDuration::secs(60),
+            isolation_every: HumanDuration::secs(4),
         }
     }
 }
@@ -251,6 +255,9 @@ impl Check for IngestSettings {
         }
         if !(ByteSize::kib(64)..=ByteSize::mib(16)).contains(&self.batch_bytes) {
             problems.refuse(key(at, "batch_bytes"), self.batch_bytes, "from 64KiB to 16MiB");
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(24 * 3600)).contains(&*self.lag_limit) {
+            problems.refuse(key(at, "lag_limit"), self.lag_limit, "from 1s to 24h");
         }
         if self.holder.as_ref().is_some_and(|holder| holder.is_empty() || holder.len() > 128) {
             problems.refuse(key(at, "holder"), self.holder.as_deref().unwrap_or_default(), "1 to 128 bytes");

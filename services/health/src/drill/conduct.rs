@@ -1,6 +1,12 @@
 //! One drill from its beginning to its verdict.
 
-use super::{Drill, Drills, Tally, incidents::is_serious, look::until, records::LEASE_TTL};
+use super::{
+    Drill, Drills, Tally,
+    incidents::{Elsewhere, is_serious},
+    look::until,
+    records::LEASE_TTL,
+    seeing::LATE,
+};
 use crate::{Catalogue, Monitor, catalogue::Budgets};
 use loadline_proto::health::{
     DrillRun, ModeStatus,
@@ -17,11 +23,11 @@ const STEADY: Duration = Duration::from_secs(30);
 const SLACK: Duration = Duration::from_secs(30);
 /// How long a step of the drill's own may take: to prepare, to inject, to undo.
 pub(super) const STEP: Duration = Duration::from_secs(30);
-/// A mode that opens within so many budgets is late, after that not detected.
-const LATE: u32 = 3;
 const UNDO_TRIES: u32 = 3;
 /// How often it looks for reasons to stop.
-const WATCH: Duration = Duration::from_millis(250);
+pub(super) const WATCH: Duration = Duration::from_millis(250);
+/// How often detectors that look seldom are asked to look, while it waits for one to say that all is well.
+const WAKE: Duration = Duration::from_secs(1);
 /// And how often in other services, by what they tell.
 const LOOK_ELSEWHERE: Duration = Duration::from_secs(1);
 
@@ -70,18 +76,18 @@ impl Conduct {
     async fn steady(&self) -> Result<BTreeSet<String>, String> {
         self.phase(Phase::Steady, "looks whether all is well to begin with");
         let began = Instant::now();
-        until(STEADY, || async {
+        let steady = self.awake(until(STEADY, || async {
             self.well_since(began)?;
             if let Some(open) = self.monitor.open_modes().into_iter().find(is_serious) {
                 return Err(format!("{} is open", open.id));
             }
-            match self.drills.incident_elsewhere(self.drill.mode()).await {
-                Ok(Some(open)) => Err(format!("{open} is open")),
-                Ok(None) => self.books().await,
+            match self.drills.look_elsewhere(self.drill.mode(), self.control).await {
+                Ok(Elsewhere::Incident(open)) => Err(format!("{open} is open")),
+                Ok(Elsewhere::Drill(_) | Elsewhere::Nothing) => self.books().await,
                 Err(error) => Err(error.to_string()),
             }
-        })
-        .await?;
+        }));
+        steady.await?;
         Ok(self.monitor.open_modes().into_iter().map(|mode| mode.id).collect())
     }
 
@@ -101,60 +107,12 @@ impl Conduct {
         late.map_or_else(|| Ok("seen, contained, repaired and over".to_owned()), |why| Err(end(Verdict::Late, why)))
     }
 
-    /// A control: for as long as detecting may take, nothing does. Where times are shortened, that is a hold time and a look-back.
-    async fn nothing_opens(&self, open: &BTreeSet<String>, budgets: &Budgets) -> Result<String, End> {
-        self.phase(Phase::Detect, "nothing was done: nothing may open");
-        let shortened = self.monitor.shortened().map(|longest| longest * 2);
-        let until = Instant::now() + shortened.map_or(budgets.detect(), |longest| longest.min(budgets.detect()));
-        while Instant::now() < until {
-            let mode = self.monitor.open_modes().into_iter().find(|mode| !open.contains(&mode.id));
-            if let Some(mode) = mode {
-                return Err(end(
-                    Verdict::FalseAlarm,
-                    format!("{} opened although nothing was done: {}", mode.id, evidence(&mode)),
-                ));
-            }
-            sleep(WATCH).await;
-        }
-        Ok("nothing was done, and nothing opened".to_owned())
-    }
-
     async fn inject(&self, budgets: &Budgets) -> Result<(), End> {
         self.phase(Phase::Inject, self.drill.fault());
         self.monitor.set_drill(self.drill.mode(), &self.id);
-        let ttl = budgets.detect() * LATE + budgets.contain() + budgets.remedy() + budgets.verify() + SLACK;
+        let ttl = self.hold() + budgets.detect() * LATE + budgets.contain() + budgets.remedy() + budgets.verify() + SLACK;
         let injected = timeout(STEP, self.drill.inject(ttl)).await.unwrap_or_else(|_| Err(slow("injecting")));
         injected.map_err(|error| end(Verdict::NotInjected, error.to_string()))
-    }
-
-    /// The mode opens, in time; answers by how much it was late.
-    async fn detect(&self, open: &BTreeSet<String>, budgets: &Budgets) -> Result<Option<String>, End> {
-        let (mode, budget) = (self.drill.mode(), budgets.detect());
-        self.phase(Phase::Detect, &format!("{mode} has to open within {budget:?}"));
-        let detected = until(budget * LATE, || async {
-            match self.is_open() {
-                true => Ok(()),
-                false => Err(format!("{mode} did not open within {:?}", budget * LATE)),
-            }
-        });
-        let took = match detected.await {
-            Ok(took) => took,
-            Err(why) => return Err(self.not_detected(open, why).await),
-        };
-        self.took(|run, took| run.detected_after = Some(took), took);
-        self.drill.took_effect().await.map_err(|why| end(Verdict::NotInjected, format!("{mode} is open, but {why}")))?;
-        Ok((took > budget).then(|| format!("{mode} opened after {took:.1?}, which is more than {budget:?}")))
-    }
-
-    /// No effect, another mode, or nothing at all.
-    async fn not_detected(&self, open: &BTreeSet<String>, why: String) -> End {
-        if let Err(no_effect) = self.drill.took_effect().await {
-            return end(Verdict::NotInjected, no_effect);
-        }
-        match self.monitor.open_modes().into_iter().find(|other| !open.contains(&other.id)) {
-            Some(other) => end(Verdict::Misdiagnosed, format!("{why}; {} did: {}", other.id, evidence(&other))),
-            None => end(Verdict::Undetected, why),
-        }
     }
 
     async fn contain(&self, budgets: &Budgets) -> Result<(), End> {
@@ -180,16 +138,16 @@ impl Conduct {
         }
         let undone = Instant::now();
         let budget = Catalogue::embedded().get(self.drill.mode()).map(|mode| mode.drill.verify()).unwrap_or(STEADY);
-        let well = until(budget.max(STEADY), || async {
+        let well = self.awake(until(budget.max(STEADY), || async {
             self.well_since(undone)?;
             self.drill.clean().await?;
             let opened = self.monitor.open_modes().into_iter().find(|mode| !open.contains(&mode.id));
             opened.map_or(Ok(()), |mode| Err(format!("{} is open: {}", mode.id, evidence(&mode))))
-        });
+        }));
         let well = well.await.map_err(residue);
         // What was lost or counted twice matters more than what is left.
         let Tally { lost, duplicated } = self.tally().await.map_err(residue)?;
-        self.drills.change(|run| (run.lost, run.duplicated) = (lost, duplicated));
+        self.drills.change(&self.id, |run| (run.lost, run.duplicated) = (lost, duplicated));
         match (lost, duplicated) {
             (0, 0) => well.map(drop),
             (0, _) => Err(end(Verdict::Duplicated, format!("{duplicated} events are counted twice"))),
@@ -219,7 +177,7 @@ impl Conduct {
         let mut looked = Instant::now();
         loop {
             if self.stop.is_cancelled() {
-                return format!("stopped by {}", self.drills.stopped_by());
+                return format!("stopped by {}", self.drills.stopped_by(&self.id));
             }
             if self.drills.0.stop.is_cancelled() {
                 return "the process is shutting down".to_owned();
@@ -229,14 +187,16 @@ impl Conduct {
             }
             if looked.elapsed() > LOOK_ELSEWHERE {
                 looked = Instant::now();
-                // Whoever cannot know loses the lease too, which ends it.
-                if let Ok(Some(real)) = self.drills.incident_elsewhere(self.drill.mode()).await {
-                    return format!("{real} is open, a real P1 or P2");
+                match self.drills.look_elsewhere(self.drill.mode(), self.control).await {
+                    Ok(Elsewhere::Incident(real)) => return format!("{real} is open, a real P1 or P2"),
+                    Ok(Elsewhere::Drill(other)) => return format!("{other} has begun"),
+                    // Whoever cannot know loses the lease too, which ends it.
+                    Ok(Elsewhere::Nothing) | Err(_) => {}
                 }
             }
             let since = *renewed.lock().unwrap_or_else(PoisonError::into_inner);
             if since.elapsed() > LEASE_TTL / 3 {
-                match self.drills.hold(&self.id).await {
+                match self.drills.hold(&self.id, self.drill.mode(), self.control).await {
                     Ok(()) => *renewed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
                     Err(super::Refusal::Running(by)) => return format!("{by} has taken over"),
                     Err(why) if since.elapsed() > LEASE_TTL => return why.to_string(),
@@ -273,12 +233,26 @@ impl Conduct {
         }
     }
 
+    /// Waits for something to be over. Detectors that look seldom do so at once, and again.
+    pub(super) async fn awake<T>(&self, wait: impl Future<Output = T>) -> T {
+        let waking = async {
+            loop {
+                sleep(WAKE).await;
+                self.drill.wake();
+            }
+        };
+        tokio::select! {
+            waited = wait => waited,
+            never = waking => never,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.monitor.open_modes().iter().any(|mode| mode.id == self.drill.mode())
     }
 
     pub(super) fn phase(&self, phase: Phase, detail: &str) {
-        self.drills.change(|run| {
+        self.drills.change(&self.id, |run| {
             run.phase = phase.into();
             run.detail = detail.to_owned();
         });
@@ -287,7 +261,7 @@ impl Conduct {
 
     pub(super) fn took(&self, set: impl FnOnce(&mut DrillRun, prost_types::Duration), took: Duration) {
         if let Ok(took) = took.try_into() {
-            self.drills.change(|run| set(run, took));
+            self.drills.change(&self.id, |run| set(run, took));
         }
     }
 }
@@ -305,7 +279,7 @@ fn judge(proven: Result<String, End>, after: Result<(), End>) -> End {
     }
 }
 
-fn evidence(mode: &ModeStatus) -> String {
+pub(super) fn evidence(mode: &ModeStatus) -> String {
     mode.evidence.as_ref().map(|evidence| evidence.detail.clone()).unwrap_or_default()
 }
 

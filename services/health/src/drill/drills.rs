@@ -1,4 +1,4 @@
-//! The drills of one process: which there are, what they have proven, and the one that may be under way.
+//! The drills of one process: which there are, what they have proven, and what is under way: one with a fault, or controls.
 
 use super::{Accounts, Drill, Refusal, Results, conduct::Conduct, incidents::is_serious};
 use crate::{Catalogue, Monitor, desk::operator, monitor::WeakMonitor, remedy::Leases, signal::Moment};
@@ -13,14 +13,11 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-/// Held by the one drill of all services that share a store.
-pub(super) const LEASE: &str = "drill";
-
 /// What drills work with.
 pub struct Parts {
     /// A drill a mode.
     pub drills: Vec<Arc<dyn Drill>>,
-    /// One at a time.
+    /// One with a fault at a time, and no control beside it.
     pub leases: Arc<dyn Leases>,
     /// Where results are kept; must not go through the ports that faults are injected into.
     pub results: Arc<dyn Results>,
@@ -59,7 +56,8 @@ pub struct Drills(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub monitor: WeakMonitor,
     pub parts: Parts,
-    /// Whose incidents are told.
+    /// Whose drills and incidents are told.
+    pub service: String,
     pub boot_id: String,
     pub told: Mutex<HashMap<String, Instant>>,
     /// Held by whoever asks for the lease or gives it up: a renewal that is cut off must not come after the end.
@@ -72,7 +70,8 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    running: Option<Running>,
+    /// One with a fault, alone; or controls of different modes.
+    running: Vec<Running>,
     /// By mode and whether it was a control.
     latest: HashMap<(String, bool), DrillRun>,
 }
@@ -98,6 +97,7 @@ impl Drills {
         let shared = Shared {
             monitor: monitor.downgrade(),
             parts,
+            service: monitor.service(),
             boot_id: monitor.boot_id(),
             told: Mutex::default(),
             leasing: Arc::default(),
@@ -135,7 +135,7 @@ impl Drills {
     pub async fn stop(&self, who: &Identity, id: &str) -> Result<DrillRun, Refusal> {
         operator(who).map_err(|_| Refusal::NotOperator(who.name.clone()))?;
         let mut book = self.book();
-        if let Some(running) = book.running.as_mut().filter(|running| running.run.id == id) {
+        if let Some(running) = book.of(id) {
             running.stopped_by.get_or_insert_with(|| who.name.clone());
             running.stop.cancel();
             return Ok(running.run.clone());
@@ -158,13 +158,9 @@ impl Drills {
         operator(&who).map_err(|_| Refusal::NotOperator(who.name.clone()))?;
         let drill = self.of(mode)?.clone();
         let monitor = self.0.monitor.upgrade().filter(|_| !self.0.stop.is_cancelled()).ok_or(Refusal::ShuttingDown)?;
-        self.startable(&monitor, &*drill)?;
-        let elsewhere = self.incident_elsewhere(mode).await;
-        if let Some(incident) = elsewhere.map_err(|error| Refusal::LeaseUnavailable(error.to_string()))? {
-            return Err(Refusal::RealIncident(incident));
-        }
+        self.startable(&monitor, &*drill, control)?;
         let id = Uuid::new_v4().to_string();
-        self.hold(&id).await?;
+        self.take(&id, mode, control).await?;
         let run = DrillRun {
             id: id.clone(),
             failure_mode: mode.to_owned(),
@@ -179,11 +175,11 @@ impl Drills {
             ..DrillRun::default()
         };
         if let Err(error) = self.write_down(&run).await {
-            self.release(&id).await;
+            self.release(&id, mode, control).await;
             return Err(Refusal::AuditUnavailable(error));
         }
         let stop = CancellationToken::new();
-        self.book().running = Some(Running { run: run.clone(), stop: stop.clone(), stopped_by: None });
+        self.book().running.push(Running { run: run.clone(), stop: stop.clone(), stopped_by: None });
         monitor.show_drill(run.clone());
         tracing::warn!(mode, drill = id, control, by = who.name, "drill begins");
         let conduct = Conduct { drills: self.clone(), monitor, drill, who, control, id, stop };
@@ -195,8 +191,8 @@ impl Drills {
     /// Conducts a drill to its end, and keeps what came of it.
     async fn finish(&self, conduct: &Conduct) {
         let end = conduct.run().await;
-        self.release(&conduct.id).await;
-        let Some(mut run) = self.run() else { return };
+        self.release(&conduct.id, conduct.drill.mode(), conduct.control).await;
+        let Some(mut run) = self.book().of(&conduct.id).map(|running| running.run.clone()) else { return };
         run.phase = wire::drill_run::Phase::Done.into();
         run.verdict = end.verdict.into();
         run.detail = match conduct.monitor.shortened() {
@@ -207,15 +203,15 @@ impl Drills {
         tracing::warn!(mode = run.failure_mode, verdict = run.verdict().as_str_name(), detail = run.detail, "drill ended");
         self.keep(&run).await;
         let mut book = self.book();
-        book.running = None;
+        book.running.retain(|running| running.run.id != run.id);
         book.latest.insert((run.failure_mode.clone(), run.control), run.clone());
         conduct.monitor.show_drill(run);
     }
 
     /// Whether one may begin now.
-    fn startable(&self, monitor: &Monitor, drill: &dyn Drill) -> Result<(), Refusal> {
-        if let Some(running) = self.run() {
-            return Err(Refusal::Running(format!("drill {} of {}", running.id, running.failure_mode)));
+    fn startable(&self, monitor: &Monitor, drill: &dyn Drill, control: bool) -> Result<(), Refusal> {
+        if let Some(run) = self.book().in_the_way(drill.mode(), control) {
+            return Err(Refusal::Running(format!("{} {} of {}", kind(run.control), run.id, run.failure_mode)));
         }
         drill.available().map_err(Refusal::Unavailable)?;
         match monitor.open_modes().into_iter().find(is_serious) {
@@ -227,7 +223,7 @@ impl Drills {
     fn described(&self, drill: &dyn Drill) -> wire::Drill {
         let latest = |control| self.book().latest.get(&(drill.mode().to_owned(), control)).cloned();
         let startable = self.0.monitor.upgrade().ok_or(Refusal::ShuttingDown);
-        let unavailable = startable.and_then(|monitor| self.startable(&monitor, drill)).err();
+        let unavailable = startable.and_then(|monitor| self.startable(&monitor, drill, false)).err();
         wire::Drill {
             failure_mode: drill.mode().to_owned(),
             fault: drill.fault().to_owned(),
@@ -244,26 +240,22 @@ impl Drills {
         drill.ok_or_else(|| Refusal::NoDrill(mode.to_owned()))
     }
 
-    /// The one under way.
-    fn run(&self) -> Option<DrillRun> {
-        self.book().running.as_ref().map(|running| running.run.clone())
-    }
-
-    /// The mode of the one under way.
+    /// The mode of the one under way that breaks something. A control breaks nothing: what opens beside it is real.
     pub(super) fn drilled(&self) -> Option<String> {
-        self.run().map(|run| run.failure_mode)
+        let book = self.book();
+        book.running.iter().find(|running| !running.run.control).map(|running| running.run.failure_mode.clone())
     }
 
     /// Who told it to stop.
-    pub(super) fn stopped_by(&self) -> String {
-        let by = self.book().running.as_ref().and_then(|running| running.stopped_by.clone());
+    pub(super) fn stopped_by(&self, id: &str) -> String {
+        let by = self.book().of(id).and_then(|running| running.stopped_by.clone());
         by.unwrap_or_else(|| "the end of this process".to_owned())
     }
 
-    /// Changes the one under way, and shows it.
-    pub(super) fn change(&self, change: impl FnOnce(&mut DrillRun)) {
+    /// Changes one under way, and shows it.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut DrillRun)) {
         let mut book = self.book();
-        let Some(running) = &mut book.running else { return };
+        let Some(running) = book.of(id) else { return };
         change(&mut running.run);
         if let Some(monitor) = self.0.monitor.upgrade() {
             monitor.show_drill(running.run.clone());
@@ -279,13 +271,28 @@ impl Book {
     /// False: there is a newer one, or one under way.
     pub(super) fn remember(&mut self, run: &DrillRun) -> bool {
         let key = (run.failure_mode.clone(), run.control);
-        let is_running = self.running.as_ref().is_some_and(|running| running.run.failure_mode == run.failure_mode);
+        let is_running = self.running.iter().any(|running| running.run.failure_mode == run.failure_mode);
         let is_new = !self.latest.contains_key(&key);
         if is_new {
             self.latest.insert(key, run.clone());
         }
         is_new && !is_running
     }
+
+    fn of(&mut self, id: &str) -> Option<&mut Running> {
+        self.running.iter_mut().find(|running| running.run.id == id)
+    }
+
+    /// Only controls are beside each other, each of another mode.
+    fn in_the_way(&self, mode: &str, control: bool) -> Option<&DrillRun> {
+        let beside = |run: &DrillRun| control && run.control && run.failure_mode != mode;
+        self.running.iter().map(|running| &running.run).find(|run| !beside(run))
+    }
+}
+
+/// What it is called, by whether it is a control.
+pub(super) fn kind(control: bool) -> &'static str {
+    if control { "control" } else { "drill" }
 }
 
 fn check(monitor: &Monitor, drills: &[Arc<dyn Drill>]) -> Result<(), DrillsError> {

@@ -1,6 +1,6 @@
 //! What is really wrong in the services that share a store: each tells it by a lease, which nobody has to clear after a crash.
 
-use super::Drills;
+use super::{Drills, records::is_in_the_way};
 use crate::{Monitor, remedy::LeaseError};
 use loadline_proto::health::{ModeStatus, Severity};
 use std::{
@@ -17,6 +17,16 @@ const TTL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What leases tell of other services, and of other processes of this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    Nothing,
+    /// A mode of a service.
+    Incident(String),
+    /// A drill or a control.
+    Drill(String),
+}
+
 /// P1 and P2 end drills.
 pub(super) fn is_serious(mode: &ModeStatus) -> bool {
     matches!(mode.severity(), Severity::P1 | Severity::P2)
@@ -31,8 +41,7 @@ impl Drills {
     pub(super) async fn tell_incidents(self) {
         loop {
             let Some(monitor) = self.0.monitor.upgrade() else { return };
-            let service = monitor.service();
-            let real: Vec<_> = self.real(&monitor).iter().map(|mode| name(&mode.id, &service)).collect();
+            let real: Vec<_> = self.real(&monitor).iter().map(|mode| name(&mode.id, &self.0.service)).collect();
             drop(monitor);
             let over: Vec<_> = self.told().keys().filter(|name| !real.contains(name)).cloned().collect();
             for name in over {
@@ -62,19 +71,22 @@ impl Drills {
         }
     }
 
-    /// A mode that is open and serious in another service, or in another process of this one, but for what `drilled` may do there.
-    /// What this process tells it knows by its own monitor.
+    /// What other services, and other processes of this one, tell: a mode that is open and serious there, but for what a drill of
+    /// `mode` may do; and a drill that must not be beside it. What this process tells it knows by its own monitor.
     ///
     /// # Errors
     /// When that cannot be known.
-    pub(super) async fn incident_elsewhere(&self, drilled: &str) -> Result<Option<String>, LeaseError> {
-        let service = self.0.monitor.upgrade().map(|monitor| monitor.service()).unwrap_or_default();
-        let own = name(drilled, &service);
+    pub(super) async fn look_elsewhere(&self, mode: &str, control: bool) -> Result<Elsewhere, LeaseError> {
+        let own = name(mode, &self.0.service);
         let names = timeout(PATIENCE, self.0.parts.leases.names()).await;
         let names = names.map_err(|_| LeaseError(format!("leases did not answer within {PATIENCE:?}")))??;
         let told = self.told();
-        let others = names.iter().filter(|name| **name != own && !told.contains_key(*name));
-        Ok(others.filter_map(|name| name.strip_prefix(LEASE)).map(|incident| incident.trim().to_owned()).next())
+        let mut others = names.iter().filter(|name| **name != own && !told.contains_key(*name));
+        if let Some(incident) = others.find_map(|name| name.strip_prefix(LEASE)) {
+            return Ok(Elsewhere::Incident(incident.trim().to_owned()));
+        }
+        let drill = names.iter().find(|name| is_in_the_way(name, control));
+        Ok(drill.map_or(Elsewhere::Nothing, |name| Elsewhere::Drill(format!("{name} of another service or process"))))
     }
 
     /// What this process tells, and since when it was last told.

@@ -18,6 +18,7 @@ mod look;
 mod pressing;
 mod records;
 mod refusal;
+mod seeing;
 mod service;
 
 pub use drills::{Drills, DrillsError, Parts};
@@ -76,7 +77,8 @@ pub trait Drill: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Has its detector look now, where that looks seldom. Called when a phase begins.
+    /// Has its detector look now, where that looks seldom. Called when a phase begins, and every second while it waits for the mode
+    /// to be over.
     fn wake(&self) {}
 
     /// Everything but the fault, also for a control. Puts right what an earlier drill left that was cut off.

@@ -74,12 +74,12 @@ impl Conduct {
     pub(super) async fn verify(&self, budgets: &Budgets, runs: &[String]) -> Result<(), End> {
         let mode = self.drill.mode();
         self.phase(Phase::Verify, &format!("{mode} has to close"));
-        let verified = until(budgets.verify(), || async {
+        let verified = self.awake(until(budgets.verify(), || async {
             for id in runs {
                 verified(&self.remedy_run(id)?)?;
             }
             if self.is_open() { Err(format!("{mode} is still open")) } else { Ok(()) }
-        });
+        }));
         let took = verified.await.map_err(|why| end(Verdict::Unverified, why))?;
         self.took(|run, took| run.verified_after = Some(took), took);
         Ok(())

@@ -5,6 +5,7 @@
 #[path = "../remedies/bench.rs"]
 mod bench;
 mod elsewhere;
+mod several;
 mod stage;
 mod starts;
 mod verdicts;

@@ -40,8 +40,8 @@ async fn one_drill_at_a_time() {
 async fn a_renewal_under_way_at_the_end_does_not_keep_the_lease() {
     let stage = Stage::new().await;
     *stage.bench.leases.slow.lock().unwrap() = seconds(4);
-    // Renewed after 10 s, for 4 s; proving ends within them.
-    *stage.act.bad_after.lock().unwrap() = seconds(9);
+    // Renewed after 5 s, for 4 s; proving ends within them.
+    *stage.act.bad_after.lock().unwrap() = seconds(4);
     stage.act.is_uncontained.store(true, SeqCst);
     stage.start(false).await.unwrap();
     assert_eq!(stage.ended().await.verdict(), Verdict::Uncontained);

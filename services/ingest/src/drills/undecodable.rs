@@ -22,8 +22,8 @@ use std::{
 const GARBAGE: usize = 120;
 /// Events that are dead for now.
 const AHEAD: usize = 20;
-/// How long they are: K has to be pressed and the records applied before.
-const AHEAD_FOR: Duration = Duration::from_secs(8);
+/// How long they are, once they were appended: they are judged by the time of that, whenever K lets them be applied.
+const AHEAD_FOR: Duration = Duration::from_secs(4);
 const K: &str = "K";
 const D: &str = "D";
 

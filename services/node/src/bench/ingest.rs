@@ -206,6 +206,7 @@ impl Bench {
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             streams: vec![(spec.clone(), Kind::Billing), (idle, Kind::Receipt)],
             owner,
+            lag_limit: PATIENCE,
             monitor,
             remedies: vec![],
             drills: None,

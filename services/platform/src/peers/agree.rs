@@ -15,8 +15,8 @@ pub struct Agreement {
 
 impl Agreement {
     /// How many replicas of this process's service have another configuration than it has, and in words which; none, or not for
-    /// long enough: nothing.
-    pub fn look(&mut self, own: &Who, peers: &[(Peer, Seen)], now: Instant) -> Option<(usize, String)> {
+    /// longer than a roll-out takes: nothing.
+    pub fn look(&mut self, own: &Who, peers: &[(Peer, Seen)], now: Instant, rolling: Duration) -> Option<(usize, String)> {
         let others = others(own, peers);
         let count = others.values().map(Vec::len).sum();
         if count == 0 {
@@ -26,7 +26,7 @@ impl Agreement {
         let since = *self.differ.get_or_insert(now);
         let told: Vec<_> = others.iter().map(|(hash, addresses)| format!("{hash} at {}", addresses.join(", "))).collect();
         let Who { service, configuration, instance, .. } = own;
-        (now.saturating_duration_since(since) >= ROLLING)
+        (now.saturating_duration_since(since) >= rolling)
             .then(|| (count, format!("{service} has configuration {configuration} at {instance} (here), {}", told.join(", "))))
     }
 }
@@ -63,12 +63,12 @@ mod tests {
     fn replicas_that_differ_for_longer_than_a_roll_out_are_told_with_both_hashes() {
         let (own, start, mut agreement) = (who("query", "aaa"), Instant::now(), Agreement::default());
         let differ = [replica("query", "bbb", Standing::Serving), replica("query", "aaa", Standing::Serving)];
-        assert_eq!(agreement.look(&own, &differ, start), None, "a roll-out");
-        assert_eq!(agreement.look(&own, &differ, start + ROLLING / 2), None);
-        let (count, told) = agreement.look(&own, &differ, start + ROLLING).unwrap();
+        assert_eq!(agreement.look(&own, &differ, start, ROLLING), None, "a roll-out");
+        assert_eq!(agreement.look(&own, &differ, start + ROLLING / 2, ROLLING), None);
+        let (count, told) = agreement.look(&own, &differ, start + ROLLING, ROLLING).unwrap();
         assert_eq!((count, told.as_str()), (1, "query has configuration aaa at here-1 (here), bbb at query:bbb"));
-        assert_eq!(agreement.look(&own, &differ[1..], start + ROLLING * 2), None);
-        assert_eq!(agreement.look(&own, &differ, start + ROLLING * 3), None, "their time begins again");
+        assert_eq!(agreement.look(&own, &differ[1..], start + ROLLING * 2, ROLLING), None);
+        assert_eq!(agreement.look(&own, &differ, start + ROLLING * 3, ROLLING), None, "their time begins again");
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             replica("query", "ccc", Standing::Down(String::new())),
         ];
         for later in [start, start + ROLLING * 2] {
-            assert_eq!(agreement.look(&own, &peers, later), None);
+            assert_eq!(agreement.look(&own, &peers, later, ROLLING), None);
         }
     }
 }

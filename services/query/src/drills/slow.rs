@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 const SLOWER: Duration = Duration::from_millis(600);
-/// Who asks at once: far more than a twentieth of the answers are slow, unless hundreds a second are answered.
-const CALLERS: usize = 16;
+/// Who asks at once: more than a twentieth of the answers are slow within seconds, unless hundreds a second are answered.
+const CALLERS: usize = 40;
 /// Between two questions of a caller that is answered at once.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What another account's owner may wait.

@@ -13,8 +13,11 @@ use loadline_proto::query::{
     WatchUsageRequest, usage_service_server::UsageService,
 };
 use loadline_runtime::identity::{Identity, Role};
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
@@ -24,6 +27,29 @@ const OTHERS: u32 = 2;
 const DAYS: i32 = 2;
 /// The first answer of a watch comes at once.
 const FIRST: Duration = Duration::from_secs(5);
+
+/// How long accounts are asked for before it is looked anew which have usage.
+const SAME_FOR: Duration = Duration::from_secs(60);
+
+/// Accounts with usage, and since when they are asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Others(Mutex<Option<(Instant, Vec<String>)>>);
+
+impl Others {
+    /// Where there were some a short while ago.
+    fn known(&self) -> Option<Vec<String>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .as_ref()
+            .filter(|(since, others)| since.elapsed() < SAME_FOR && !others.is_empty())
+            .map(|(_, others)| others.clone())
+    }
+
+    fn note(&self, others: Vec<String>) -> Vec<String> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), others.clone()));
+        others
+    }
+}
 
 impl Query {
     /// Asks everything once.
@@ -46,13 +72,17 @@ impl Query {
         round
     }
 
-    /// Real accounts: to ask for these would give something.
+    /// Real accounts: to ask for these would give something. Who has most is a question about a day of all usage, which is not
+    /// asked at every round.
     async fn accounts_with_usage(&self, round: &mut Round) -> Vec<String> {
+        if let Some(known) = self.others.known() {
+            return known;
+        }
         let to = Hour::from_index(self.now().hour().index() + 1);
         let from = Hour::from_index(to.index() - 24);
         let filter = UsageFilter::default();
         match self.parts.store.top_accounts(&AccountScope::All, from, to, &filter, RankBy::Messages, OTHERS).await {
-            Ok((accounts, _)) => accounts.into_iter().map(|(account, _)| account.to_string()).collect(),
+            Ok((accounts, _)) => self.others.note(accounts.into_iter().map(|(account, _)| account.to_string()).collect()),
             Err(error) => {
                 round.untold.push(format!("accounts with usage: {error}"));
                 Vec::new()

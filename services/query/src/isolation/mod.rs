@@ -1,7 +1,7 @@
 //! Whether accounts are apart (AN-10): canaries ask for what they must not see, and one answer closes the service.
 //!
 //! ```text
-//!  every minute ─▶ canaries ─▶ the methods that callers use ─▶ refused, every one ─▶ good; after the clear time the closure lifts
+//!  every 4 s ────▶ canaries ─▶ the methods that callers use ─▶ refused, every one ─▶ good; after the clear time the closure lifts
 //!                                                         └──▶ a row, or no refusal ─▶ P1, and nobody is told anything of accounts
 //! ```
 //!
@@ -11,6 +11,7 @@
 mod canaries;
 mod closure;
 
+pub(crate) use canaries::Others;
 pub use closure::{Closure, Pass};
 
 use crate::Query;

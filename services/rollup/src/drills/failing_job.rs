@@ -1,6 +1,6 @@
 //! AN-04, AN-05, AN-07: a job fails whenever it runs, because it or history does, until R or P runs it again.
 
-use super::{OfPorts, ended, enqueue, is_idle};
+use super::{OfPorts, become_idle, ended, enqueue, is_idle};
 use crate::jobs::{ARCHIVE, DAILY_ROLLUP, PURGE_DEDUP};
 use async_trait::async_trait;
 use loadline_domain::Day;
@@ -122,7 +122,7 @@ impl Drill for FailingJob {
     }
 
     async fn prepare(&self) -> Result<(), DrillError> {
-        is_idle(&*self.store, self.job).await.map_err(DrillError)
+        become_idle(&*self.store, self.job).await
     }
 
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {

@@ -9,14 +9,19 @@ use crate::{
 };
 use async_trait::async_trait;
 use loadline_fault::{Call, Fails, Faults, Faulty};
-use loadline_health::{Drill, Monitor, drill::DrillError};
+use loadline_health::{
+    Drill, Monitor,
+    drill::{DrillError, until},
+};
 use loadline_store::{Enqueued, JobRun, NewRun, RunFilter, RunState, Store, StoreError, Trigger};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a run of a schedule may take that a drill waits for.
+const IDLE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Where rollup can be broken. Ports have calls of the same names: each has faults of its own.
 #[derive(Debug, Default)]
@@ -101,6 +106,11 @@ async fn ended(store: &dyn Store, id: Uuid) -> Result<JobRun, DrillError> {
             None => return Err(DrillError(format!("run {id} is gone"))),
         }
     }
+}
+
+/// Waits for the end of runs under way: a schedule may have come first.
+async fn become_idle(store: &dyn Store, job: &str) -> Result<(), DrillError> {
+    until(IDLE_WITHIN, || is_idle(store, job)).await.map(drop).map_err(DrillError)
 }
 
 /// Whether no run of a job waits or works.

@@ -1,7 +1,7 @@
 //! AN-08: a verification is not told of a row of the drill's account, and finds a difference. V counts the hour again; with
 //! the fault gone nothing differs, and nothing is repaired.
 
-use super::{ended, enqueue, is_idle};
+use super::{become_idle, ended, enqueue, is_idle};
 use crate::{
     Parts,
     jobs::{VERIFY, findings_now},
@@ -123,7 +123,7 @@ impl Drill for WrongCount {
     }
 
     async fn prepare(&self) -> Result<(), DrillError> {
-        is_idle(&*self.store, VERIFY).await.map_err(DrillError)?;
+        become_idle(&*self.store, VERIFY).await?;
         let (repairs, at) = (self.repairs().await?, self.count_one().await?);
         *self.state() = State { injected: None, at: Some(at), repairs };
         self.is_right().await

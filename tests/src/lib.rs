@@ -9,7 +9,7 @@
 //!
 //! - [`ports`], [`process`], [`binaries`]: free ports; child processes that never outlive their owner; where programs are found
 //! - [`nats`], [`postgres`], [`history`]: private servers in temporary folders, to kill, stop and start again
-//! - [`proxy`]: the network between two of them, and its faults
+//! - [`proxy`]: the network between two of them, and its faults; [`collector`]: of telemetry
 //! - [`service`], [`client`]: our binaries, and gRPC clients of their services
 //! - [`world`]: all of them together, to publish to, to break, and to check
 //! - [`events`], [`workload`]: events one by one, and seeded streams of them with every kind of trouble
@@ -25,6 +25,7 @@
 pub mod binaries;
 pub mod checker;
 pub mod client;
+pub mod collector;
 pub mod command;
 pub mod compatibility;
 pub mod corpus;

@@ -221,7 +221,7 @@ async fn stopped(clients: &Clients) -> Result<()> {
 /// A stopped stream is one that nobody reads while everybody watches.
 async fn retention_that_comes_near_unread_records_opens_an_09(backends: Backends) -> Result<()> {
     // A loss is news for an hour.
-    let mut world = World::start_with(backends, &[("drills.times_at_most", "20s")]).await?;
+    let mut world = World::start_with(backends, &[("drills.times_at_most", "6s")]).await?;
     world.drained().await?;
     let clients = world.ingest.ingest()?;
     mode_until(&clients, "AN-09", PATIENCE, |mode| mode.state() == State::Ok).await?;
@@ -281,7 +281,38 @@ impl Clock for Behind {
     }
 }
 
-/// Only the embedded log takes a clock, so only there can a record be old at once.
+/// The stream goes on, and the last record of what waited is counted.
+async fn read_on(world: &World) -> Result<()> {
+    let clients = world.ingest.ingest()?;
+    let resume = ResumeStreamRequest { stream: "BILLING".to_owned(), through_sequence: 0 };
+    assert!(clients.clone().streams.resume(resume).await?.into_inner().resumed);
+    mode_until(&clients, "AN-02", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    ports::wait_until("usage of what waited", PATIENCE, || async {
+        let usage = questions::usage(&mut world.query.query()?, "acme", now()).await?;
+        Ok(if sums(&usage)[0] == 1 { Ready::Yes } else { Ready::No(format!("{usage:?}")) })
+    })
+    .await
+}
+
+/// The clock of a server is not ours to set; the limit of what is too old is.
+#[tokio::test]
+async fn records_of_nats_that_nobody_reads_open_an_02_past_its_limit_until_they_are_read() -> Result<()> {
+    let world = World::start_with(REAL, &[("ingest.lag_limit", "2s")]).await?;
+    world.drained().await?;
+    let clients = world.ingest.ingest()?;
+    mode_until(&clients, "AN-02", PATIENCE, |mode| mode.state() == State::Ok).await?;
+    append(&world, "BILLING", "acme", noise().chain([payload(billing("acme", "waiting", now()))]).collect()).await?;
+    stopped(&clients).await?;
+    for (severity, seconds) in [(Severity::P3, 2.0), (Severity::P2, 8.0)] {
+        let open = |mode: &ModeStatus| mode.state() == State::Open && mode.severity() == severity;
+        let open = mode_until(&clients, "AN-02", PATIENCE, open).await?;
+        let evidence = open.evidence.context("evidence")?;
+        assert!(evidence.value > seconds && evidence.threshold == 2.0 && evidence.detail.contains("BILLING"), "{evidence:?}");
+    }
+    read_on(&world).await
+}
+
+/// The embedded log takes a clock: there a record can be old at once.
 #[tokio::test]
 async fn records_that_wait_for_minutes_open_an_02_until_they_are_read() -> Result<()> {
     for (behind, severity) in [(Duration::from_secs(600), Severity::P3), (Duration::from_secs(1_500), Severity::P2)] {
@@ -297,17 +328,7 @@ async fn records_that_wait_for_minutes_open_an_02_until_they_are_read() -> Resul
         let open = mode_until(&clients, "AN-02", PATIENCE, |mode| mode.state() == State::Open).await?;
         assert_eq!(open.severity(), severity, "{open:?}");
         assert!(open.evidence.is_some_and(|evidence| evidence.value >= behind.as_secs_f64() && evidence.threshold == 300.0));
-        let resume = ResumeStreamRequest { stream: "BILLING".to_owned(), through_sequence: 0 };
-        assert!(clients.clone().streams.resume(resume).await?.into_inner().resumed);
-        mode_until(&clients, "AN-02", PATIENCE, |mode| mode.state() == State::Ok).await?;
-        ports::wait_until("usage of what waited", PATIENCE, || {
-            let world = &world;
-            async move {
-                let usage = questions::usage(&mut world.query.query()?, "acme", now()).await?;
-                Ok(if sums(&usage)[0] == 1 { Ready::Yes } else { Ready::No(format!("{usage:?}")) })
-            }
-        })
-        .await?;
+        read_on(&world).await?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use loadline_proto::{
     query::{Granularity, part::Origin},
 };
 use loadline_tests::{
+    collector::Collector,
     days::{self, DAYS, EVENTS, VALUES, account, events, missing},
     events::{billing, envelope},
     history::Keeper,
@@ -16,7 +17,8 @@ use loadline_tests::{
     nats::NatsVersion,
     on_combinations,
     ports::{self, Ready},
-    questions::{self, mode_until, sums},
+    proxy::Proxy,
+    questions::{self, is_ok, mode_until, open, sums},
     service::Service,
     world::{Backends, World},
 };
@@ -28,26 +30,13 @@ use tonic_types::StatusExt as _;
 const REAL: Backends = Backends::Real(NatsVersion::Nats215);
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What a closure of account data and the health of a configuration are waited for, rather than minutes.
-const SOON: (&str, &str) = ("drills.times_at_most", "3s");
+const SOON: (&str, &str) = ("drills.times_at_most", "1s");
 
 on_combinations! {
     history_that_is_down_opens_an_07_keeps_hot_days_and_closes_once_it_is_back {
         on_sqlite_and_s3: Backends::Embedded, Some(Keeper::SeaweedFs);
         on_postgres_and_clickhouse: REAL, Some(Keeper::ClickHouse18);
     }
-}
-
-fn detail(mode: &ModeStatus) -> &str {
-    mode.evidence.as_ref().map_or("", |evidence| &evidence.detail)
-}
-
-/// Open, of a severity, and with what its evidence says.
-fn open<'a>(severity: Severity, says: &'a str) -> impl Fn(&ModeStatus) -> bool + 'a {
-    move |mode| mode.state() == State::Open && mode.severity() == severity && detail(mode).contains(says)
-}
-
-fn is_ok(mode: &ModeStatus) -> bool {
-    mode.state() == State::Ok
 }
 
 fn published(ids: std::ops::Range<u32>) -> PublishRequest {
@@ -100,7 +89,7 @@ async fn history_that_is_down_opens_an_07_keeps_hot_days_and_closes_once_it_is_b
     backends: Backends,
     keeper: Option<Keeper>,
 ) -> Result<()> {
-    let world = World::start_over(backends, keeper, &VALUES).await?;
+    let world = World::start_over(backends, keeper, &[&VALUES[..], &[SOON]].concat()).await?;
     days::fill(&world.ingest).await?;
     let rollup = Service::start(world.rollup.clone()).await?;
     let modes = rollup.rollup()?;
@@ -200,5 +189,34 @@ async fn a_secret_that_vanishes_and_a_broken_file_open_pr_13_and_pr_14_and_the_p
     for mode in ["PR-13", "PR-14"] {
         mode_until(&modes, mode, PATIENCE, is_ok).await?;
     }
+    Ok(())
+}
+
+/// Whatever is done leaves spans, which are exported within seconds.
+#[tokio::test]
+async fn a_collector_that_is_gone_opens_pr_15_and_events_are_taken_and_counted_meanwhile() -> Result<()> {
+    let collector = Collector::start().await?;
+    let to_collector = Proxy::start(collector.address()).await?;
+    let endpoint = format!("http://{}", to_collector.address());
+    let world = World::start_with(Backends::Embedded, &[SOON, ("telemetry.otlp_endpoint", &endpoint)]).await?;
+    let (ingest, taken) = (world.ingest.ingest()?, std::cell::Cell::new(0));
+    let publishing_until = async |is: &dyn Fn(&ModeStatus) -> bool| {
+        ports::wait_until("PR-15", PATIENCE, || async {
+            let number = taken.replace(taken.get() + 1);
+            ingest.clone().events.publish(published(number..number + 1)).await?;
+            let mode = questions::mode(&mut ingest.clone(), "PR-15").await?;
+            Ok(if is(&mode) { Ready::Yes } else { Ready::No(format!("{mode:?}")) })
+        })
+        .await
+    };
+    publishing_until(&|mode| is_ok(mode) && collector.exports() > 0).await?;
+    to_collector.cut();
+    publishing_until(&open(Severity::P5, "the collector has taken nothing for")).await?;
+    let before = collector.exports();
+    to_collector.pass();
+    publishing_until(&|mode| is_ok(mode) && collector.exports() > before).await?;
+    world.drained().await?;
+    let answer = questions::usage(&mut world.query.query()?, "acme", SystemClock.now()).await?;
+    ensure!(sums(&answer)[0] == i64::from(taken.get()), "{} were taken: {answer:?}", taken.get());
     Ok(())
 }

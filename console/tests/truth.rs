@@ -230,7 +230,19 @@ fn garbage() -> impl Strategy<Value = Box<Frame>> {
         let time = Some(prost_types::Timestamp { seconds, nanos: 0 });
         let next_within = Some(prost_types::Duration { seconds, nanos: 7 });
         let (build, instance, configuration) = ("\u{1b}[2J".to_owned(), boot.clone(), service.clone());
-        Box::new(Frame { boot_id: boot, seq, sent_at: time, next_within, service, build, instance, configuration, body })
+        Box::new(Frame {
+            boot_id: boot.clone(),
+            seq,
+            sent_at: time,
+            next_within,
+            service,
+            build,
+            instance,
+            configuration,
+            installation: boot,
+            times_at_most: next_within,
+            body,
+        })
     })
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct FrameLog {
     build: String,
     /// Name among replicas, and hash of the configuration in force; empty until told.
     introduced: (String, String),
+    installation: String,
+    times_at_most: Option<Duration>,
     head: u64,
     entries: VecDeque<Frame>,
 }
@@ -42,7 +44,16 @@ impl FrameLog {
     pub(crate) fn new(service: &str, build: &str, now: Moment) -> Self {
         let boot_id = Uuid::new_v4().to_string();
         let (service, build) = (service.to_owned(), build.to_owned());
-        let mut log = Self { boot_id, service, build, introduced: Default::default(), head: 0, entries: VecDeque::new() };
+        let mut log = Self {
+            boot_id,
+            service,
+            build,
+            introduced: Default::default(),
+            installation: String::new(),
+            times_at_most: None,
+            head: 0,
+            entries: VecDeque::new(),
+        };
         // So that a snapshot is never numbered 0, which is what an absent resume point looks like.
         log.push(Body::Heartbeat(Heartbeat {}), now);
         log
@@ -50,6 +61,14 @@ impl FrameLog {
 
     pub(crate) fn introduce(&mut self, instance: &str, configuration: &str) {
         self.introduced = (instance.to_owned(), configuration.to_owned());
+    }
+
+    pub(crate) fn belongs_to(&mut self, installation: &str) {
+        installation.clone_into(&mut self.installation);
+    }
+
+    pub(crate) fn wait_at_most(&mut self, longest: Duration) {
+        self.times_at_most = Some(longest);
     }
 
     pub(crate) fn boot_id(&self) -> &str {
@@ -105,6 +124,8 @@ impl FrameLog {
             build: self.build.clone(),
             instance: self.introduced.0.clone(),
             configuration: self.introduced.1.clone(),
+            installation: self.installation.clone(),
+            times_at_most: self.times_at_most.and_then(|longest| longest.try_into().ok()),
             body: Some(body),
         }
     }

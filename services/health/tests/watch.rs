@@ -135,6 +135,21 @@ async fn an_idle_stream_beats_and_its_numbers_have_no_gap() {
 }
 
 #[tokio::test]
+async fn every_frame_says_of_which_installation_it_is_and_that_times_are_shortened() {
+    let mut scene = scene().await;
+    let plain = next(&mut scene.watch(None).await).await;
+    assert_eq!((plain.installation.as_str(), plain.times_at_most), ("", None), "as in production, until it is told otherwise");
+    scene.monitor.belongs_to("prod-eu1");
+    scene.monitor.wait_at_most(Duration::from_secs(3));
+    let mut frames = scene.watch(None).await;
+    for is_first in [true, false] {
+        let frame = next(&mut frames).await;
+        assert_eq!(is_snapshot(&frame), is_first);
+        assert_eq!((frame.installation.as_str(), frame.times_at_most.unwrap().seconds), ("prod-eu1", 3));
+    }
+}
+
+#[tokio::test]
 async fn a_change_is_a_delta_and_only_of_what_changed() {
     let mut scene = scene().await;
     let mut frames = scene.watch(None).await;

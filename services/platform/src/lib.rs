@@ -126,9 +126,11 @@ impl Platform {
     pub fn monitor(&self, service: &str, build: &str, own: &[&'static str]) -> Result<Monitor, MonitorError> {
         let crash: &[_] = if self.peers().is_empty() { &[] } else { &[CRASH] };
         let monitor = Monitor::new(service, build, &[own, crash, DETECTS].concat())?;
-        if let Some(longest) = self.settings().drills.times_at_most {
+        let settings = self.settings();
+        if let Some(longest) = settings.drills.times_at_most {
             monitor.wait_at_most(*longest);
         }
+        monitor.belongs_to(settings.installation.name.as_deref().unwrap_or_default());
         Ok(monitor)
     }
 

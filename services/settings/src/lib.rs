@@ -20,7 +20,10 @@ mod streams;
 
 pub use peers::PeersSettings;
 pub use rollup::{HistorySettings, JobSettings, JobsSettings, Missed, RetentionSettings, RollupSettings, VerifySettings};
-pub use sections::{DrillSettings, IngestSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings, StoreSettings};
+pub use sections::{
+    DrillSettings, IngestSettings, InstallationSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings,
+    StoreSettings,
+};
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{
@@ -34,6 +37,8 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// What it is called.
+    pub installation: InstallationSettings,
     /// The event log.
     pub log: LogSettings,
     /// The store.
@@ -65,6 +70,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            installation: InstallationSettings::default(),
             log: LogSettings::default(),
             store: StoreSettings::default(),
             streams: streams::default(),
@@ -101,6 +107,7 @@ impl Settings {
 
 impl Check for Settings {
     fn check(&self, at: &str, problems: &mut Problems) {
+        self.installation.check(&key(at, "installation"), problems);
         self.log.check(&key(at, "log"), problems);
         self.store.check(&key(at, "store"), problems);
         streams::check(&self.streams, &key(at, "streams"), problems);

@@ -8,6 +8,15 @@ use std::{
     time::Duration,
 };
 
+/// `[installation]`: must be the same in every process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstallationSettings {
+    /// What operators call it, such as `prod-eu1`: on the console's top line, so that nobody takes one for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -211,6 +220,15 @@ pub(crate) fn process_name() -> String {
 pub(crate) fn check_lease_ttl(ttl: HumanDuration, at: &str, problems: &mut Problems) {
     if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&*ttl) {
         problems.refuse(key(at, "lease_ttl"), ttl, "from 1s to 5m");
+    }
+}
+
+impl Check for InstallationSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let is_word = |name: &str| (1..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if let Some(name) = self.name.as_deref().filter(|name| !is_word(name)) {
+            problems.refuse(key(at, "name"), format!("{name:?}"), "1 to 24 letters, digits and signs of ASCII, such as prod-eu1");
+        }
     }
 }
 

@@ -200,6 +200,11 @@ impl Monitor {
         self.modes().log.introduce(instance, configuration);
     }
 
+    /// Says in each frame to which installation this process belongs.
+    pub fn belongs_to(&self, installation: &str) {
+        self.modes().log.belongs_to(installation);
+    }
+
     /// Says why a mode that the service owns is not detected here. Without effect for one that is.
     pub fn explain_undetected(&self, id: &str, why: &str) {
         let mut modes = self.modes();

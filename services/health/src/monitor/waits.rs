@@ -17,7 +17,7 @@ impl Longest {
 
 impl Monitor {
     /// From now on modes open and close on less evidence than the catalogue asks for: no hold or clear time is longer. Each
-    /// drill says so in its result. For tests of the product.
+    /// frame and the result of each drill say so. For tests of the product.
     pub fn wait_at_most(&self, longest: Duration) {
         tracing::warn!(
             ?longest,
@@ -25,6 +25,7 @@ impl Monitor {
         );
         let mut modes = self.modes();
         modes.longest = Longest(longest);
+        modes.log.wait_at_most(longest);
         modes.watched.iter_mut().for_each(|watched| watched.signal.wait_at_most(Longest(longest)));
     }
 

@@ -1,6 +1,7 @@
 //! N at a desk: who may press it, what it refuses, and what is in force after it.
 
 use super::*;
+use futures::StreamExt as _;
 use loadline_health::{
     Desk,
     audit::{self, AuditError, AuditLog, Entry, GENESIS, Record},
@@ -8,7 +9,8 @@ use loadline_health::{
     remedy::{Conservation, LeaseError, Leases},
 };
 use loadline_proto::health::{
-    ExecuteRemedyRequest, PlanRemedyRequest, RemedyPlan, RemedyRun, State, UndoRemedyRequest, remedy_run::Outcome,
+    ExecuteRemedyRequest, Frame, PlanRemedyRequest, RemedyPlan, RemedyRun, State, UndoRemedyRequest, WatchRequest,
+    failure_mode_service_server::FailureModeService as _, frame::Body, remedy_run::Outcome,
 };
 use loadline_runtime::identity::{Identity, Role};
 use std::{path::PathBuf, sync::Mutex};
@@ -136,14 +138,17 @@ impl Lived {
         refusal.to_string()
     }
 
-    /// The runs that its desk shows to whoever watches.
-    async fn shown(&self) -> Vec<RemedyRun> {
-        use futures::StreamExt as _;
-        use loadline_proto::health::{Frame, WatchRequest, failure_mode_service_server::FailureModeService as _, frame::Body};
+    /// What a watcher is told first.
+    async fn first_frame(&self) -> Frame {
         let service = loadline_health::failure_modes::service(self.monitor.clone());
         let mut frames = service.watch(tonic::Request::new(WatchRequest::default())).await.unwrap().into_inner();
-        match frames.next().await {
-            Some(Ok(Frame { body: Some(Body::Snapshot(shown)), .. })) => shown.runs,
+        frames.next().await.unwrap().unwrap()
+    }
+
+    /// The runs that its desk shows to whoever watches.
+    async fn shown(&self) -> Vec<RemedyRun> {
+        match self.first_frame().await.body {
+            Some(Body::Snapshot(shown)) => shown.runs,
             other => panic!("no snapshot: {other:?}"),
         }
     }
@@ -181,6 +186,25 @@ async fn what_is_read_again_is_in_force_in_the_next_life_and_is_taken_back() {
     next.desk.undo(&person(Role::Operator), undo).await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), next.shutdown.cancelled()).await.unwrap();
     assert_eq!(world.batch(), 700);
+}
+
+#[tokio::test]
+async fn watchers_are_told_of_which_installation_a_process_is_and_that_its_times_are_shortened() {
+    let world = World::new("[installation]\nname = \"prod-eu1\"\n[drills]\ntimes_at_most = \"20s\"\n");
+    let frame = world.life(None).await.first_frame().await;
+    assert_eq!((frame.installation.as_str(), frame.times_at_most.map(|longest| longest.seconds)), ("prod-eu1", Some(20)));
+    let frame = World::new("").life(None).await.first_frame().await;
+    assert_eq!((frame.installation.as_str(), frame.times_at_most), ("", None));
+}
+
+#[test]
+fn an_installation_has_a_name_that_fits_on_a_line() {
+    for (name, is_good) in
+        [("prod-eu1", true), ("", false), ("prod eu1", false), ("prod\u{202e}", false), (&"x".repeat(25), false)]
+    {
+        let read = Settings::read(None, vec![("installation.name".to_owned(), name.to_owned())]);
+        assert_eq!(read.is_ok(), is_good, "{name}: {read:?}");
+    }
 }
 
 #[tokio::test]

@@ -215,8 +215,8 @@ async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode>
 /// # Errors
 /// When there is no terminal, or it is gone.
 pub fn show(targets: &[Target], keys: KeyMap, look: Look, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let clock = Clock::system();
     runtime()?.block_on(async {
-        let clock = Clock::system();
         let (connections, inputs) = Connections::start(&addresses(targets), clock);
         let model = Model::new(targets, keys, clock.now());
         screen(model, look, Some(connections), inputs, clock, until).await
@@ -225,9 +225,10 @@ pub fn show(targets: &[Target], keys: KeyMap, look: Look, until: impl Future<Out
 
 /// A recording on the same screen.
 fn show_recording(path: &Path, keys: KeyMap, look: Look) -> anyhow::Result<()> {
+    let clock = Clock::system();
     runtime()?.block_on(async {
         let (_, silent) = mpsc::channel(1);
-        screen(recorded(path, keys)?, look, None, silent, Clock::system(), pending()).await
+        screen(recorded(path, keys)?, look, None, silent, clock, pending()).await
     })
 }
 

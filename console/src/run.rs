@@ -25,8 +25,6 @@ use tokio::{
 
 /// Between two frames that no key asked for.
 pub const FRAME: Duration = Duration::from_millis(50);
-/// Ages are drawn so often when nothing else happens.
-const TICK: Duration = Duration::from_secs(1);
 /// Most messages taken before a frame is drawn.
 const DRAIN: usize = 10_000;
 
@@ -63,7 +61,7 @@ pub async fn run<B: Backend>(
     clock: Clock,
 ) -> Result<(), B::Error> {
     tokio::pin!(keys);
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(clock);
     update(model, Msg::Tick, clock.now());
     paint(model, terminal, &mut pace, clock)?;
     loop {
@@ -77,10 +75,7 @@ pub async fn run<B: Backend>(
                 None => return Ok(()),
             },
             Some(input) = inputs.recv() => batch.push(input),
-            () = sleep_until(tick) => {
-
-                batch.push(Stamped { at: Instant::now(), msg: Msg::Tick });
-            }
+            () = sleep_until(tick) => batch.push(Stamped { at: Instant::now(), msg: Msg::Tick }),
             () = sleep_until(pace.drawn + FRAME), if pace.dirty => {}
         }
         while batch.len() < DRAIN
@@ -89,7 +84,7 @@ pub async fn run<B: Backend>(
             batch.push(input);
         }
         for stamped in batch {
-            pace.note(&stamped);
+            pace.note(&stamped, clock);
             let now = later(clock.at(stamped.at), model.now);
             for effect in update(model, stamped.msg, now) {
                 match outside.perform(effect, model, terminal)? {
@@ -130,6 +125,7 @@ fn paint<B: Backend>(model: &mut Model, terminal: &mut Terminal<B>, pace: &mut P
 /// When to draw.
 struct Pace {
     drawn: Instant,
+    /// Ages and the time of day are drawn then, when nothing else happens: once a second.
     tick: Instant,
     dirty: bool,
     /// A key was pressed: its effect is not to wait.
@@ -139,19 +135,18 @@ struct Pace {
 }
 
 impl Pace {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { drawn: now, tick: now + TICK, dirty: false, pressed: false, oldest: None }
+    fn new(clock: Clock) -> Self {
+        Self { drawn: Instant::now(), tick: clock.next_second(), dirty: false, pressed: false, oldest: None }
     }
 
-    fn note(&mut self, stamped: &Stamped) {
+    fn note(&mut self, stamped: &Stamped, clock: Clock) {
         let heartbeat = matches!(&stamped.msg, Msg::Input(Input { what: What::Frame { frame, .. }, .. })
             if matches!(frame.body, Some(Body::Heartbeat(_))));
         match stamped.msg {
             // It changes ages only, which the next tick draws.
             Msg::Input(_) if heartbeat => return,
             Msg::Input(_) => self.oldest = Some(self.oldest.map_or(stamped.at, |oldest| oldest.min(stamped.at))),
-            Msg::Tick => self.tick = Instant::now() + TICK,
+            Msg::Tick => self.tick = clock.next_second(),
             _ => self.pressed = true,
         }
         self.dirty = true;

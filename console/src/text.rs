@@ -12,14 +12,22 @@ pub fn clean(text: &str) -> String {
     cleaned(text, |_| false)
 }
 
+/// The same of a text that is not needed any more, which is itself handed back where it is harmless.
+pub fn cleansed(mut text: String) -> String {
+    if is_harmless(&text) {
+        text.truncate(LONGEST);
+        return text;
+    }
+    clean(&text)
+}
+
 /// The same, keeping line feeds.
 pub fn clean_lines(text: &str) -> String {
     cleaned(text, |char| char == '\n')
 }
 
 fn cleaned(text: &str, keep: impl Fn(char) -> bool) -> String {
-    // Nearly all texts are such, and a large snapshot has a hundred thousand of them.
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+    if is_harmless(text) {
         return text[..text.len().min(LONGEST)].to_owned();
     }
     let harmless = |char: char| match char {
@@ -29,6 +37,11 @@ fn cleaned(text: &str, keep: impl Fn(char) -> bool) -> String {
         char => char,
     };
     text.chars().take(LONGEST).map(harmless).collect()
+}
+
+/// Nearly all texts are such, and a large snapshot has a hundred thousand of them.
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Controls, and what changes the direction or the width of the text around it.
@@ -192,6 +205,11 @@ mod tests {
             prop_assert_eq!(width(&fit(&text, columns)), columns);
             prop_assert_eq!(width(&right(&text, columns)), columns);
             prop_assert!(wrap(&text, columns.max(1)).iter().all(|line| width(line) <= columns.max(1)));
+        }
+
+        #[test]
+        fn a_text_given_away_is_cleaned_as_one_that_is_kept(text in prop_oneof![any::<String>(), "[ -~]{0,40}", "[ -~]{1990,2010}"]) {
+            prop_assert_eq!(cleansed(text.clone()), clean(&text));
         }
 
         #[test]

@@ -19,7 +19,7 @@ use loadline_proto::{
 use std::{error::Error, time::Duration};
 use tokio::{
     sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tonic::{
     Streaming,
@@ -29,7 +29,8 @@ use tonic::{
 /// Messages that wait to be drawn. When they are so many, the actors wait, and the servers' watches with them.
 const QUEUE: usize = 4_096;
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Only for what has no watch yet: a watch that is silent is given up sooner.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// A watch without a frame for so long is given up: its connection may be half open.
 const SILENT: Duration = Duration::from_secs(10);
@@ -136,9 +137,9 @@ impl Actor {
             if self.forsake_acts().await.is_err() {
                 return;
             }
-            let wait = backoff.next();
-            let retry_at = self.clock.now().elapsed + wait;
-            if self.send(What::Link(Link::Down { error, retry_at })).await.is_err() || self.pause(wait).await.is_err() {
+            let again = self.clock.cheapest(Instant::now() + backoff.next());
+            let retry_at = self.clock.at(again).elapsed;
+            if self.send(What::Link(Link::Down { error, retry_at })).await.is_err() || self.pause(again).await.is_err() {
                 return;
             }
         }
@@ -158,9 +159,9 @@ impl Actor {
         Ok(())
     }
 
-    /// Waits, unless somebody wants it now.
-    async fn pause(&mut self, wait: Duration) -> Result<(), Closed> {
-        let done = sleep(wait);
+    /// Waits until then, unless somebody wants it now.
+    async fn pause(&mut self, again: Instant) -> Result<(), Closed> {
+        let done = sleep_until(again);
         tokio::pin!(done);
         loop {
             tokio::select! {

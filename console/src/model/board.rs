@@ -4,12 +4,15 @@
 
 use super::{
     crash,
-    report::Mode,
+    report::{Mode, Report},
     standing::{Band, Knowledge, Severity, State},
     world::World,
 };
 use crate::moment::Moment;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Taken for a severity that nobody states: not known to be harmless.
 const UNSTATED: Severity = Severity::P2;
@@ -82,6 +85,19 @@ impl Row {
 pub struct Board {
     /// In the order of the screen.
     pub rows: Vec<Row>,
+    /// Their places in the order of their ids.
+    by_id: Vec<usize>,
+    tally: Tally,
+}
+
+/// What a frame asks of all rows again and again, counted once.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Tally {
+    sizes: BTreeMap<Band, usize>,
+    /// Of rows that count.
+    counts: BTreeMap<Severity, usize>,
+    suspects: usize,
+    worst: Option<Worst>,
 }
 
 /// The worst that stands on the board, and for how long.
@@ -102,42 +118,82 @@ impl Board {
         let crash = known.then(|| crash::ID.to_owned());
         let ids: BTreeSet<&String> = world.catalogue.keys().chain(reported).chain(&crash).collect();
         let knowledge: Vec<Knowledge> = world.endpoints.iter().map(|endpoint| endpoint.knowledge(now)).collect();
-        let modes = ids.into_iter().map(|id| mode_row(world, id, &knowledge, now));
         let blind = (0..world.endpoints.len()).filter(|index| knowledge[*index] == Knowledge::Blind);
-        let mut rows: Vec<Row> = modes.chain(blind.map(|index| endpoint_row(world, index, now))).collect();
-        rows.sort_by(|a, b| (a.band, a.urgency(), &a.id).cmp(&(b.band, b.urgency(), &b.id)));
-        Self { rows }
+        // Ids and reports are in one order, so that each report is met once.
+        let mut reports: Vec<_> = world.endpoints.iter().map(|endpoint| endpoint.modes.iter().peekable()).collect();
+        let mut said: Vec<(usize, &Report)> = Vec::new();
+        let modes = ids.into_iter().map(|id| {
+            said.clear();
+            said.extend(reports.iter_mut().enumerate().filter_map(|(index, of)| {
+                let (_, report) = of.next_if(|(known, _)| *known == id)?;
+                Some((index, report))
+            }));
+            mode_row(world, id, &said, &knowledge, now)
+        });
+        Self::sorted(blind.map(|index| endpoint_row(world, index, now)).chain(modes).collect())
+    }
+
+    /// From rows in the order of their ids, which decides between those that are as urgent.
+    fn sorted(rows: Vec<Row>) -> Self {
+        let mut numbered: Vec<(usize, Row)> = rows.into_iter().enumerate().collect();
+        numbered.sort_by(|(_, a), (_, b)| (a.band, a.urgency()).cmp(&(b.band, b.urgency())));
+        let mut by_id = vec![0; numbered.len()];
+        for (place, (number, _)) in numbered.iter().enumerate() {
+            by_id[*number] = place;
+        }
+        let rows: Vec<Row> = numbered.into_iter().map(|(_, row)| row).collect();
+        Self { tally: Tally::of(&rows), rows, by_id }
+    }
+
+    /// Where the row of something is.
+    pub fn place(&self, id: &RowId) -> Option<usize> {
+        let found = self.by_id.binary_search_by(|place| self.rows[*place].id.cmp(id)).ok()?;
+        Some(self.by_id[found])
     }
 
     /// The row of something.
     pub fn row(&self, id: &RowId) -> Option<&Row> {
-        self.rows.iter().find(|row| row.id == *id)
+        self.place(id).map(|place| &self.rows[place])
     }
 
     /// How many of a severity are open, or not to be seen.
     pub fn count(&self, severity: Severity) -> usize {
-        self.rows.iter().filter(|row| row.band == Band::Of(severity) && row.counts()).count()
+        self.tally.counts.get(&severity).copied().unwrap_or_default()
     }
 
     /// How many rows a band has, suspected ones included.
     pub fn size(&self, band: Band) -> usize {
-        self.rows.iter().filter(|row| row.band == band).count()
+        self.tally.sizes.get(&band).copied().unwrap_or_default()
     }
 
     /// How many are about to open.
     pub fn suspects(&self) -> usize {
-        self.rows.iter().filter(|row| row.status == Status::Says(State::Suspect)).count()
+        self.tally.suspects
     }
 
     /// The worst.
     pub fn worst(&self) -> Option<Worst> {
-        let severities = self.rows.iter().filter(|row| row.counts()).filter_map(|row| match row.band {
-            Band::Of(severity) => Some((severity, row.lasts.unwrap_or_default())),
-            _ => None,
-        });
-        let severity = severities.clone().map(|(severity, _)| severity).min()?;
-        let lasts = severities.filter(|(of, _)| *of == severity).map(|(_, lasts)| lasts).max();
-        Some(Worst { severity, lasts: lasts.unwrap_or_default() })
+        self.tally.worst
+    }
+}
+
+impl Tally {
+    fn of(rows: &[Row]) -> Self {
+        let mut tally = Self::default();
+        for row in rows {
+            *tally.sizes.entry(row.band).or_default() += 1;
+            tally.suspects += usize::from(row.status == Status::Says(State::Suspect));
+            if let (Band::Of(severity), true) = (row.band, row.counts()) {
+                *tally.counts.entry(severity).or_default() += 1;
+                let lasts = row.lasts.unwrap_or_default();
+                tally.worst = Some(match tally.worst {
+                    Some(worst) if worst.severity < severity => worst,
+                    Some(worst) if worst.severity == severity => Worst { severity, lasts: worst.lasts.max(lasts) },
+                    Some(_) | None => Worst { severity, lasts },
+                });
+            }
+        }
+        tally
     }
 }
 
@@ -156,26 +212,26 @@ fn endpoint_row(world: &World, index: usize, now: Moment) -> Row {
 }
 
 /// The worst that anybody says of a mode, or that nobody says although somebody should.
-fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Row {
+fn mode_row(world: &World, id: &str, said: &[(usize, &Report)], knowledge: &[Knowledge], now: Moment) -> Row {
     let mode = world.mode(id);
     let base = mode.and_then(|mode| mode.base).unwrap_or(UNSTATED);
     let mut voices = 0;
     let mut worst: Option<Row> = None;
-    let mut consider = |band: Band, status: Status, source: Option<usize>| {
-        let report = source.and_then(|index| world.endpoints[index].modes.get(id));
+    let mut consider = |band: Band, status: Status, source: Option<usize>, report: Option<&Report>| {
         let lasts = match (&status, source) {
             // Not for how long it was so, but for how long nobody has known.
             (Status::Blind(_), Some(index)) => Some(world.endpoints[index].silence(now)),
             _ => report.and_then(|report| report.lasts(now)),
         };
         let loss = report.and_then(|report| report.time_to_loss(now));
-        let row = Row { id: RowId::Mode(id.to_owned()), band, status, source, lasts, loss, voices: 0, found: None };
+        // Its id is put in once it is known which of them it is.
+        let row = Row { id: RowId::Mode(String::new()), band, status, source, lasts, loss, voices: 0, found: None };
         if worst.as_ref().is_none_or(|known| (row.band, row.urgency()) < (known.band, known.urgency())) {
             worst = Some(row);
         }
     };
-    for (index, endpoint) in world.endpoints.iter().enumerate() {
-        let Some(report) = endpoint.modes.get(id) else { continue };
+    for &(index, report) in said {
+        let endpoint = &world.endpoints[index];
         let owned = mode.is_none_or(|mode| mode.is_owned_by(&endpoint.service));
         // That somebody else does not detect it means nothing where the console does.
         let undetected = matches!(report.state, State::Planned | State::Unknown) && id == crash::ID;
@@ -193,14 +249,14 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
             }
             (Knowledge::Live | Knowledge::Late, state) => (band(state, severity), Status::Says(state)),
         };
-        consider(band, status, Some(index));
+        consider(band, status, Some(index), Some(report));
     }
     match mode {
         Some(_) if id == crash::ID => {}
-        Some(mode) if mode.planned => consider(Band::Planned, Status::Says(State::Planned), None),
+        Some(mode) if mode.planned => consider(Band::Planned, Status::Says(State::Planned), None, None),
         Some(mode) => {
             if let Some(unseen) = unseen_owner(world, id, mode, knowledge) {
-                consider(Band::Unknown, Status::Unseen(unseen), None);
+                consider(Band::Unknown, Status::Unseen(unseen), None, None);
             }
         }
         None => {}
@@ -212,8 +268,8 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
             worst = Some(own);
         }
     }
-    let mut row = worst.unwrap_or_else(|| Row {
-        id: RowId::Mode(id.to_owned()),
+    let row = worst.unwrap_or_else(|| Row {
+        id: RowId::Mode(String::new()),
         band: Band::Unknown,
         status: Status::Unseen("nobody reports it".to_owned()),
         source: None,
@@ -222,8 +278,7 @@ fn mode_row(world: &World, id: &str, knowledge: &[Knowledge], now: Moment) -> Ro
         voices: 0,
         found: None,
     });
-    row.voices = voices;
-    row
+    Row { id: RowId::Mode(id.to_owned()), voices, ..row }
 }
 
 /// What the console itself has to say of crashed processes.

@@ -8,6 +8,7 @@ pub mod hand;
 pub mod jobs;
 pub mod ledger;
 pub mod letters;
+pub mod listing;
 pub mod remedy;
 pub mod report;
 pub mod selection;
@@ -18,9 +19,10 @@ pub mod usage;
 pub mod world;
 
 use crate::{action::KeyMap, moment::Moment, recorder::Recorder};
-use board::{Row, RowId};
+use board::Row;
 use letters::Letter;
-use std::time::Duration;
+use listing::Listing;
+use std::{borrow::Cow, time::Duration};
 use ui::{Screen, Ui};
 use world::{Target, World};
 
@@ -122,23 +124,47 @@ impl Model {
         if self.offline { self.shown() } else { &self.world }
     }
 
+    /// Finds the rows that pass band, filter and folds, for all that asks for them until the board is drawn up again.
+    pub fn list(&mut self) {
+        let listing = Listing::of(self.shown(), &self.ui);
+        let shown = match (&mut self.replay, &mut self.frozen) {
+            (Some(replay), _) => &mut replay.world,
+            (None, Some(frozen)) => frozen,
+            (None, None) => &mut self.world,
+        };
+        shown.listing = Some(listing);
+    }
+
+    /// Places on the board of the rows that pass; as found before, unless something else is asked for by now.
+    fn places(&self) -> Cow<'_, [usize]> {
+        match self.shown().listing.as_ref().filter(|listing| listing.is_for(&self.ui)) {
+            Some(listing) => Cow::Borrowed(&listing.places),
+            None => Cow::Owned(Listing::of(self.shown(), &self.ui).places),
+        }
+    }
+
     /// Rows of the board that pass band, filter and folds.
     pub fn rows(&self) -> Vec<&Row> {
-        let world = self.shown();
-        let filter = self.ui.filter(Screen::Board).to_lowercase();
-        let passes = |row: &&Row| {
-            let band = self.ui.band.is_none_or(|severity| row.band == board_band(severity));
-            let folded = row.band.folds() && !self.ui.unfolded && filter.is_empty();
-            band && !folded && has_words(|| row_text(world, row), &filter)
-        };
-        world.board.rows.iter().filter(passes).collect()
+        let rows = &self.shown().board.rows;
+        self.places().iter().map(|place| &rows[*place]).collect()
+    }
+
+    /// Where the cursor is among these rows.
+    pub fn cursor(&self) -> Option<usize> {
+        self.cursor_among(&self.places())
+    }
+
+    fn cursor_among(&self, places: &[usize]) -> Option<usize> {
+        let held = self.ui.row.id().and_then(|id| self.shown().board.place(id));
+        let found = held.and_then(|place| places.binary_search(&place).ok());
+        self.ui.row.within(found, places.len())
     }
 
     /// The row under the cursor.
     pub fn selected_row(&self) -> Option<&Row> {
-        let rows = self.rows();
-        let place = self.ui.row.place(rows.iter().map(|row| &row.id))?;
-        rows.get(place).copied()
+        let places = self.places();
+        let place = places[self.cursor_among(&places)?];
+        self.shown().board.rows.get(place)
     }
 
     /// Accounts that pass the filter.
@@ -212,27 +238,5 @@ fn has_words(text: impl FnOnce() -> String, filter: &str) -> bool {
     words.peek().is_none() || {
         let text = text().to_lowercase();
         words.all(|word| text.contains(word))
-    }
-}
-
-fn board_band(severity: standing::Severity) -> standing::Band {
-    standing::Band::Of(severity)
-}
-
-/// All that a filter may look for in a row.
-fn row_text(world: &World, row: &Row) -> String {
-    match &row.id {
-        RowId::Endpoint(index) => {
-            let endpoint = &world.endpoints[*index];
-            format!("{} {} blind", endpoint.service, endpoint.address)
-        }
-        RowId::Mode(id) => {
-            let mode = world.catalogue.get(id);
-            let report = row.source.and_then(|source| world.endpoints[source].modes.get(id));
-            let detail = report.and_then(|report| report.evidence.as_ref()).map_or("", |evidence| &evidence.detail);
-            let title = mode.map_or("", |mode| &mode.title);
-            let owners = mode.map(|mode| mode.owners.join(" ")).unwrap_or_default();
-            format!("{id} {title} {owners} {detail} {:?}", row.status)
-        }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     moment::Moment,
-    text::{clean, quantity},
+    text::{clean, cleansed, quantity},
 };
 use jiff::Timestamp;
 use loadline_proto::health::{Evidence as WireEvidence, FailureMode, ModeStatus};
@@ -69,12 +69,12 @@ impl Report {
         Self {
             state: State::from_wire(status.state),
             severity: Severity::from_wire(status.severity),
-            rule: clean(&status.rule),
+            rule: cleansed(status.rule),
             lasted: timestamp(status.since.as_ref()).map(|since| span(since, sent)),
             loss: status.time_to_loss.and_then(|loss| Duration::try_from(loss).ok()),
-            drill: clean(&status.drill_id),
-            taken_by: clean(&status.acknowledged_by),
-            note: clean(&status.note),
+            drill: cleansed(status.drill_id),
+            taken_by: cleansed(status.acknowledged_by),
+            note: cleansed(status.note),
             muted: timestamp(status.muted_until.as_ref()).map(|until| span(sent, until)),
             offers: status.remedies.into_iter().take(LISTED).map(Offer::from_wire).collect(),
             evidence: status.evidence.map(|evidence| Evidence::from_wire(evidence, sent)),
@@ -121,14 +121,19 @@ impl Evidence {
     }
 
     fn from_wire(wire: WireEvidence, sent: Timestamp) -> Self {
-        let skipped = wire.history.len().saturating_sub(HISTORY);
+        let mut history = wire.history;
+        history.drain(..history.len().saturating_sub(HISTORY));
+        history.retain(|value| value.is_finite());
+        if history.capacity() > 2 * HISTORY {
+            history.shrink_to_fit();
+        }
         Self {
             value: wire.value,
             threshold: wire.threshold,
-            unit: clean(&wire.unit),
-            detail: clean(&wire.detail),
+            unit: cleansed(wire.unit),
+            detail: cleansed(wire.detail),
             age: timestamp(wire.measured_at.as_ref()).map(|measured| span(measured, sent)),
-            history: wire.history.into_iter().skip(skipped).filter(|value| value.is_finite()).collect(),
+            history,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::moment::Moment;
 use std::{collections::VecDeque, time::Duration};
 
 /// Most events kept.
-const KEPT: usize = 500;
+pub const KEPT: usize = 500;
 /// The same again within this time counts up instead of making a new line.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -41,6 +41,11 @@ impl Timeline {
             self.events.pop_front();
         }
         self.events.push_back(Event { at: now, subject: subject.to_owned(), text, times: 1 });
+    }
+
+    /// Passes over so many that would not be kept anyhow.
+    pub fn pass_over(&mut self, events: usize) {
+        self.pushed += events as u64;
     }
 
     /// How many there have ever been: the number of the one to come.

@@ -8,6 +8,7 @@ use super::{
     jobs::JobsView,
     ledger::Ledger,
     letters::Letters,
+    listing::Listing,
     remedy::{Plan, Run},
     report::Mode,
     standing::Knowledge,
@@ -36,6 +37,8 @@ pub struct World {
     pub timeline: Timeline,
     /// As of the last [`World::settle`].
     pub board: Board,
+    /// Of that board.
+    pub(super) listing: Option<Listing>,
     /// As of which all this is.
     pub now: Moment,
     /// Which endpoints were blind at the last settling.
@@ -67,6 +70,7 @@ impl World {
             letters: Letters::default(),
             timeline: Timeline::default(),
             board: Board::default(),
+            listing: None,
             now,
             blind: vec![false; targets.len()],
             down: vec![false; targets.len()],
@@ -92,6 +96,7 @@ impl World {
     pub fn settle(&mut self, now: Moment) {
         self.now = now;
         self.board = Board::of(self, now);
+        self.listing = None;
     }
 
     fn notice_blindness(&mut self, index: usize, now: Moment) {

@@ -60,7 +60,15 @@ fn off(model: &Model, action: Action) -> Option<&'static str> {
         Action::Freeze if model.replay.is_some() => Some("the past stands still already"),
         Action::Replay if model.recorder.is_empty() => Some("nothing is recorded yet"),
         Action::Fold if !model.ui.filter(Screen::Board).is_empty() => Some("a filter looks into folded bands too"),
-        Action::Yank | Action::YankCommand | Action::Describe if yank::json(model).is_none() => Some("nothing is selected"),
+        Action::Yank | Action::YankCommand | Action::Describe if !is_selected(model) => Some("nothing is selected"),
         _ => None,
+    }
+}
+
+/// Whether there is something under the cursor. Of the board it is asked in every frame, for the bottom line.
+fn is_selected(model: &Model) -> bool {
+    match model.ui.screen {
+        Screen::Board => model.selected_row().is_some(),
+        _ => yank::json(model).is_some(),
     }
 }

@@ -7,13 +7,14 @@ use crate::{
         endpoint::{Endpoint, Link, Serving},
         report::{Mode, Report, timestamp},
         standing::{Severity, State},
+        timeline::KEPT,
         world::World,
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Topic, What},
-    text::{clean, clock},
+    text::{clean, cleansed, clock},
 };
-use deeds::Rest;
+use deeds::{Happened, Rest};
 use loadline_proto::{
     grpc_health::health_check_response::ServingStatus,
     health::{Frame, frame::Body},
@@ -172,48 +173,85 @@ fn note_changes(world: &mut World, index: usize, frame: Frame, now: Moment) {
         }
         Some(Body::Heartbeat(_)) | None => return,
     };
-    let before = if whole { std::mem::take(&mut endpoint.modes) } else { BTreeMap::new() };
-    let service = endpoint.name().to_owned();
-    for status in modes {
-        if endpoint.modes.len() >= MODES {
-            changes.push((service.clone(), format!("reports more than {MODES} modes; the rest is not shown")));
-            break;
-        }
-        let id = clean(&status.id);
-        let report = Report::from_wire(status, sent, now);
-        let known = if whole { before.get(&id) } else { endpoint.modes.get(&id) };
-        if let Some(text) = change(known, &report, now) {
-            changes.push((id.clone(), format!("{text} ({service})")));
-        }
-        endpoint.modes.insert(id, report);
-    }
+    let modes =
+        modes.into_iter().map(|mut status| (cleansed(std::mem::take(&mut status.id)), Report::from_wire(status, sent, now)));
+    let passed_over = take_modes(endpoint, modes.collect(), whole, now, &mut changes);
+    world.timeline.pass_over(passed_over);
     for (subject, text) in changes {
         world.timeline.push(now, &subject, text);
     }
 }
 
-/// What is worth a line, if anything is.
-fn change(before: Option<&Report>, after: &Report, now: Moment) -> Option<String> {
-    let severity = after.severity.map(|severity| format!(" {severity}")).unwrap_or_default();
-    let drill = if after.drill.is_empty() { String::new() } else { format!(" by drill {}", after.drill) };
-    match (before.map(|report| report.state), after.state) {
-        (None, state) if state.is_active() => Some(format!("is {state}{severity}{}{drill}", reading(after))),
-        (None, _) => None,
-        (Some(old), new) if old == new => raised(before.and_then(|report| report.severity), after),
-        (Some(old), State::Ok) if old.is_active() => {
-            let lasted = before.and_then(|report| report.lasts(now)).map(|lasted| format!(" after {}", clock(lasted)));
-            Some(format!("closed{}", lasted.unwrap_or_default()))
+/// Takes what it says of modes, and what of that is worth a line; hands back how many more would be, which no timeline keeps.
+fn take_modes(endpoint: &mut Endpoint, modes: Vec<(String, Report)>, whole: bool, now: Moment, happened: &mut Happened) -> usize {
+    let before = if whole { std::mem::take(&mut endpoint.modes) } else { BTreeMap::new() };
+    let service = endpoint.name().to_owned();
+    let is_news = |(id, report): &&(String, Report)| change(before.get(id), report).is_some();
+    // The first snapshot of a process in trouble may have thousands.
+    let news = if whole && modes.len() > KEPT { modes.iter().take(MODES).filter(is_news).count() } else { 0 };
+    let (too_many, mut passed_over) = (news.saturating_sub(KEPT), 0);
+    for (id, report) in modes {
+        if endpoint.modes.len() >= MODES {
+            happened.push((service.clone(), format!("reports more than {MODES} modes; the rest is not shown")));
+            break;
         }
-        (Some(old), State::Open) if !old.is_active() => Some(format!("opened{severity}{}{drill}", reading(after))),
+        let known = if whole { before.get(&id) } else { endpoint.modes.get(&id) };
+        match change(known, &report) {
+            Some(_) if passed_over < too_many => passed_over += 1,
+            Some(change) => happened.push((id.clone(), format!("{} ({service})", change.text(now)))),
+            None => {}
+        }
+        endpoint.modes.insert(id, report);
+    }
+    passed_over
+}
+
+/// What is worth a line of the timeline.
+enum Change<'a> {
+    /// First heard of, and open.
+    Is(&'a Report),
+    Opened(&'a Report),
+    Closed(&'a Report),
+    Turned(State, State),
+    Raised(Severity, Severity, &'a str),
+}
+
+/// What of that it is, if anything.
+fn change<'a>(before: Option<&'a Report>, after: &'a Report) -> Option<Change<'a>> {
+    let Some(before) = before else { return after.state.is_active().then_some(Change::Is(after)) };
+    match (before.state, after.state) {
+        (old, new) if old == new => match (before.severity?, after.severity?) {
+            (old, new) if old != new && after.state.is_active() => Some(Change::Raised(old, new, &after.rule)),
+            _ => None,
+        },
+        (old, State::Ok) if old.is_active() => Some(Change::Closed(before)),
+        (old, State::Open) if !old.is_active() => Some(Change::Opened(after)),
         // Suspicion comes and goes; it is on the board while it lasts.
-        (Some(_), State::Suspect) | (Some(State::Suspect), State::Ok) => None,
-        (Some(old), new) => Some(format!("{old} → {new}")),
+        (_, State::Suspect) | (State::Suspect, State::Ok) => None,
+        (old, new) => Some(Change::Turned(old, new)),
     }
 }
 
-fn raised(before: Option<Severity>, after: &Report) -> Option<String> {
-    let (before, now) = (before?, after.severity?);
-    (before != now && after.state.is_active()).then(|| format!("{before} → {now}: {}", after.rule))
+impl Change<'_> {
+    fn text(&self, now: Moment) -> String {
+        match self {
+            Self::Is(report) => format!("is {}{}", report.state, opened(report)),
+            Self::Opened(report) => format!("opened{}", opened(report)),
+            Self::Closed(was) => {
+                let lasted = was.lasts(now).map(|lasted| format!(" after {}", clock(lasted)));
+                format!("closed{}", lasted.unwrap_or_default())
+            }
+            Self::Turned(old, new) => format!("{old} → {new}"),
+            Self::Raised(old, new, rule) => format!("{old} → {new}: {rule}"),
+        }
+    }
+}
+
+/// How bad, by what reading, and because of which drill.
+fn opened(report: &Report) -> String {
+    let severity = report.severity.map(|severity| format!(" {severity}")).unwrap_or_default();
+    let drill = if report.drill.is_empty() { String::new() } else { format!(" by drill {}", report.drill) };
+    format!("{severity}{}{drill}", reading(report))
 }
 
 fn reading(report: &Report) -> String {

@@ -10,7 +10,6 @@ use crate::{
     keys::{Chord, Key, Named},
     model::{
         Model,
-        board::RowId,
         endpoint::Link,
         hand::{OPERATING, Sent},
         standing::Severity,
@@ -209,31 +208,32 @@ fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
     match (model.ui.screen, model.ui.pane) {
         (Screen::Board, Pane::Services) => {
             let services: Vec<usize> = (0..model.shown().endpoints.len()).collect();
-            model.ui.service.step(&services, by);
+            model.ui.service.step(services.iter(), by);
         }
         (Screen::Board, Pane::Timeline) => {
             let last = model.shown().timeline.events().len().saturating_sub(1);
             model.ui.back = model.ui.back.saturating_add_signed(by.saturating_neg()).min(last);
         }
         (Screen::Board, _) => {
-            let rows: Vec<RowId> = model.rows().into_iter().map(|row| row.id.clone()).collect();
-            model.ui.row.step(&rows, by);
+            let mut row = model.ui.row.clone();
+            row.step(model.rows().iter().map(|row| &row.id), by);
+            model.ui.row = row;
         }
         (Screen::Usage, _) => {
             let accounts: Vec<String> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
-            model.ui.account.step(&accounts, by);
+            model.ui.account.step(accounts.iter(), by);
         }
         (Screen::Jobs, _) => {
             let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
-            model.ui.job.step(&lines, by);
+            model.ui.job.step(lines.iter(), by);
         }
         (Screen::Drills, _) => {
             let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
-            model.ui.drill.step(&drills, by);
+            model.ui.drill.step(drills.iter(), by);
         }
         (Screen::Letters, _) => {
             let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
-            model.ui.letter.step(&letters, by);
+            model.ui.letter.step(letters.iter(), by);
             let at_end = letters.last() == model.ui.letter.id();
             if by > 0 && at_end && model.replay.is_none() {
                 return asking::next_page(model, now).into_iter().collect();
@@ -250,15 +250,18 @@ fn next_match(model: &mut Model, forward: bool, now: Moment) {
         return;
     }
     let rows = model.rows();
-    let ids: Vec<RowId> = rows.iter().map(|row| row.id.clone()).collect();
     let wrong: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| row.counts()).map(|(place, _)| place).collect();
-    let here = model.ui.row.place(ids.iter()).unwrap_or(0);
+    let here = model.cursor().unwrap_or(0);
     let next = match forward {
         true => wrong.iter().find(|place| **place > here).or(wrong.first()),
         false => wrong.iter().rev().find(|place| **place < here).or(wrong.last()),
     };
     match next {
-        Some(place) => model.ui.row.hold(&ids, *place),
+        Some(place) => {
+            let mut row = model.ui.row.clone();
+            row.hold(rows.iter().map(|row| &row.id), *place);
+            model.ui.row = row;
+        }
         None => notice(model, "nothing here is open or blind".to_owned(), now),
     }
 }

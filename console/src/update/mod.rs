@@ -12,7 +12,10 @@ pub mod typing;
 pub mod yank;
 
 use crate::{
-    model::{Model, ui::Overlay},
+    model::{
+        DrillLine, JobLine, Model,
+        ui::{Overlay, Screen},
+    },
     moment::Moment,
     msg::{Answer, Effect, Input, Msg, What},
     text::clean,
@@ -48,13 +51,13 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
         Msg::Key(chord) => {
             settle(model, now);
             let effects = keys::press(model, chord, now);
-            settle(model, now);
+            cursors(model);
             effects
         }
         Msg::Repeat(chord) => {
             settle(model, now);
             let effects = keys::repeat(model, chord, now);
-            settle(model, now);
+            cursors(model);
             effects
         }
         Msg::Focus(there) => {
@@ -86,16 +89,36 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
 pub fn settle(model: &mut Model, now: Moment) {
     model.now = now;
     model.world.settle(now);
-    let rows: Vec<_> = model.rows().into_iter().map(|row| row.id.clone()).collect();
-    model.ui.row.settle(&rows);
-    let accounts: Vec<_> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
-    model.ui.account.settle(&accounts);
-    let jobs: Vec<_> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
-    model.ui.job.settle(&jobs);
-    let letters: Vec<_> = model.letters().into_iter().map(|letter| letter.id).collect();
-    model.ui.letter.settle(&letters);
-    let drills: Vec<_> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
-    model.ui.drill.settle(&drills);
+    cursors(model);
+}
+
+/// Brings the lists and the cursors in them up to what is shown of them.
+fn cursors(model: &mut Model) {
+    model.list();
+    let mut row = model.ui.row.clone();
+    row.settle(model.rows().iter().map(|row| &row.id));
+    model.ui.row = row;
+    match model.ui.screen {
+        Screen::Board => {}
+        Screen::Usage => {
+            let mut account = model.ui.account.clone();
+            account.settle(model.accounts().iter().map(|account| &account.account));
+            model.ui.account = account;
+        }
+        Screen::Jobs => {
+            let jobs: Vec<_> = model.job_lines().iter().map(JobLine::id).collect();
+            model.ui.job.settle(jobs.iter());
+        }
+        Screen::Letters => {
+            let mut letter = model.ui.letter.clone();
+            letter.settle(model.letters().iter().map(|letter| &letter.id));
+            model.ui.letter = letter;
+        }
+        Screen::Drills => {
+            let drills: Vec<_> = model.drill_lines().iter().map(DrillLine::id).collect();
+            model.ui.drill.settle(drills.iter());
+        }
+    }
 }
 
 fn tick(model: &mut Model, now: Moment) -> Vec<Effect> {

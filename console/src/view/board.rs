@@ -70,22 +70,22 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let width = usize::from(inner.width);
     let columns = Columns::of(width);
     let rows = model.rows();
-    let cursor = model.ui.row.place(rows.iter().map(|row| &row.id));
+    let cursor = model.cursor();
     let mut listed = Vec::new();
     let mut at = 0;
     for (place, row) in rows.iter().enumerate() {
         if place == 0 || rows[place - 1].band != row.band {
             let before = if place == 0 { None } else { Some(rows[place - 1].band) };
-            listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::Heading));
+            listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::heading));
         }
         if cursor == Some(place) {
             at = listed.len();
         }
         listed.push(Listed::Row(place));
     }
-    listed.extend(headings(model, rows.last().map(|row| row.band), None, width).into_iter().map(Listed::Heading));
+    listed.extend(headings(model, rows.last().map(|row| row.band), None, width).into_iter().map(Listed::heading));
     if model.shown().board.rows.is_empty() {
-        listed.push(Listed::Heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
+        listed.push(Listed::heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
     let heading = heading(columns);
     let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
@@ -94,18 +94,24 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     // Only what is seen is made into lines: there may be many rows.
     let seen = listed.into_iter().skip(first).take(body.height.into());
     let drawn = seen.map(|listed| match listed {
-        Listed::Heading(line) => line,
+        Listed::Heading(line) => *line,
         Listed::Row(place) => line(model, rows[place], columns, cursor == Some(place)),
     });
     lines(frame, body, drawn);
 }
 
-/// A line of the board.
+/// A line of the board; small, because there may be many.
 enum Listed {
     /// Of bands.
-    Heading(Line<'static>),
+    Heading(Box<Line<'static>>),
     /// By its place.
     Row(usize),
+}
+
+impl Listed {
+    fn heading(line: Line<'static>) -> Self {
+        Self::Heading(Box::new(line))
+    }
 }
 
 fn below(area: Rect) -> Rect {

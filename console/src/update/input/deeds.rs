@@ -21,7 +21,7 @@ pub(super) struct Rest {
 }
 
 /// A subject and what happened to it.
-type Happened = Vec<(String, String)>;
+pub(super) type Happened = Vec<(String, String)>;
 
 impl Rest {
     /// All there is: a snapshot.

@@ -5,7 +5,7 @@ use crate::{
         Model,
         standing::{Band, Knowledge, Severity},
     },
-    text::status,
+    text::{age, status},
     update::yank::row_json,
 };
 use std::time::Duration;
@@ -49,8 +49,10 @@ pub fn summary(model: &Model) -> String {
     let counts: Vec<String> =
         Severity::ALL.into_iter().map(|severity| format!("{severity}={}", board.count(severity)).to_lowercase()).collect();
     let unaccounted = world.ledger.at.map_or("?".to_owned(), |_| world.ledger.unaccounted().to_string());
+    let installations = world.installations().into_iter().map(|name| format!("installation={name} ")).collect::<String>();
+    let test_times = world.test_times().map(|(shortest, _)| format!("test-times={} ", age(shortest))).unwrap_or_default();
     format!(
-        "worst={worst} {} suspect={} unknown={} planned={} ok={} live={}/{} blind={} unaccounted={unaccounted}",
+        "{installations}{test_times}worst={worst} {} suspect={} unknown={} planned={} ok={} live={}/{} blind={} unaccounted={unaccounted}",
         counts.join(" "),
         board.suspects(),
         board.size(Band::Unknown),
@@ -137,6 +139,8 @@ pub fn json(model: &Model) -> serde_json::Value {
         .map(|endpoint| {
             serde_json::json!({
                 "service": endpoint.service, "address": endpoint.address, "build": endpoint.build,
+                "installation": Some(&endpoint.installation).filter(|name| !name.is_empty()),
+                "times_at_most_seconds": endpoint.times_at_most.map(|longest| longest.as_secs_f64()),
                 "knowledge": format!("{:?}", endpoint.knowledge(world.now)).to_lowercase(),
                 "silent_seconds": endpoint.silence(world.now).as_secs_f64(),
             })

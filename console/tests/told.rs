@@ -6,7 +6,9 @@ mod fixture;
 #[path = "fixture/scene.rs"]
 mod scene;
 
-use fixture::{Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, target, trouble, wire};
+use fixture::{
+    Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, target, trouble, wire, work,
+};
 use loadline_console::{
     action::ACTIONS,
     headless,
@@ -16,7 +18,11 @@ use loadline_console::{
     update::able::disabled,
     view::draw,
 };
-use loadline_proto::health::{Caller, Frame, Severity as Wire, Snapshot, State as WireState, frame::Body};
+use loadline_proto::health::{
+    Caller, Delta, DrillRun, Frame, Severity as Wire, Snapshot, State as WireState,
+    drill_run::{Phase, Verdict},
+    frame::Body,
+};
 use ratatui::{Terminal, backend::TestBackend};
 
 fn screen(console: &Console, columns: u16) -> String {
@@ -46,6 +52,70 @@ fn the_header_says_whom_the_processes_take_the_console_for() {
         known_as(&mut console, endpoint, 9, None);
     }
     assert!(top(&console, 120).contains("OPERATE 05:00  WORST"), "an older process says nothing: {}", top(&console, 120));
+}
+
+/// A heartbeat of each process, of this installation and with times cut so; nothing: as in production.
+fn introduced(console: &mut Console, seq: u64, of: [(&str, Option<i64>); 3]) {
+    for (endpoint, (installation, longest)) in of.into_iter().enumerate() {
+        let times_at_most = longest.map(|seconds| prost_types::Duration { seconds, nanos: 0 });
+        let said = frame(["ingest", "query", "rollup"][endpoint], seq, heartbeat());
+        console.frame(endpoint, Frame { installation: installation.to_owned(), times_at_most, ..said });
+    }
+    console.settle();
+}
+
+#[test]
+fn the_header_names_the_installation_and_says_when_there_are_two() {
+    let mut console = Console::well();
+    assert!(top(&console, 120).starts_with(" loadline  READ-ONLY"), "no process names it: {}", top(&console, 120));
+    introduced(&mut console, 8, [("prod-eu1", None); 3]);
+    for columns in 60..200 {
+        assert!(top(&console, columns).starts_with(" loadline  prod-eu1  READ-ONLY"), "{columns}: {}", top(&console, columns));
+    }
+    introduced(&mut console, 9, [("prod-eu1", None), ("test", None), ("", None)]);
+    assert!(top(&console, 120).starts_with(" loadline  MIXED prod-eu1 and test  READ-ONLY"), "{}", top(&console, 120));
+    introduced(&mut console, 10, [(&"x".repeat(200), None), ("", None), ("", None)]);
+    assert!(top(&console, 120).contains("READ-ONLY"), "a long name takes no room from the rest: {}", top(&console, 120));
+    assert!(plain::summary(&console.model).starts_with("installation=xxx"));
+}
+
+#[test]
+fn a_test_installation_is_not_taken_for_production() {
+    let mut console = Console::well();
+    console.press("/ A N - 0 2 Enter");
+    introduced(&mut console, 8, [("", None); 3]);
+    assert!(!screen(&console, 120).contains("TEST TIMES") && !screen(&console, 120).contains("for tests"));
+    introduced(&mut console, 9, [("", Some(20)), ("", Some(3)), ("", None)]);
+    let text = screen(&console, 120);
+    assert!(top(&console, 120).contains("TEST TIMES"), "{text}");
+    assert!(text.contains("TEST TIMES in 2 of 3: waits 3s at most"), "{text}");
+    assert!(text.contains("cut to 20s for tests"), "the selected mode is of ingest: {text}");
+    assert!(plain::report(&console.model).contains("test-times=3s"), "{}", plain::report(&console.model));
+    let json = plain::json(&console.model);
+    let told: Vec<_> = json["endpoints"].as_array().unwrap().iter().map(|of| of["times_at_most_seconds"].as_f64()).collect();
+    assert_eq!(told, [Some(20.0), Some(3.0), None]);
+    console.press("Tab Tab Enter");
+    assert!(screen(&console, 120).contains("cut to 20s for tests"), "{}", screen(&console, 120));
+}
+
+#[test]
+fn a_proof_with_times_cut_for_tests_is_told_apart_from_one_of_the_product() {
+    let mut console = Console::well();
+    let passed = |mode: &str, longest: Option<i64>| DrillRun {
+        times_at_most: longest.map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        ..work::drill_run(mode, Phase::Done, Verdict::Passed)
+    };
+    let drills = vec![passed("AN-01", None), passed("AN-02", Some(3))];
+    console.frame(0, frame("ingest", 8, Body::Delta(Delta { drills, ..Delta::default() })));
+    console.settle();
+    console.press("o");
+    let text = screen(&console, 160);
+    assert!(text.lines().any(|line| line.contains(" AN-01 ") && line.contains("2m ok")), "{text}");
+    assert!(text.lines().any(|line| line.contains(" AN-02 ") && line.contains("2m test")), "{text}");
+    assert!(text.contains("drills: 1 proven 1 in test times 0 old"), "{text}");
+    console.press("/ A N - 0 2 Enter");
+    let text = screen(&console, 160).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("in this build, but with"), "{text}");
 }
 
 #[test]
@@ -250,7 +320,7 @@ fn the_selected_row_is_marked_also_where_nothing_is_reversed() {
     {
         let mut console = trouble();
         if keys == "f" {
-            let list = fixture::work::drill("AN-02");
+            let list = work::drill("AN-02");
             let list = loadline_proto::health::ListDrillsResponse { drills: vec![list], build: "0.1.0".to_owned() };
             console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
         }
@@ -290,8 +360,7 @@ fn the_colour_of_a_word_in_the_header_ends_with_it() {
 #[test]
 fn a_newcomer_is_led_to_the_first_drill() {
     let mut console = Console::well();
-    let list =
-        loadline_proto::health::ListDrillsResponse { drills: vec![fixture::work::drill("AN-02")], build: "0.1.0".to_owned() };
+    let list = loadline_proto::health::ListDrillsResponse { drills: vec![work::drill("AN-02")], build: "0.1.0".to_owned() };
     console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
     let hints = |console: &Console| screen(console, 120).lines().last().unwrap().to_owned();
     let lead = "nothing is proven yet: ";

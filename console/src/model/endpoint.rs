@@ -65,6 +65,10 @@ pub struct Endpoint {
     pub service: String,
     /// Its build.
     pub build: String,
+    /// The installation that it belongs to; empty: it names none.
+    pub installation: String,
+    /// Its failure modes have no longer hold, clear or look-back time, because they are shortened for tests.
+    pub times_at_most: Option<Duration>,
     /// The connection.
     pub link: Link,
     /// By the standard health protocol.
@@ -159,6 +163,8 @@ impl Endpoint {
             address: address.to_owned(),
             service: expected.to_owned(),
             build: String::new(),
+            installation: String::new(),
+            times_at_most: None,
             link: Link::Connecting,
             serving: Serving::Unsaid,
             watch: 0,

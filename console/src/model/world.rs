@@ -16,7 +16,10 @@ use super::{
     usage::Usage,
 };
 use crate::{moment::Moment, text};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// All facts.
 #[derive(Debug, Clone)]
@@ -159,6 +162,18 @@ impl World {
         plans
             .flat_map(|(index, endpoint)| endpoint.armed.iter().map(move |plan| (index, plan)))
             .filter(move |(_, plan)| plan.expires() > now)
+    }
+
+    /// Names of the installations that the processes belong to: more than one, and the console looks at two at once.
+    pub fn installations(&self) -> BTreeSet<&str> {
+        let names = self.endpoints.iter().map(|endpoint| endpoint.installation.as_str());
+        names.filter(|name| !name.is_empty()).collect()
+    }
+
+    /// The shortest that times are cut to for tests, and in how many processes they are.
+    pub fn test_times(&self) -> Option<(Duration, usize)> {
+        let cut = self.endpoints.iter().filter_map(|endpoint| endpoint.times_at_most);
+        cut.clone().min().map(|shortest| (shortest, cut.count()))
     }
 
     /// When silence alone will next change what an endpoint is, by the console's `elapsed`.

@@ -157,6 +157,8 @@ fn note_changes(world: &mut World, index: usize, frame: Frame, now: Moment) {
         endpoint.service = clean(&frame.service);
     }
     endpoint.build = clean(&frame.build);
+    endpoint.installation = clean(&frame.installation);
+    endpoint.times_at_most = frame.times_at_most.and_then(|longest| Duration::try_from(longest).ok());
     endpoint.comes_up();
     let mut changes = Vec::new();
     let (modes, whole) = match frame.body {

@@ -56,10 +56,11 @@ fn drills(model: &Model) -> Line<'static> {
     if world.endpoints.iter().all(|endpoint| endpoint.drills.listed.is_none() && endpoint.drills.runs.is_empty()) {
         return Line::default();
     }
-    let (mut proven, mut old, mut failed, mut never) = (0, 0, 0, 0);
+    let (mut proven, mut test, mut old, mut failed, mut never) = (0, 0, 0, 0, 0);
     for id in world.catalogue.keys() {
         match world.proof(id) {
             Proof::Passed(_) => proven += 1,
+            Proof::Test(_) => test += 1,
             Proof::Old(_) => old += 1,
             Proof::Failed(_) => failed += 1,
             Proof::Running(_) | Proof::Void(_) | Proof::Never => never += 1,
@@ -67,5 +68,6 @@ fn drills(model: &Model) -> Line<'static> {
     }
     let style = if failed > 0 { look.bad() } else { look.good() };
     let failed = if failed > 0 { format!(" {failed} FAILED") } else { String::new() };
-    Line::from(Span::styled(format!("   drills: {proven} proven{failed} {old} old {never} never"), style))
+    let test = if test > 0 { format!(" {test} in test times") } else { String::new() };
+    Line::from(Span::styled(format!("   drills: {proven} proven{test}{failed} {old} old {never} never"), style))
 }

@@ -65,7 +65,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let look = model.ui.look;
     let filter = model.ui.filter(Screen::Board);
     let filtered = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = Line::from_iter([Span::styled(" FAILURE MODES ", look.strong()), Span::styled(filtered, look.blind())]);
+    let title = Line::from_iter([
+        Span::styled(" FAILURE MODES ", look.strong()),
+        Span::styled(filtered, look.blind()),
+        Span::styled(test_times(model), look.blind()),
+    ]);
     let inner = pane(frame, look, area, title, model.ui.pane == Pane::Modes);
     let width = usize::from(inner.width);
     let columns = Columns::of(width);
@@ -98,6 +102,15 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         Listed::Row(place) => line(model, rows[place], columns, cursor == Some(place)),
     });
     lines(frame, body, drawn);
+}
+
+/// A test installation tells of less than the product does: nobody is to take it for that.
+fn test_times(model: &Model) -> String {
+    let world = model.shown();
+    let Some((shortest, processes)) = world.test_times() else { return String::new() };
+    let some =
+        if processes < world.endpoints.len() { format!(" in {processes} of {}", world.endpoints.len()) } else { String::new() };
+    format!(" TEST TIMES{some}: waits {} at most ", age(shortest))
 }
 
 /// A line of the board; small, because there may be many.

@@ -22,6 +22,7 @@ use crate::{
     text::{age, clock, cut, quantity, status, wrap},
 };
 use ratatui::{Frame, layout::Rect, text::Line};
+use std::time::Duration;
 
 /// Draws the pane.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -93,16 +94,26 @@ fn of_mode(sheet: &mut Sheet, model: &Model, row: &Row, id: &str) {
     let mode = world.mode(id);
     let source = row.source.map(|index| &world.endpoints[index]);
     let report = source.and_then(|endpoint| endpoint.modes.get(id));
-    stands(sheet, row, mode, report, world.now);
+    stands(sheet, row, mode, report, source, world.now);
     doable::remedies(sheet, model);
     doable::proven(sheet, model, id);
     sheet.gap();
     explained(sheet, row, mode, report, source, world.now);
 }
 
-fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, now: Moment) {
+/// What it says on less evidence than in production.
+fn test_times(sheet: &mut Sheet, longest: Duration) {
+    let blind = sheet.look.blind();
+    let times = format!("cut to {} for tests: its modes open and close on less than they should", age(longest));
+    sheet.say("TIMES", &times, blind);
+}
+
+fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Report>, source: Option<&Endpoint>, now: Moment) {
     let style = sheet.look.band(row.band);
     sheet.say("STATE", &standing(row), style);
+    if let Some(longest) = source.and_then(|endpoint| endpoint.times_at_most) {
+        test_times(sheet, longest);
+    }
     if let Some(found) = &row.found {
         sheet.plain("FOUND", found);
     }
@@ -185,6 +196,12 @@ fn of_endpoint(sheet: &mut Sheet, endpoint: &Endpoint, now: Moment) {
     let blind = sheet.look.blind();
     sheet.plain("ADDRESS", &endpoint.address);
     sheet.plain("BUILD", if endpoint.build.is_empty() { "not known" } else { &endpoint.build });
+    if !endpoint.installation.is_empty() {
+        sheet.plain("OF", &endpoint.installation);
+    }
+    if let Some(longest) = endpoint.times_at_most {
+        test_times(sheet, longest);
+    }
     if let Some(load) = endpoint.load.as_ref().filter(|load| !load.unit.is_empty()) {
         let p99 = load.p99.map(|p99| format!(", 99 of 100 within {}", proof::seconds(p99))).unwrap_or_default();
         let every = if load.is_of_now() { "" } else { " a second" };

@@ -48,6 +48,9 @@ fn alarm(model: &Model) -> [String; 2] {
 /// Between two words.
 const GAP: &str = "  ";
 
+/// Most of a name, in columns.
+const NAME: usize = 24;
+
 /// A word of the top line.
 struct Piece {
     text: String,
@@ -60,17 +63,33 @@ fn header(model: &Model, width: u16) -> Line<'static> {
     let look = model.ui.look;
     let mut pieces = vec![Piece { text: " loadline".to_owned(), style: look.strong(), spare: None }];
     let mut say = |spare: Option<u8>, (text, style): (String, Style)| pieces.push(Piece { text, style, spare });
+    installation(model).into_iter().for_each(|words| say(None, words));
     say(None, mode(model));
-    known_as(model).into_iter().for_each(|words| say(Some(3), words));
+    if model.present().test_times().is_some() {
+        // The last to be left out: the board says it too.
+        say(Some(0), ("TEST TIMES".to_owned(), look.blind()));
+    }
+    known_as(model).into_iter().for_each(|words| say(Some(4), words));
     past(model).into_iter().for_each(|words| say(None, words));
     std::iter::once(worst(model)).chain(seen(model)).for_each(|words| say(None, words));
     if !model.offline {
-        say(Some(4), ("rec ON".to_owned(), look.dim()));
+        say(Some(5), ("rec ON".to_owned(), look.dim()));
     }
-    gaps(model).into_iter().for_each(|words| say(Some(1), words));
-    say(Some(0), (format!("lag {}ms", model.ui.lag.as_millis()), look.dim()));
-    skew(model).into_iter().for_each(|words| say(Some(2), (words, look.blind())));
+    gaps(model).into_iter().for_each(|words| say(Some(2), words));
+    say(Some(1), (format!("lag {}ms", model.ui.lag.as_millis()), look.dim()));
+    skew(model).into_iter().for_each(|words| say(Some(3), (words, look.blind())));
     fill(pieces, format!("{}Z ", time(model.now.wall)), width.into())
+}
+
+/// What the processes call the installation. That they are of several is told as the danger that it is.
+fn installation(model: &Model) -> Option<(String, Style)> {
+    let (look, names) = (model.ui.look, model.present().installations());
+    let words = names.iter().map(|name| cut(name, NAME)).collect::<Vec<_>>().join(" and ");
+    match names.len() {
+        0 => None,
+        1 => Some((words, look.strong())),
+        _ => Some((format!("MIXED {words}"), look.bad())),
+    }
 }
 
 fn mode(model: &Model) -> (String, Style) {

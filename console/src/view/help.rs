@@ -27,6 +27,14 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Line::styled(" age ~: late.  BLIND: silent for 5 s or more, what it said may not hold.  UNSEEN: a part", look.dim()),
         Line::styled(" that is to detect it is not seen.  PLANNED: nothing detects it yet.  None of these is OK.", look.dim()),
         Line::styled(" P3m: muted, and for how long in STATE where there is room.", look.dim()),
+        Line::styled(
+            " PROOF: how long ago its drill passed.  old: in another build.  test: with times cut for tests.",
+            look.dim(),
+        ),
+        Line::styled(
+            " void: the drill says nothing of it.  FAIL: it was not seen, not repaired, or something was lost.",
+            look.dim(),
+        ),
     ];
     let text: Vec<Line<'static>> = entries.into_iter().chain(legend).collect();
     let rows = u16::try_from(text.len() + 2).unwrap_or(u16::MAX);

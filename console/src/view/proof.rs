@@ -15,6 +15,7 @@ pub fn short(proof: Proof<'_>, look: Look, now: Moment) -> (String, Style) {
     match proof {
         Proof::Running(run) => (format!("now {}", run.phase), look.label()),
         Proof::Passed(run) => (format!("{} ok", old(run)), look.good()),
+        Proof::Test(run) => (format!("{} test", old(run)), look.label()),
         Proof::Old(run) => (format!("{} old", old(run)), look.blind()),
         Proof::Failed(run) => (format!("{} FAIL", old(run)), look.bad()),
         Proof::Void(run) => (format!("{} void", old(run)), look.dim()),
@@ -30,6 +31,10 @@ pub fn long(proof: Proof<'_>, look: Look, now: Moment) -> (String, Style) {
         Proof::Never => "never drilled".to_owned(),
         Proof::Running(run) => format!("{} under way for {}: {}", kind(run), clock(run.age(now)), run.phase),
         Proof::Passed(run) => format!("drill passed {}, in this build: {}", ago(run), times(run)),
+        Proof::Test(run) => {
+            let longest = run.times_at_most.map(age).unwrap_or_default();
+            format!("drill passed {}, in this build, but with times cut to {longest} for tests: {}", ago(run), times(run))
+        }
         Proof::Old(run) => format!("drill passed {}, but in build {}: {}", ago(run), run.build, times(run)),
         Proof::Failed(run) => format!("drill {} {}: {} {}", run.found(), ago(run), times(run), run.detail),
         Proof::Void(run) => format!("drill {} {}: {}", run.found(), ago(run), run.detail),

@@ -136,7 +136,7 @@ impl Board {
     /// From rows in the order of their ids, which decides between those that are as urgent.
     fn sorted(rows: Vec<Row>) -> Self {
         let mut numbered: Vec<(usize, Row)> = rows.into_iter().enumerate().collect();
-        numbered.sort_by(|(_, a), (_, b)| (a.band, a.urgency()).cmp(&(b.band, b.urgency())));
+        numbered.sort_by_key(|(_, row)| (row.band, row.urgency()));
         let mut by_id = vec![0; numbered.len()];
         for (place, (number, _)) in numbered.iter().enumerate() {
             by_id[*number] = place;

@@ -12,6 +12,10 @@
 //! The nasty invariant: **no byte is run that was not checked**: a predictor is made only from an artifact whose sha256 is the
 //! one pinned when the version was registered, after its golden vectors were answered as the exporter answered them.
 
+pub mod onnx;
+pub mod predictor;
+mod sha256;
 pub mod tensor;
 
-pub use tensor::{DataType, Tensor, Values};
+pub use sha256::{NoSha256, Sha256};
+pub use tensor::{DataType, Port, Tensor, Values};

@@ -17,6 +17,33 @@ pub enum DataType {
     Text,
 }
 
+impl DataType {
+    /// Its name in the Open Inference Protocol: `BOOL`, `INT32`, `INT64`, `FP32`, `FP64` or `BYTES`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "BOOL",
+            Self::I32 => "INT32",
+            Self::I64 => "INT64",
+            Self::F32 => "FP32",
+            Self::F64 => "FP64",
+            Self::Text => "BYTES",
+        }
+    }
+
+    /// The kind of that name in the Open Inference Protocol.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Bool, Self::I32, Self::I64, Self::F32, Self::F64, Self::Text].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl std::fmt::Display for DataType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Values of a tensor, in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
@@ -77,4 +104,34 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// Row-major.
     pub values: Values,
+}
+
+impl Tensor {
+    /// A tensor of that name; nothing is checked here.
+    #[must_use]
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: Values) -> Self {
+        Self { name: name.into(), shape: shape.into(), values }
+    }
+}
+
+/// An input or an output of a model: what a tensor of that name has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The model's name for it.
+    pub name: String,
+    /// Kind of its values.
+    pub data_type: DataType,
+    /// Length of each axis. The first is `None`: as many rows as one likes.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// A shape as people write it: `[rows, 4]`; the first axis left open is the rows, any other is `?`.
+#[must_use]
+pub fn shape_text(shape: &[Option<usize>]) -> String {
+    let axis = |(at, length): (usize, &Option<usize>)| match length {
+        Some(length) => length.to_string(),
+        None if at == 0 => "rows".to_owned(),
+        None => "?".to_owned(),
+    };
+    format!("[{}]", shape.iter().enumerate().map(axis).collect::<Vec<_>>().join(", "))
 }

@@ -12,6 +12,7 @@
 //! The nasty invariant: **no byte is run that was not checked**: a predictor is made only from an artifact whose sha256 is the
 //! one pinned when the version was registered, after its golden vectors were answered as the exporter answered them.
 
+pub mod golden;
 pub mod onnx;
 pub mod predictor;
 mod sha256;

@@ -369,6 +369,29 @@ fn attributes_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn a_model_that_fails_on_some_values_answers_the_next() {
+    let ml =
+        |operator: &str, attribute| NodeProto { domain: "ai.onnx.ml".to_owned(), attribute, ..node(operator, &["i"], &["y"]) };
+    let zeros = AttributeProto { name: "zeros".to_owned(), r#type: 2, i: 0, ..AttributeProto::default() };
+    let one_hot = ml("OneHotEncoder", vec![list("cats_int64s", &[0, 1]), zeros]);
+    let places = NodeProto { domain: "ai.onnx.ml".to_owned(), ..node("ArrayFeatureExtractor", &["c", "flat"], &["row"]) };
+    let flat = node("Reshape", &["i", "all"], &["flat"]);
+    let column = node("Reshape", &["row", "one"], &["y"]);
+    for nodes in [vec![one_hot], vec![node("Gather", &["c", "i"], &["y"])], vec![flat, places, column]] {
+        let constants = vec![floats("c", &[2], &[1.0, 2.0]), ints("all", &[1], &[-1]), ints("one", &[2], &[-1, 1])];
+        let mut fragile = model(nodes.clone(), constants);
+        graph(&mut fragile).input = vec![value("i", DataType::Int64, &[0, 1])];
+        let predictor = Predictor::load(&onnx::check(&fragile.encode_to_vec()).unwrap().bytes).unwrap();
+        let ask = |place: i64| predictor.predict(&[Tensor::new("i", [1, 1], Values::I64(vec![place]))]);
+        for _ in 0..3 {
+            ask(1).unwrap();
+            let error = ask(1 << 40).unwrap_err();
+            assert!(!error.is_callers(), "{} {error}", nodes[0].op_type);
+        }
+    }
+}
+
+#[test]
 fn a_graph_that_doubles_its_tensor_forty_times_is_refused_by_the_process_that_tries() {
     let axis = AttributeProto { name: "axis".to_owned(), r#type: 2, i: 1, ..AttributeProto::default() };
     let double =

@@ -83,7 +83,8 @@ pub fn check_in_child<S: AsRef<OsStr>>(
     }
     let deadline = Instant::now() + limits.wall;
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A hostile file has nothing to find in an empty environment.
+    command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().map_err(Refusal::NotStarted)?);
     let golden = golden.map(Golden::to_json).unwrap_or_default();
     let order = Order { limits, model: model.len(), golden: golden.len() };

@@ -7,8 +7,8 @@
 //!           is in              tensors  tors     order        ids     can be built
 //! ```
 //!
-//! [`check`] does bounded work and runs nothing of the model: it may be called in a service. Whether the model also answers is for
-//! [`crate::golden`], in a process of its own.
+//! [`check`] does bounded work and runs nothing of the model: it may be called in a service, if that has some ten times the file's
+//! size to spare. Whether the model also answers is for [`crate::golden`], in a process of its own.
 //!
 //! **Supported.** Models of scikit-learn (skl2onnx), XGBoost and LightGBM (onnxmltools), and plain networks, in opsets 7 to 21 of
 //! `ai.onnx` and 1 to 5 of `ai.onnx.ml`:
@@ -142,7 +142,7 @@ pub fn check(bytes: &[u8]) -> Result<Checked, CheckError> {
     sound::check(&graph)?;
     allow::operators(&graph)?;
     let inputs = ports::inputs(&graph)?;
-    let zipped = normalise::normalise(&mut graph, &model)?;
+    let zipped = normalise::normalise(&mut graph)?;
     let types = types::infer(&graph);
     let outputs = ports::outputs(&graph, &types)?;
     let classes = zipped.or_else(|| normalise::classes_of(&graph));

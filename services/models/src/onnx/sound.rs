@@ -12,6 +12,8 @@ const MAX_VALUES: usize = 1 << 24;
 pub(super) const MAX_LENGTH: i64 = 1 << 20;
 const MAX_NODES: usize = 10_000;
 const MAX_NAME: usize = 512;
+/// Inputs, and outputs, of a model.
+const MAX_PORTS: usize = 256;
 
 /// Makes files of all kinds alike: an initial value that is also listed as an input is no input, and an empty list says nothing.
 pub(super) fn prepare(graph: &mut GraphProto) {
@@ -29,6 +31,11 @@ pub(super) fn prepare(graph: &mut GraphProto) {
 pub(super) fn check(graph: &GraphProto) -> Result<(), CheckError> {
     if graph.node.len() > MAX_NODES {
         return Err(CheckError::TooMuch { what: "nodes", count: graph.node.len(), limit: MAX_NODES });
+    }
+    for (what, count) in [("inputs", graph.input.len()), ("outputs", graph.output.len())] {
+        if count > MAX_PORTS {
+            return Err(CheckError::TooMuch { what, count, limit: MAX_PORTS });
+        }
     }
     let values = names(graph)?;
     for node in &graph.node {

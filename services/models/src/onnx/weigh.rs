@@ -25,6 +25,8 @@ enum Kind {
 /// What a field of a message of that kind is.
 enum Field {
     Value,
+    /// A text that becomes as much as a message when it is decoded.
+    Name,
     Message(Kind),
     /// Not supported whatever is in it, in words.
     Refused(&'static str),
@@ -41,6 +43,7 @@ fn field(kind: Kind, number: u32) -> Field {
         (Kind::Graph, 11..=13) => Field::Message(Kind::ValueInfo),
         (Kind::Graph, 14) => Field::Refused("quantisation"),
         (Kind::Graph, 15) => Field::Refused("sparse tensors"),
+        (Kind::Node, 1 | 2) => Field::Name,
         (Kind::Node, 5) => Field::Message(Kind::Attribute),
         (Kind::Attribute, 5 | 10) => Field::Message(Kind::Tensor),
         (Kind::Attribute, 22 | 23) => Field::Refused("sparse tensors"),
@@ -59,21 +62,31 @@ pub(super) fn weigh(bytes: &[u8]) -> Result<(), CheckError> {
     if bytes.len() > MAX_BYTES {
         return Err(CheckError::TooMuch { what: "bytes", count: bytes.len(), limit: MAX_BYTES });
     }
-    let mut messages = 0;
+    let mut messages = 1;
     let mut left = vec![(Kind::Model, bytes, String::new())];
     while let Some((kind, message, of)) = left.pop() {
-        messages += 1;
-        if messages + left.len() > MAX_MESSAGES {
-            return Err(CheckError::TooMuch { what: "messages", count: messages + left.len(), limit: MAX_MESSAGES });
-        }
         let of = if kind == Kind::Node { node_name(message) } else { of };
-        open(kind, message, &of, &mut left)?;
+        open(kind, message, &of, &mut left, &mut messages)?;
     }
     Ok(())
 }
 
 /// Adds the messages inside one to those that are left to look at.
-fn open<'a>(kind: Kind, message: &'a [u8], of: &str, left: &mut Vec<(Kind, &'a [u8], String)>) -> Result<(), CheckError> {
+fn open<'a>(
+    kind: Kind,
+    message: &'a [u8],
+    of: &str,
+    left: &mut Vec<(Kind, &'a [u8], String)>,
+    messages: &mut usize,
+) -> Result<(), CheckError> {
+    let mut count = || {
+        *messages += 1;
+        if *messages > MAX_MESSAGES {
+            Err(CheckError::TooMuch { what: "messages", count: *messages, limit: MAX_MESSAGES })
+        } else {
+            Ok(())
+        }
+    };
     let mut fields = Fields(message);
     while let Some((number, inside)) = fields.next()? {
         if kind == Kind::Attribute && matches!(number, 6 | 11) {
@@ -81,11 +94,10 @@ fn open<'a>(kind: Kind, message: &'a [u8], of: &str, left: &mut Vec<(Kind, &'a [
         }
         match field(kind, number) {
             Field::Value => {}
+            Field::Name => count()?,
             Field::Refused(what) => return Err(CheckError::unsound("model", format!("{what} are not supported"))),
             Field::Message(inner) => {
-                if left.len() > MAX_MESSAGES {
-                    return Err(CheckError::TooMuch { what: "messages", count: left.len(), limit: MAX_MESSAGES });
-                }
+                count()?;
                 let inside = inside.ok_or_else(|| unreadable("a message is written as a number"))?;
                 // Only a node's attributes need to say whose they are.
                 left.push((inner, inside, if kind == Kind::Node { of.to_owned() } else { String::new() }));

@@ -1,5 +1,7 @@
 //! A model is checked in a process with limits, and whatever becomes of that process, the one that asked goes on.
 
+#![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
 use loadline_models::{
     Sha256,
     golden::{Golden, Limits, Refusal, check_in_child},

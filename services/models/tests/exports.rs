@@ -2,6 +2,8 @@
 //!
 //! `fixtures/generate.py` writes the models and the answers.
 
+#![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
 use loadline_models::{
     golden::Golden,
     onnx::{self, CheckError, Classes},

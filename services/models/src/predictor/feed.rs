@@ -3,7 +3,7 @@
 use super::{MAX_ROWS, PredictError};
 use crate::tensor::{DataType, Port, Tensor, Values};
 use std::collections::HashMap;
-use tract_onnx::tract_hir::internal::{Datum, DatumType, Tensor as Engine, TractResult, bail, ensure};
+use tract_onnx::tract_hir::internal::{Datum, DatumType, IntoTValue, TValue, Tensor as Engine, TractResult, bail, ensure};
 
 /// Knows the texts that the model knows.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Feed {
     }
 
     /// `take` rows of an input, filled up to `size` with the last of them.
-    pub(super) fn rows(&self, input: &Tensor, from: usize, take: usize, size: usize) -> TractResult<Engine> {
+    pub(super) fn rows(&self, input: &Tensor, from: usize, take: usize, size: usize) -> TractResult<TValue> {
         let width = input.shape.iter().skip(1).product::<usize>();
         let mut shape = [0_usize; 8];
         ensure!(input.shape.len() <= shape.len(), "input {} has more than {} axes", input.name, shape.len());
@@ -83,17 +83,17 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn of<T: Datum + Copy>(&self, values: &[T]) -> TractResult<Engine> {
+    fn of<T: Datum + Copy>(&self, values: &[T]) -> TractResult<TValue> {
         let own = &values[self.range.clone()];
         if own.len() == self.size * self.width {
-            return Engine::from_shape(self.shape, own);
+            return Ok(Engine::from_shape(self.shape, own)?.into_tvalue());
         }
         let mut filled = Vec::with_capacity(self.size * self.width);
         filled.extend_from_slice(own);
         while filled.len() < self.size * self.width {
             filled.extend_from_slice(&own[own.len() - self.width..]);
         }
-        Engine::from_shape(self.shape, &filled)
+        Ok(Engine::from_shape(self.shape, &filled)?.into_tvalue())
     }
 }
 

@@ -1,16 +1,21 @@
 //! A model compiled for one number of rows.
 
 use crate::tensor::{DataType, Port};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tract_onnx::tract_hir::internal::*;
 
 /// Values one tensor inside a plan may have; a graph may grow what it was given only so far.
 const MAX_VALUES: usize = 1 << 26;
 
+/// States kept for the next calls; more callers than that at once make their own.
+const IDLE_STATES: usize = 64;
+
 /// A model for a number of rows, ready to run.
 #[derive(Debug)]
 pub(super) struct Plan {
     runnable: Arc<TypedRunnableModel>,
+    /// What runs need and can use again. One that failed is not put back.
+    idle: Mutex<Vec<TypedSimpleState>>,
     output_shapes: Vec<Vec<usize>>,
 }
 
@@ -40,12 +45,24 @@ impl Plan {
         let model = model.into_optimized()?;
         modest(&model)?;
         let output_shapes = output_shapes(&model, outputs, rows)?;
-        Ok(Self { runnable: model.into_runnable()?, output_shapes })
+        Ok(Self { runnable: model.into_runnable()?, idle: Mutex::default(), output_shapes })
     }
 
     /// Runs it on inputs in the model's order.
-    pub(super) fn run(&self, inputs: Vec<Tensor>) -> TractResult<TVec<TValue>> {
-        self.runnable.run(inputs.into_iter().map(Tensor::into_tvalue).collect())
+    pub(super) fn run(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let idle = self.idle().pop();
+        let mut state = idle.map_or_else(|| self.runnable.spawn(), Ok)?;
+        let answers = state.run(inputs)?;
+        let mut idle = self.idle();
+        if idle.len() < IDLE_STATES {
+            idle.push(state);
+        }
+        Ok(answers)
+    }
+
+    /// Nothing can fail while this is held, so a poisoned lock holds what a sound one would.
+    fn idle(&self) -> MutexGuard<'_, Vec<TypedSimpleState>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn output_shapes(&self) -> &[Vec<usize>] {

@@ -175,6 +175,16 @@ fn a_file_of_empty_messages_is_not_unfolded() {
 }
 
 #[test]
+fn a_constant_of_a_shape_is_of_floats_if_nothing_else_is_said() {
+    // tract takes doubles there.
+    let nodes = vec![node("ConstantOfShape", &["s"], &["zeros"]), node("Add", &["x", "zeros"], &["y"])];
+    let checked = onnx::check(&model(nodes, vec![ints("s", &[1], &[2])]).encode_to_vec()).unwrap();
+    let x = Values::F32(vec![3.0, 4.0]);
+    let answers = Predictor::load(&checked.bytes).unwrap().predict(&[Tensor::new("x", [1, 2], x.clone())]).unwrap();
+    assert_eq!(answers, [Tensor::new("y", [1, 2], x)]);
+}
+
+#[test]
 fn absurd_shapes_are_refused() {
     let mut wide = sum_with(floats("c", &[2], &[1.0, 2.0]));
     graph(&mut wide).input = vec![value("x", DataType::Float, &[0, 1 << 40])];
@@ -405,6 +415,19 @@ fn a_graph_that_doubles_its_tensor_forty_times_is_refused_by_the_process_that_tr
     let limits = Limits { memory_bytes: 1 << 30, cpu_seconds: 10, ..Limits::default() };
     let refusal = check_in_child::<&str>(Path::new(PROGRAM), &[], &bomb, None, limits).unwrap_err();
     assert!(matches!(refusal, Refusal::Died(_) | Refusal::Model(_)), "{refusal}");
+}
+
+#[test]
+fn a_graph_whose_constants_take_minutes_to_compute_is_stopped_by_its_processor_limit() {
+    let mut nodes = vec![node("Tile", &["c", "s"], &["c0"])];
+    nodes.extend((0..1000).map(|at| node("MatMul", &[&format!("c{at}"), &format!("c{at}")], &[&format!("c{}", at + 1)])));
+    nodes.push(node("ReduceMax", &["c1000"], &["m"]));
+    nodes.push(node("Add", &["x", "m"], &["y"]));
+    let values: Vec<f32> = (0..256 * 256).map(|at| (at % 97) as f32 - 48.0).collect();
+    let slow = model(nodes, vec![floats("c", &[256, 256], &values), ints("s", &[2], &[16, 16])]).encode_to_vec();
+    let limits = Limits { cpu_seconds: 1, ..Limits::default() };
+    let refusal = check_in_child::<&str>(Path::new(PROGRAM), &[], &slow, None, limits).unwrap_err();
+    assert!(refusal.to_string().contains("1 s of processor time"), "{refusal}");
 }
 
 #[test]

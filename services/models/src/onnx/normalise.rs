@@ -4,8 +4,8 @@ use super::{CheckError, Classes, allow::is_ml, attributes::Attributes, called, p
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
 /// Makes the graph simpler without changing what it answers. Returns the classes a ZipMap named, if there was one.
@@ -13,6 +13,7 @@ pub(super) fn normalise(graph: &mut GraphProto) -> Result<Option<Classes>, Check
     sound::sort(graph)?;
     let classes = strip_zip_maps(graph)?;
     lower_vectorizers(graph);
+    say_zero(graph);
     tidy(graph);
     prune(graph);
     sound::sort(graph)?;
@@ -123,6 +124,16 @@ fn lower_vectorizers(graph: &mut GraphProto) {
         nodes.push(core_node("Concat", &name, floats, node.output, int_attribute("axis", 1)));
     }
     graph.node = nodes;
+}
+
+/// ConstantOfShape makes zeros, floats, if nothing else is said. tract would make doubles.
+fn say_zero(graph: &mut GraphProto) {
+    for node in graph.node.iter_mut().filter(|node| node.op_type == "ConstantOfShape" && node.attribute.is_empty()) {
+        let zero =
+            TensorProto { dims: vec![1], data_type: DataType::Float as i32, float_data: vec![0.0], ..TensorProto::default() };
+        let r#type = AttributeType::Tensor as i32;
+        node.attribute.push(AttributeProto { name: "value".to_owned(), r#type, t: Some(zero), ..AttributeProto::default() });
+    }
 }
 
 fn core_node(operator: &str, name: &str, input: Vec<String>, output: Vec<String>, attribute: AttributeProto) -> NodeProto {

@@ -362,6 +362,7 @@ fn attributes_that_do_not_fit_together_are_refused() {
         ("LabelEncoder", vec![reals("keys_floats", &[1.0, 2.0]), reals("values_floats", &[1.0])]),
         ("LabelEncoder", vec![]),
         ("OneHotEncoder", vec![]),
+        ("OneHotEncoder", vec![list("cats_int64s", &[1]), words("cats_strings", &["a"])]),
         ("Imputer", vec![]),
         ("LinearRegressor", vec![reals("coefficients", &[1.0, 2.0, 3.0]), reals("intercepts", &[1.0, 2.0])]),
         ("LinearRegressor", vec![]),

@@ -99,6 +99,17 @@ fn attributes(node: &NodeProto) -> Result<(), CheckError> {
             tensor(held, &format!("{} of {}", attribute.name, called(node)))?;
         }
     }
+    if is_ml(node) { one_list_each(node) } else { Ok(()) }
+}
+
+/// Refuses a list that is given in texts and in numbers: which of them counts cannot be told.
+fn one_list_each(node: &NodeProto) -> Result<(), CheckError> {
+    for list in node.attribute.iter().filter_map(|attribute| attribute.name.strip_suffix("_strings")) {
+        let also = |kind: &str| node.attribute.iter().any(|attribute| attribute.name == format!("{list}_{kind}"));
+        if ["ints", "int64s", "floats", "tensor"].into_iter().any(also) {
+            return Err(unsound(node, format!("{list} are given both as texts and as numbers")));
+        }
+    }
     Ok(())
 }
 

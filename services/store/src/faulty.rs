@@ -3,11 +3,11 @@
 //! A corrupted reading is one event or row too many or too few: enough to be noticed, and nothing is written.
 
 use crate::{
-    AccountTotals, AnsweringTable, Archivable, Archive, Archived, ArchivedPart, AsOf, Audit, AuditEntry, Believed, Conservation,
-    DeadLetterFilter, DeadLetterState, DeadLetters, DedupPurge, DedupTable, Dirty, Enqueued, Expiring, Export, Held, JobRun,
-    Jobs, Leaders, Leadership, Leases, Losses, NewRun, Note, Outcome, ProgressLedger, Purgeable, Redriven, Repair, Repaired,
-    Retention, RolledUp, Rollups, RunFilter, RunProgress, Statistics, Store, StoreError, StoredDeadLetter, StoredLoss, Trail,
-    UsageTable,
+    AccountTotals, AliasChange, AliasEntry, AliasJournal, AnsweringTable, Archivable, Archive, Archived, ArchivedPart, AsOf,
+    Audit, AuditEntry, Believed, Conservation, DeadLetterFilter, DeadLetterState, DeadLetters, DedupPurge, DedupTable, Dirty,
+    Enqueued, Expiring, Export, Held, JobRun, Jobs, Leaders, Leadership, Leases, Losses, NewRun, Note, Outcome, ProgressLedger,
+    Purgeable, Redriven, Repair, Repaired, Retention, RolledUp, Rollups, RunFilter, RunProgress, Statistics, Store, StoreError,
+    StoredDeadLetter, StoredLoss, Trail, UsageTable,
 };
 use loadline_domain::{
     AccountId, AccountScope, Batch, Day, DeadLetterReason, Hour, Incarnation, Sequence, StreamName, Timestamp,
@@ -129,6 +129,12 @@ faulty! { Audit, StoreError;
 
 faulty! { Trail, StoreError;
     write_down(note: &Note) -> AuditEntry;
+}
+
+faulty! { AliasJournal, StoreError;
+    append_alias(change: &AliasChange, expected_last: Option<u64>) -> AliasEntry, about &change.model;
+    last_alias(model: &str, alias: &str) -> Option<AliasEntry>, about model;
+    alias_history(model: &str, alias: &str, after: u64, limit: u32) -> Vec<AliasEntry>, about model;
 }
 
 faulty! { Statistics, StoreError;

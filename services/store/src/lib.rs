@@ -8,12 +8,13 @@
 //!
 //! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
 //! [`Losses`], [`UsageTable`], [`DedupTable`]; and for the work in the background [`Leaders`], [`Rollups`], [`Archive`],
-//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`], [`Statistics`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`], [`AliasJournal`], [`Statistics`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
 //! [`contract`] is their test, one function a behaviour, run on every backend.
 //!
 //! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
 //! and its first statement is both the exactly-once check and the fence against an old owner.
 
+mod aliases;
 mod archive;
 mod audit;
 pub mod contract;
@@ -36,6 +37,7 @@ mod statistics;
 mod trail;
 mod work_rows;
 
+pub use aliases::{AliasChange, AliasEntry, AliasJournal, LONGEST_EVIDENCE};
 pub use archive::{Archivable, Archive, Archived, ArchivedPart, Export, Exported};
 pub use audit::{Audit, AuditEntry, Held, Repair, Repaired};
 pub use error::StoreError;
@@ -79,6 +81,7 @@ pub trait Store:
     + Jobs
     + Audit
     + Trail
+    + AliasJournal
     + Statistics
     + Send
     + Sync

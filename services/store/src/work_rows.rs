@@ -2,8 +2,8 @@
 //! [`StoreError::Broken`].
 
 use crate::{
-    ArchivedPart, AuditEntry, JobRun, Leadership, NewRun, RunProgress, RunState, StoreError, Trigger,
-    rows::{account, channel, code, damaged, loaded},
+    AliasChange, AliasEntry, ArchivedPart, AuditEntry, JobRun, Leadership, NewRun, RunProgress, RunState, StoreError, Trigger,
+    rows::{account, channel, code, damaged, loaded, stored},
     trail,
 };
 use loadline_domain::{
@@ -190,6 +190,37 @@ impl From<StoredEntry> for AuditEntry {
         let (previous_hash, hash) = (trail::loaded(previous_hash), trail::loaded(hash));
         Self { id, at: Timestamp::from_micros(at), actor, action, target, reason, before, after, outcome, previous_hash, hash }
     }
+}
+
+/// Columns of `alias_entry`.
+#[derive(FromRow)]
+pub(crate) struct StoredAlias {
+    model: String,
+    alias: String,
+    number: i64,
+    action: String,
+    before: Option<i64>,
+    after: Option<i64>,
+    actor: String,
+    evidence: String,
+    reason: String,
+    at: i64,
+}
+
+impl TryFrom<StoredAlias> for AliasEntry {
+    type Error = StoreError;
+
+    fn try_from(row: StoredAlias) -> Result<Self, StoreError> {
+        let StoredAlias { model, alias, number, action, before, after, actor, evidence, reason, at } = row;
+        let (before, after) = (before.map(loaded).transpose()?, after.map(loaded).transpose()?);
+        let change = AliasChange { model, alias, action, before, after, actor, evidence, reason };
+        Ok(Self { number: loaded(number)?, change, at: Timestamp::from_micros(at) })
+    }
+}
+
+/// What an alias named and names, as stored.
+pub(crate) fn versions(change: &AliasChange) -> Result<(Option<i64>, Option<i64>), StoreError> {
+    Ok((change.before.map(stored).transpose()?, change.after.map(stored).transpose()?))
 }
 
 /// A row of hourly usage, whole.

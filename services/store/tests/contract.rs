@@ -247,6 +247,15 @@ behaviours! {
         many_who_write_at_once_make_one_chain
         entries_from_before_the_chain_are_chained_once
     }
+    aliases {
+        what_is_appended_comes_back_in_order_and_by_pages
+        who_saw_another_last_entry_appends_nothing
+        of_many_who_append_after_the_same_entry_one_does
+        aliases_and_models_have_journals_of_their_own
+        evidence_that_is_no_json_or_too_long_is_refused
+        an_entry_cannot_be_changed_or_deleted_in_the_store_itself
+        text_that_a_backend_cannot_hold_breaks_no_journal
+    }
     statistics {
         a_refresh_counts_the_rows_there_are
         what_is_believed_changes_by_a_refresh_of_that_table_alone

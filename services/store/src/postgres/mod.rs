@@ -10,6 +10,7 @@
 //! The nasty invariant: **no caller is ever told that nothing happened while a COMMIT may have**. Only what fails before the
 //! COMMIT is sent, or what the server itself refuses, is a plain failure.
 
+mod aliases;
 mod archive;
 mod audit;
 mod commit;

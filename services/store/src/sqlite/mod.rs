@@ -8,6 +8,7 @@
 //! All writes pass through one connection, so there are no deadlocks and what a transaction has looked up stays true until
 //! it commits. Other processes may open the same file; SQLite's own lock keeps them apart.
 
+mod aliases;
 mod archive;
 mod audit;
 mod commit;

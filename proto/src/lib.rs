@@ -33,11 +33,20 @@ pub mod loadline {
             include!(concat!(env!("OUT_DIR"), "/loadline.rollup.v1.rs"));
         }
     }
+    pub mod serving {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/loadline.serving.v1.rs"));
+        }
+    }
     pub mod health {
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/loadline.health.v1.rs"));
         }
     }
+}
+
+pub mod inference {
+    include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
 pub mod grpc {
@@ -51,7 +60,7 @@ pub mod grpc {
 pub use grpc::health::v1 as grpc_health;
 pub use loadline::{
     common::v1 as common, event::v1 as event, health::v1 as health, ingest::v1 as ingest, query::v1 as query,
-    rollup::v1 as rollup,
+    rollup::v1 as rollup, serving::v1 as serving,
 };
 
 /// Encoded `google.protobuf.FileDescriptorSet` of all contracts.

@@ -23,6 +23,8 @@ pub enum Program {
     Query,
     /// `loadline-rollup`.
     Rollup,
+    /// `loadline-serving`.
+    Serving,
     /// `loadline up --headless`: all of them, without simulated traffic.
     Node,
 }
@@ -33,6 +35,7 @@ impl Program {
             Self::Ingest => "loadline-ingest",
             Self::Query => "loadline-query",
             Self::Rollup => "loadline-rollup",
+            Self::Serving => "loadline-serving",
             Self::Node => "loadline",
         }
     }
@@ -40,7 +43,7 @@ impl Program {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Node => &["up", "--headless"],
-            Self::Ingest | Self::Query | Self::Rollup => &[],
+            Self::Ingest | Self::Query | Self::Rollup | Self::Serving => &[],
         }
     }
 }
@@ -102,6 +105,7 @@ pub struct Service {
     ingest: Ports,
     query: Ports,
     rollup: Ports,
+    serving: Ports,
     folder: TempDir,
 }
 
@@ -135,11 +139,11 @@ impl Service {
     /// When the binary is not built or cannot be started.
     pub fn start_unready(settings: Settings) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("loadline-service-").tempdir()?;
-        let (ingest, query, rollup) = (Ports::free()?, Ports::free()?, Ports::free()?);
-        let sections = [("ingest", ingest), ("query", query), ("rollup", rollup)];
+        let [ingest, query, rollup, serving] = [Ports::free()?, Ports::free()?, Ports::free()?, Ports::free()?];
+        let sections = [("ingest", ingest), ("query", query), ("rollup", rollup), ("serving", serving)];
         fs::write(folder.path().join("loadline.toml"), configuration(&settings, &sections))?;
         let process = spawn(&settings, folder.path())?;
-        Ok(Self { settings, process, ingest, query, rollup, folder })
+        Ok(Self { settings, process, ingest, query, rollup, serving, folder })
     }
 
     /// Waits until `/readyz` says so.
@@ -193,6 +197,11 @@ impl Service {
         ports::local(self.rollup.grpc)
     }
 
+    /// gRPC of serving.
+    pub fn serving_address(&self) -> SocketAddr {
+        ports::local(self.serving.grpc)
+    }
+
     /// gRPC of ingest.
     pub fn ingest_address(&self) -> SocketAddr {
         ports::local(self.ingest.grpc)
@@ -208,6 +217,7 @@ impl Service {
         let Ports { admin, .. } = match self.settings.program {
             Program::Query => self.query,
             Program::Rollup => self.rollup,
+            Program::Serving => self.serving,
             Program::Ingest | Program::Node => self.ingest,
         };
         ports::local(admin)

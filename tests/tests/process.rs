@@ -189,7 +189,7 @@ async fn a_port_that_is_taken_is_said_with_its_key() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let free = |key: &str| anyhow::Ok(format!("{key}=127.0.0.1:{}", ports::free()?));
-    const PORTS: [&str; 4] = ["ingest.listen", "query.listen", "rollup.listen", "ingest.admin"];
+    const PORTS: [&str; 5] = ["ingest.listen", "query.listen", "rollup.listen", "serving.listen", "ingest.admin"];
     for key in PORTS {
         let mut arguments = vec!["up".to_owned(), "--headless".to_owned(), "--rate".to_owned(), "0".to_owned()];
         for other in PORTS {

@@ -128,7 +128,7 @@ impl Kept {
 }
 
 /// Keys that each replica has for itself.
-const OF_ONE_REPLICA: [&str; 9] = [
+const OF_ONE_REPLICA: [&str; 12] = [
     "/ingest/listen",
     "/ingest/admin",
     "/ingest/holder",
@@ -137,6 +137,9 @@ const OF_ONE_REPLICA: [&str; 9] = [
     "/rollup/listen",
     "/rollup/admin",
     "/rollup/holder",
+    "/serving/listen",
+    "/serving/admin",
+    "/serving/artifacts",
     "/telemetry/instance",
 ];
 

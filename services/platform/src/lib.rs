@@ -68,6 +68,7 @@ const FIXED_BESIDE: &[&str] = &[
     "ingest.admin",
     "query.listen",
     "rollup.listen",
+    "serving.listen",
 ];
 
 impl Platform {

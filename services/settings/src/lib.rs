@@ -16,6 +16,7 @@
 mod peers;
 mod rollup;
 mod sections;
+mod serving;
 mod streams;
 
 pub use peers::PeersSettings;
@@ -24,6 +25,7 @@ pub use sections::{
     DrillSettings, IngestSettings, InstallationSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings,
     StoreSettings,
 };
+pub use serving::ServingSettings;
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{
@@ -55,6 +57,8 @@ pub struct Settings {
     pub history: HistorySettings,
     /// The rollup service.
     pub rollup: RollupSettings,
+    /// The serving service.
+    pub serving: ServingSettings,
     /// Other processes, to be watched.
     pub peers: PeersSettings,
     /// Limits of every gRPC port.
@@ -79,6 +83,7 @@ impl Default for Settings {
             query: QuerySettings::default(),
             history: HistorySettings::default(),
             rollup: RollupSettings::default(),
+            serving: ServingSettings::default(),
             peers: PeersSettings::default(),
             grpc: grpc::Settings::default(),
             telemetry: telemetry::Settings::default(),
@@ -100,8 +105,13 @@ impl Settings {
 
 impl Settings {
     /// Every URL that may carry a password or name a certificate, by its key.
-    pub fn secrets(&self) -> [(&'static str, &SecretUrl); 3] {
-        [("log.url", &self.log.url), ("store.url", &self.store.url), ("history.url", &self.history.url)]
+    pub fn secrets(&self) -> [(&'static str, &SecretUrl); 4] {
+        [
+            ("log.url", &self.log.url),
+            ("store.url", &self.store.url),
+            ("history.url", &self.history.url),
+            ("serving.registry", &self.serving.registry),
+        ]
     }
 }
 
@@ -116,6 +126,7 @@ impl Check for Settings {
         self.query.check(&key(at, "query"), problems);
         self.history.check(&key(at, "history"), problems);
         self.rollup.check(&key(at, "rollup"), problems);
+        self.serving.check(&key(at, "serving"), problems);
         self.peers.check(&key(at, "peers"), problems);
         self.grpc.check(&key(at, "grpc"), problems);
         self.telemetry.check(&key(at, "telemetry"), problems);

@@ -15,12 +15,14 @@ pub struct PeersSettings {
     pub query: Vec<String>,
     /// `["host:7403"]`
     pub rollup: Vec<String>,
+    /// `["host:7404"]`
+    pub serving: Vec<String>,
 }
 
 impl PeersSettings {
     /// All, each with its service.
     pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
-        let services = [("ingest", &self.ingest), ("query", &self.query), ("rollup", &self.rollup)];
+        let services = [("ingest", &self.ingest), ("query", &self.query), ("rollup", &self.rollup), ("serving", &self.serving)];
         services.into_iter().flat_map(|(service, addresses)| addresses.iter().map(move |address| (service, address.as_str())))
     }
 }

@@ -1,0 +1,140 @@
+//! Rows to answers: requests of one version that wait at the same time are one batch.
+//!
+//! ```text
+//!  request ─▶ its version's queue ─▶ a free runner takes all that waits, up to a batch ─▶ model ─▶ each its rows
+//!                │ full, or hopeless: refused        │ expired, or nobody waits: left out
+//! ```
+//!
+//! No timer: a runner that is free begins at once, and what comes meanwhile is the next batch. So a lone request waits for nothing,
+//! and batches grow by themselves as load does.
+//!
+//! There are as many runners as threads may be busy with models, over all versions; versions take turns. A batch that takes
+//! microseconds runs where its request is: to wake another thread would take longer. One that takes longer runs on a thread of its
+//! own, so that it holds up no connection.
+//!
+//! The nasty invariant: **a request that waits has a runner, or every runner is busy**. Queues, turns and the count of runners change
+//! under one lock, and a runner gives itself up only where, under it, nothing waits.
+
+mod batch;
+mod lane;
+mod run;
+
+pub use lane::{Answers, Lane, Refusal};
+
+use batch::{Batch, Waiting};
+use run::Runner;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// How much is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of a batch. A single request may have more: then it is a batch alone.
+    pub batch_rows: usize,
+    /// Rows that may wait for one version; further requests are refused.
+    pub queued_rows: usize,
+    /// Batches at once, over all versions.
+    pub runners: usize,
+}
+
+/// All queues. Clones are one.
+#[derive(Clone)]
+pub struct Engine {
+    state: Arc<Mutex<State>>,
+    limits: Limits,
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<u64, Queue>,
+    /// Versions that something waits for, each once, in the order of their turns.
+    turns: VecDeque<u64>,
+    running: usize,
+    next_lane: u64,
+}
+
+struct Queue {
+    lane: Arc<lane::Shared>,
+    waiting: VecDeque<Waiting>,
+    rows: usize,
+}
+
+impl Engine {
+    /// An engine that nothing waits in.
+    pub fn new(limits: Limits) -> Self {
+        Self { state: Arc::default(), limits }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request wait. A runner, where one is free to begin.
+    fn enqueue(&self, lane: u64, waiting: Waiting) -> Result<Option<Runner>, Refusal> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let queue = state.queues.get_mut(&lane).ok_or(Refusal::Unloaded)?;
+        let wait = queue.lane.pace.expected(queue.rows, self.limits.runners);
+        if queue.rows > 0 && queue.rows + waiting.rows > self.limits.queued_rows {
+            return Err(Refusal::Full { rows: queue.rows, wait });
+        }
+        if waiting.deadline.is_some_and(|deadline| waiting.since + wait > deadline) {
+            return Err(Refusal::Hopeless { wait });
+        }
+        queue.rows += waiting.rows;
+        queue.waiting.push_back(waiting);
+        if queue.waiting.len() == 1 {
+            state.turns.push_back(lane);
+        }
+        let free = state.running < self.limits.runners;
+        state.running += usize::from(free);
+        Ok(free.then(|| Runner(self.clone())))
+    }
+
+    /// The next batch, and what waited in vain; without a batch the runner that asks is none any more.
+    fn next(&self) -> (Option<Batch>, Vec<Waiting>) {
+        let mut state = self.state();
+        let mut in_vain = Vec::new();
+        while let Some(turn) = state.turns.pop_front() {
+            let Some(queue) = state.queues.get_mut(&turn) else { continue };
+            let batch = queue.take(self.limits.batch_rows, &mut in_vain);
+            if !queue.waiting.is_empty() {
+                state.turns.push_back(turn);
+            }
+            if batch.is_some() {
+                return (batch, in_vain);
+            }
+        }
+        state.running -= 1;
+        (None, in_vain)
+    }
+}
+
+impl Queue {
+    /// Takes what fits into a batch from the front, without overtaking.
+    fn take(&mut self, most: usize, in_vain: &mut Vec<Waiting>) -> Option<Batch> {
+        let now = tokio::time::Instant::now();
+        let mut taken: Vec<Waiting> = Vec::new();
+        let mut rows = 0;
+        while let Some(first) = self.waiting.front() {
+            let wanted = first.is_wanted(now);
+            if wanted && taken.first().is_some_and(|taken| rows + first.rows > most || !taken.fits(first)) {
+                break;
+            }
+            let Some(first) = self.waiting.pop_front() else { break };
+            self.rows -= first.rows;
+            if wanted {
+                rows += first.rows;
+                taken.push(first);
+            } else {
+                in_vain.push(first);
+            }
+        }
+        (!taken.is_empty()).then(|| Batch { lane: self.lane.clone(), waiting: taken, rows })
+    }
+}
+
+#[cfg(test)]
+mod tests;

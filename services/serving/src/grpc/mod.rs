@@ -1,0 +1,5 @@
+//! The services: they check a request, and hand it on.
+
+mod inference;
+mod models;
+mod register;

@@ -1,0 +1,125 @@
+//! Serving: models answer.
+//!
+//! ```text
+//!            tensors ─▶ the version that an alias names, or a number ─▶ engine: batches ─▶ model ─┐
+//!  caller ──▶ ModelInfer                    ▲                                                     ├─▶ answer, and which artifact gave it
+//!                                           │ swap, then wait for the last request                ┘
+//!  operator ──▶ Promote, Rollback ─▶ journal ─▶ registry ─▶ library ◀─looks── registry
+//!                                                             └─▶ artifacts on disk: a start without the registry
+//! ```
+//!
+//! - [`grpc`]: the services, the Open Inference Protocol and `ModelService`; [`status`]: the one map from errors to statuses
+//! - [`tensors`]: what a request must be, and how an answer looks
+//! - [`engine`]: requests that wait together are one batch; [`statistics`]: how many, and how long
+//! - [`resident`]: versions in memory, and how requests find them while they change
+//! - [`library`]: what has to be in memory, from the registry or from what answered last
+//! - [`aliases`]: who let which alias name which version, and why
+//! - [`serve`]: the service on its ports
+//!
+//! The nasty invariant: **when a promotion is acknowledged, this process has answered its last request by that alias with the version
+//! before**. And nothing that fails takes a model out of memory: registry, disk and store may be down, and callers get answers, each
+//! with the artifact that gave it.
+
+pub mod aliases;
+pub mod engine;
+mod grpc;
+pub mod library;
+pub mod resident;
+pub mod serve;
+pub mod settings;
+pub mod statistics;
+pub mod status;
+pub mod tensors;
+
+pub use settings::Limits;
+
+use library::Library;
+use loadline_domain::Clock;
+use loadline_proto::{
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer, serving::model_service_server::ModelServiceServer,
+};
+use loadline_runtime::access::{Access, AccessTable};
+use loadline_store::Store;
+use status::ServingError;
+use std::sync::Arc;
+use tonic::service::RoutesBuilder;
+
+/// Largest piece of a file that is registered, with what is around it.
+const CHUNK_BYTES: usize = (1 << 20) + (64 << 10);
+
+/// Who may call which method.
+pub const ACCESS: AccessTable = AccessTable(&[
+    ("/inference.GRPCInferenceService/ServerLive", Access::Anyone),
+    ("/inference.GRPCInferenceService/ServerReady", Access::Anyone),
+    ("/inference.GRPCInferenceService/ModelReady", Access::Authenticated),
+    ("/inference.GRPCInferenceService/ServerMetadata", Access::Authenticated),
+    ("/inference.GRPCInferenceService/ModelMetadata", Access::Authenticated),
+    ("/inference.GRPCInferenceService/ModelInfer", Access::Authenticated),
+    ("/inference.GRPCInferenceService/ModelStatistics", Access::Authenticated),
+    ("/inference.GRPCInferenceService/RepositoryIndex", Access::Authenticated),
+    ("/inference.GRPCInferenceService/RepositoryModelLoad", Access::Operator),
+    ("/inference.GRPCInferenceService/RepositoryModelUnload", Access::Operator),
+    ("/loadline.serving.v1.ModelService/List", Access::Operator),
+    ("/loadline.serving.v1.ModelService/Register", Access::Operator),
+    ("/loadline.serving.v1.ModelService/Promote", Access::Operator),
+    ("/loadline.serving.v1.ModelService/Rollback", Access::Operator),
+    ("/loadline.serving.v1.ModelService/ListAliasHistory", Access::Operator),
+]);
+
+/// The service. Clones are one.
+#[derive(Clone)]
+pub struct Serving {
+    library: Arc<Library>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+}
+
+impl Serving {
+    /// A service that answers from what the library has in memory.
+    pub fn new(library: Arc<Library>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Self { library, store, clock, limits }
+    }
+
+    /// Adds the gRPC services.
+    pub fn routes(&self, builder: &mut RoutesBuilder) {
+        let (asked, answered) = (self.limits.message_bytes, usize::MAX);
+        let inference = GrpcInferenceServiceServer::new(self.clone());
+        builder.add_service(inference.max_decoding_message_size(asked).max_encoding_message_size(answered));
+        builder.add_service(ModelServiceServer::new(self.clone()).max_decoding_message_size(CHUNK_BYTES));
+    }
+
+    /// Does what changes something to its end, whether or not the caller waits for it.
+    async fn to_the_end<T, F>(&self, change: impl FnOnce(Self) -> F) -> Result<T, ServingError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ServingError>> + Send + 'static,
+    {
+        tokio::spawn(change(self.clone())).await.unwrap_or(Err(ServingError::ShuttingDown))
+    }
+
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().micros() / 1_000).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn every_method_of_the_contracts_has_its_access() {
+        let files = prost_types::FileDescriptorSet::decode(loadline_proto::DESCRIPTORS).unwrap().file;
+        let ours = files.iter().filter(|file| ["loadline.serving.v1", "inference"].contains(&file.package()));
+        let services = ours.flat_map(|file| file.service.iter().map(|service| (file.package(), service)));
+        let named = services.flat_map(|(package, service)| {
+            service.method.iter().map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
+        });
+        let (mut methods, mut listed): (Vec<_>, Vec<_>) = (named.collect(), ACCESS.0.iter().map(|(method, _)| *method).collect());
+        methods.sort();
+        listed.sort_unstable();
+        assert_eq!(methods, listed);
+    }
+}

@@ -1,0 +1,38 @@
+//! A version in memory.
+
+use crate::engine::{Answers, Engine, Lane};
+use loadline_models::{Port, Sha256};
+
+/// A version that can be asked.
+pub struct Loaded {
+    /// The model's name.
+    pub model: String,
+    /// The version's number.
+    pub number: u64,
+    /// Of the artifact it was made from.
+    pub sha256: Sha256,
+    /// What it takes.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// Where it is asked.
+    pub lane: Lane,
+}
+
+/// What a version is, beside what answers.
+pub struct Identity {
+    /// The model's name.
+    pub model: String,
+    /// The version's number.
+    pub number: u64,
+    /// Of its artifact.
+    pub sha256: Sha256,
+}
+
+impl Loaded {
+    /// A version that `answers`, with these ports.
+    pub fn new(identity: Identity, inputs: Vec<Port>, outputs: Vec<Port>, engine: &Engine, answers: impl Answers) -> Self {
+        let Identity { model, number, sha256 } = identity;
+        Self { model, number, sha256, inputs, outputs, lane: Lane::new(engine, answers) }
+    }
+}

@@ -1,0 +1,178 @@
+//! The service on its ports: alone in a process, or beside others.
+
+use crate::{
+    ACCESS, Limits, Serving,
+    engine::{self, Engine},
+    library::{Library, Parts},
+};
+use anyhow::Context as _;
+use loadline_domain::time::SystemClock;
+use loadline_health::Port;
+use loadline_models::{artifacts::ArtifactStore, registry};
+use loadline_platform::{Life, Platform};
+use loadline_runtime::{
+    Shutdown,
+    admin::{self, Readiness},
+    run::bind,
+};
+use loadline_settings::ServingSettings;
+use loadline_store::{Store, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::service::RoutesBuilder;
+
+const SERVICES: &[&str] = &[
+    "inference.GRPCInferenceService",
+    "loadline.serving.v1.ModelService",
+    "loadline.health.v1.FailureModeService",
+    "loadline.health.v1.DrillService",
+];
+/// Rows of a batch: the largest plan that a predictor has.
+const BATCH_ROWS: usize = 128;
+/// How often a store that was not there is looked for again.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Component of readiness: it knows what to serve, from the registry or from what answered last. The store is not one: callers get
+/// answers without it.
+pub const MODELS: &str = "models";
+
+/// Serving alone, with its own backends and admin port. It starts while any backend is down.
+///
+/// # Errors
+/// A port that is taken, a backend that can never be used.
+pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()> {
+    let settings = platform.settings();
+    let listener = bind(settings.serving.listen, "serving.listen").await?;
+    let admin = bind(settings.serving.admin, "serving.admin").await?;
+    let readiness = Readiness::new(&[MODELS]);
+    let metrics = platform.telemetry().clone();
+    shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
+    let options = settings.store.options(settings.rules.rules());
+    let store = loadline_store::open(settings.store.url.reveal(), options).await?;
+    store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+    serve(&platform, store, listener, &readiness, &shutdown).await
+}
+
+/// Serving on a listener, until shutdown has drained it.
+///
+/// # Errors
+/// A registry or a folder that can never be used, a store that a newer build has migrated.
+pub async fn serve(
+    platform: &Platform,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let settings = platform.settings();
+    let monitor = platform.monitor("serving", env!("CARGO_PKG_VERSION"), &[])?;
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: None });
+    let (library, limits) = (library(&settings.serving)?, limits(&settings));
+    let serving = Serving::new(library.clone(), store.clone(), Arc::new(SystemClock), limits);
+    let mut routes = RoutesBuilder::default();
+    serving.routes(&mut routes);
+    let port = Port {
+        settings: settings.grpc.clone(),
+        access: ACCESS,
+        long_lived: &[],
+        services: SERVICES,
+        monitor: monitor.clone(),
+        readiness: readiness.clone(),
+        telemetry: platform.telemetry().clone(),
+    };
+    tracing::info!(address = %listener.local_addr()?, "serving serves");
+    let looking = look(&library, *settings.serving.look_every, readiness, shutdown);
+    let served = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
+    let migrating = async { Ok(migrated(&*store, shutdown).await?) };
+    let watching = async {
+        watch.run(&monitor).await;
+        anyhow::Ok(())
+    };
+    let looking = async {
+        looking.await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(served, migrating, looking, watching).map(drop)
+}
+
+fn limits(settings: &loadline_settings::Settings) -> Limits {
+    Limits {
+        request_rows: settings.serving.request_rows,
+        message_bytes: settings.grpc.max_message_bytes.as_usize(),
+        file_bytes: settings.serving.file_bytes.0,
+    }
+}
+
+/// A library on the registry and the folder of the settings; nothing is asked of either yet.
+///
+/// # Errors
+/// A registry or a folder that can never be used.
+pub fn library(settings: &ServingSettings) -> anyhow::Result<Arc<Library>> {
+    let clock = Arc::new(SystemClock);
+    let options = registry::Options { largest: settings.file_bytes.0, clock: clock.clone(), ..registry::Options::default() };
+    let registry = registry::open(settings.registry.reveal(), options).context("opening serving.registry")?;
+    registry.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+    let artifacts = ArtifactStore::open(&settings.artifacts).context("opening serving.artifacts")?;
+    let runners = match settings.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let limits = engine::Limits { batch_rows: BATCH_ROWS, queued_rows: settings.queued_rows, runners };
+    let (artifacts, engine) = (Arc::new(artifacts), Engine::new(limits));
+    Ok(Arc::new(Library::new(Parts { registry, artifacts, engine, largest: settings.file_bytes.0, clock })))
+}
+
+/// Serves what answered last at once, and follows the registry from then on.
+async fn look(library: &Arc<Library>, every: Duration, readiness: &Readiness, shutdown: &Shutdown) {
+    let aliases = library.start_from_disk().await;
+    if aliases > 0 {
+        tracing::info!(aliases, "serving what answered last, until the registry has been asked");
+        readiness.set(MODELS, true, "");
+    }
+    let mut prepared = false;
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut said = None;
+    while !shutdown.is_begun() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        if !prepared {
+            prepared = library.registry().prepare().await.is_ok();
+        }
+        // In a task of its own: a life that is cut leaves no model half in place.
+        let looked: JoinHandle<_> = tokio::spawn({
+            let library = library.clone();
+            async move { library.look().await }
+        });
+        let problem = match looked.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if said != problem {
+            match &problem {
+                Some(error) => tracing::warn!(error, "the registry is silent; what is in memory answers"),
+                None => tracing::info!("the registry answers"),
+            }
+        }
+        readiness.set(MODELS, library.is_ready(), problem.clone().unwrap_or_default());
+        said = problem;
+    }
+}
+
+/// Makes the tables, or waits for a store that is down: callers get answers meanwhile.
+async fn migrated(store: &dyn Store, shutdown: &Shutdown) -> Result<(), StoreError> {
+    while !shutdown.is_begun() {
+        match store.migrate().await {
+            Ok(()) => break,
+            Err(error) if error.is_retryable() => tracing::debug!(%error, "the store is not there yet"),
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+    Ok(())
+}

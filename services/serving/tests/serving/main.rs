@@ -1,0 +1,11 @@
+//! The service as callers see it: over a socket, through every layer, with models in a folder of its own.
+
+#![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
+
+mod bad_input;
+mod changes;
+mod load;
+mod onnx;
+mod outage;
+mod protocol;
+mod world;

@@ -1,0 +1,184 @@
+//! ONNX files whose answers are known: `y = x · w + b`, written as an exporter writes them.
+
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
+    #[prost(string, tag = "2")]
+    producer_name: String,
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "8")]
+    opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "14")]
+    metadata_props: Vec<StringStringEntryProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StringStringEntryProto {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OperatorSetIdProto {
+    #[prost(string, tag = "1")]
+    domain: String,
+    #[prost(int64, tag = "2")]
+    version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<NodeProto>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<ValueInfoProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    output: Vec<String>,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    op_type: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
+    #[prost(string, tag = "8")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueInfoProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    r#type: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeProto {
+    #[prost(message, optional, tag = "1")]
+    tensor_type: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorType {
+    #[prost(int32, tag = "1")]
+    elem_type: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    dim: Vec<Dimension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Dimension {
+    #[prost(oneof = "Length", tags = "1, 2")]
+    value: Option<Length>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Length {
+    #[prost(int64, tag = "1")]
+    Value(i64),
+    #[prost(string, tag = "2")]
+    Parameter(String),
+}
+
+const FLOAT: i32 = 1;
+
+/// `y = x · w + b`: two numbers in, three out, each the sum of the two and `b`.
+pub fn plus(b: f32) -> Vec<u8> {
+    chain(2, 3, 1, b)
+}
+
+/// The same, with golden vectors in its metadata: one and two should be answered by `expected`.
+pub fn golden(b: f32, expected: f32) -> Vec<u8> {
+    let mut model = ModelProto::decode(&plus(b)[..]).unwrap();
+    let value = format!(
+        r#"{{"inputs": [{{"name": "x", "type": "FP32", "shape": [1, 2], "values": [1, 2]}}],
+             "outputs": [{{"name": "y", "type": "FP32", "shape": [1, 3], "values": [{expected}, {expected}, {expected}]}}]}}"#
+    );
+    model.metadata_props.push(StringStringEntryProto { key: loadline_models::golden::METADATA_KEY.to_owned(), value });
+    model.encode_to_vec()
+}
+
+/// The same of `width` numbers, `layers` times: work that takes as long as one wants.
+pub fn slow(width: usize, layers: usize) -> Vec<u8> {
+    chain(width, width, layers, 0.0)
+}
+
+fn chain(takes: usize, gives: usize, layers: usize, b: f32) -> Vec<u8> {
+    let (mut nodes, mut value) = (Vec::new(), "x".to_owned());
+    for layer in 0..layers {
+        let (product, sum) = (format!("p{layer}"), if layer + 1 == layers { "y".to_owned() } else { format!("s{layer}") });
+        nodes.push(node("MatMul", &[&value, "w"], &product));
+        nodes.push(node("Add", &[&product, "b"], &sum));
+        value = sum;
+    }
+    let weights = if layers == 1 { 1.0 } else { 1.0 / takes as f32 };
+    let graph = GraphProto {
+        node: nodes,
+        name: "chain".to_owned(),
+        initializer: vec![tensor("w", &[takes, gives], weights), tensor("b", &[gives], b)],
+        input: vec![info("x", takes)],
+        output: vec![info("y", gives)],
+    };
+    let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
+    let model = ModelProto {
+        ir_version: 8,
+        producer_name: "tests".to_owned(),
+        graph: Some(graph),
+        opset_import: vec![opset],
+        ..Default::default()
+    };
+    model.encode_to_vec()
+}
+
+fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: output.to_owned(),
+        op_type: op_type.to_owned(),
+    }
+}
+
+fn tensor(name: &str, dims: &[usize], value: f32) -> TensorProto {
+    let float_data = vec![value; dims.iter().product()];
+    TensorProto { dims: dims.iter().map(|dim| *dim as i64).collect(), data_type: FLOAT, float_data, name: name.to_owned() }
+}
+
+fn info(name: &str, width: usize) -> ValueInfoProto {
+    let dim = |value| Dimension { value: Some(value) };
+    let dims = vec![dim(Length::Parameter("N".to_owned())), dim(Length::Value(width as i64))];
+    let tensor_type = TensorType { elem_type: FLOAT, shape: Some(Shape { dim: dims }) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+}

@@ -1,0 +1,73 @@
+//! `[serving]`: models, and how much is asked of them.
+
+use crate::sections::loopback;
+use loadline_runtime::config::{ByteSize, Check, HumanDuration, Problems, SecretUrl, key};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// `[serving]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServingSettings {
+    /// Address of its gRPC port.
+    pub listen: SocketAddr,
+    /// Address of its `/metrics`, `/livez` and `/readyz`. `loadline up` uses that of ingest for all.
+    pub admin: SocketAddr,
+    /// Where models are registered: `file:data/models`, or `mlflow+http://user:password@host:5000`.
+    pub registry: SecretUrl,
+    /// Folder that keeps the files of models on this machine: with them a start needs no registry.
+    pub artifacts: PathBuf,
+    /// How often the registry is asked which versions its aliases name; other processes follow a promotion so late.
+    pub look_every: HumanDuration,
+    /// Threads that may be busy with models at once; 0: as many as the machine has cores.
+    pub threads: usize,
+    /// Rows of one request.
+    pub request_rows: usize,
+    /// Rows that may wait for one version; further requests are refused. More keeps callers waiting longer under load.
+    pub queued_rows: usize,
+    /// Largest file of a model, when it is registered and when it is loaded. One is held in memory while it is.
+    pub file_bytes: ByteSize,
+}
+
+impl Default for ServingSettings {
+    fn default() -> Self {
+        Self {
+            listen: loopback(7404),
+            admin: loopback(7414),
+            registry: SecretUrl::new("file:data/models"),
+            artifacts: "data/artifacts".into(),
+            look_every: HumanDuration::secs(2),
+            threads: 0,
+            request_rows: 4_096,
+            queued_rows: 8_192,
+            file_bytes: ByteSize::mib(64),
+        }
+    }
+}
+
+impl Check for ServingSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if !["file", "mlflow+http", "mlflow+https"].contains(&self.registry.scheme()) {
+            problems.refuse(key(at, "registry"), &self.registry, "file:FOLDER, mlflow+http://HOST:5000 or mlflow+https://HOST");
+        }
+        if self.artifacts.as_os_str().is_empty() {
+            problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&*self.look_every) {
+            problems.refuse(key(at, "look_every"), self.look_every, "from 100ms to 1m");
+        }
+        let counts = [
+            ("threads", self.threads, 0, 1_024),
+            ("request_rows", self.request_rows, 1, 16_384),
+            ("queued_rows", self.queued_rows, 1, 1_000_000),
+        ];
+        for (name, value, least, most) in counts {
+            if !(least..=most).contains(&value) {
+                problems.refuse(key(at, name), value, format!("from {least} to {most}"));
+            }
+        }
+        if !(ByteSize::kib(64)..=ByteSize::mib(256)).contains(&self.file_bytes) {
+            problems.refuse(key(at, "file_bytes"), self.file_bytes, "from 64KiB to 256MiB");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The command line: which commands there are, and the options they share.
 
-use crate::{audit, bench, config, dead_letters, drill, jobs, publish, streams, up, usage};
+use crate::{audit, bench, config, dead_letters, drill, jobs, models, predict, publish, streams, up, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -48,6 +48,10 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Shows background jobs, runs and cancels them
     Jobs(jobs::JobsArgs),
+    /// Shows models, registers them, and says which version answers
+    Models(models::ModelsArgs),
+    /// Asks a model
+    Predict(predict::PredictArgs),
     /// Shows what was done to the system and by whom, and proves that nobody changed that record
     Audit(audit::AuditArgs),
     /// Causes failure modes on purpose, and proves that they are seen, contained and repaired

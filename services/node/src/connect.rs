@@ -41,6 +41,24 @@ pub struct RollupAddress {
     pub rollup: String,
 }
 
+/// Where serving listens.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServingAddress {
+    /// Address of the serving service
+    #[arg(long, env = "LOADLINE_SERVING", default_value = "127.0.0.1:7404", value_name = "HOST:PORT", global = true)]
+    pub serving: String,
+}
+
+impl ServingAddress {
+    /// A lazy connection.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub fn connect(&self) -> anyhow::Result<Peer> {
+        Peer::new("serving", &self.serving)
+    }
+}
+
 impl RollupAddress {
     /// A lazy connection.
     ///

@@ -1,8 +1,8 @@
 //! `loadline`: the whole product in one process, and every command of an operator.
 //!
 //! ```text
-//! loadline [up]     ingest ─ query ─ rollup ─ simulated traffic ─ console or status   all in this process, a port each
-//! loadline console│check│publish│usage│streams│dead-letters│jobs│audit│drill     clients of a running one
+//! loadline [up]     ingest ─ query ─ rollup ─ serving ─ simulated traffic ─ console or status   all in this process, a port each
+//! loadline console│check│publish│usage│streams│dead-letters│jobs│models│predict│audit│drill     clients of a running one
 //! loadline config│bench│completions
 //! ```
 
@@ -12,12 +12,15 @@ mod bench;
 mod cli;
 mod config;
 mod connect;
+mod csv;
 mod dead_letters;
 mod drill;
 mod jobs;
 mod json;
+mod models;
 mod money;
 mod output;
+mod predict;
 mod publish;
 mod simulate;
 mod status;
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
         Command::Streams(args) => client(streams::run(args)),
         Command::DeadLetters(args) => client(dead_letters::run(args)),
         Command::Jobs(args) => client(jobs::run(args)),
+        Command::Models(args) => client(models::run(args)),
+        Command::Predict(args) => client(predict::run(args)),
         Command::Audit(args) => client(audit::run(args)),
         Command::Drill(args) => client(drill::run(args)),
         Command::Bench(args) => client(bench::run(args)),

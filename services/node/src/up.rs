@@ -26,6 +26,9 @@ use loadline_store::Store;
 use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode, sync::Arc};
 use tokio::net::TcpListener;
 
+/// How many services there are; the addresses begin with theirs.
+const SERVICES: usize = 4;
+
 #[derive(Debug, Default, clap::Args)]
 pub struct UpArgs {
     /// Never the console, only the status: for services and logs
@@ -90,13 +93,16 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
     let ingest = bind(settings.ingest.listen, "ingest.listen").await?;
     let query = bind(settings.query.listen, "query.listen").await?;
     let rollup = bind(settings.rollup.listen, "rollup.listen").await?;
+    let serving = bind(settings.serving.listen, "serving.listen").await?;
     let admin = bind(settings.ingest.admin, "ingest.admin").await?;
     let (ingest_ready, query_ready, rollup_ready) =
         (Readiness::new(&["event log"]), Readiness::new(&["store"]), Readiness::new(&["store"]));
+    let serving_ready = Readiness::new(&[loadline_serving::serve::MODELS]);
     let addresses = [
         ("ingest", ingest.local_addr()?),
         ("query", query.local_addr()?),
         ("rollup", rollup.local_addr()?),
+        ("serving", serving.local_addr()?),
         ("admin", admin.local_addr()?),
     ];
     let (metrics, ready) = (platform.telemetry().clone(), ingest_ready.clone());
@@ -112,7 +118,7 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
         tracing::warn!("{caveat}");
     }
     let named = addresses.map(|(service, address)| (service, address.to_string()));
-    let platform = platform.beside(named[..3].iter().map(|(service, address)| (*service, address.as_str())));
+    let platform = platform.beside(named[..SERVICES].iter().map(|(service, address)| (*service, address.as_str())));
     let board = Board::new(&settings, &addresses);
     let traffic = traffic(&settings, addresses[0].1, board.traffic(), &shutdown);
     let ingesting = living(&platform, ingest, &ingest_ready, &shutdown, async |listener, life| {
@@ -126,16 +132,25 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
         let backends = loadline_rollup::serve::Backends { store: store.clone(), history: history.clone(), log: log.clone() };
         loadline_rollup::serve::serve(&platform, backends, listener, &rollup_ready, &life).await
     });
+    let predicting = living(&platform, serving, &serving_ready, &shutdown, async |listener, life| {
+        loadline_serving::serve::serve(&platform, store.clone(), listener, &serving_ready, &life).await
+    });
     let showing = async {
         if with_console {
-            return ending(console(&addresses[..3], &shutdown), &shutdown).await;
+            return ending(console(&addresses[..SERVICES], &shutdown), &shutdown).await;
         }
         board.run(log.clone(), store.clone(), shutdown.clone()).await;
         Ok(())
     };
-    let (ingested, queried, rolled, _, shown) =
-        tokio::join!(ending(ingesting, &shutdown), ending(querying, &shutdown), ending(rolling, &shutdown), traffic, showing);
-    ingested.and(queried).and(rolled).and(shown)
+    let (ingested, queried, rolled, predicted, _, shown) = tokio::join!(
+        ending(ingesting, &shutdown),
+        ending(querying, &shutdown),
+        ending(rolling, &shutdown),
+        ending(predicting, &shutdown),
+        traffic,
+        showing
+    );
+    ingested.and(queried).and(rolled).and(predicted).and(shown)
 }
 
 /// The console on a thread of its own: what it draws does not wait for what it shows. Whoever leaves it ends the product.

@@ -10,6 +10,7 @@ mod open_loop;
 mod questions;
 mod report;
 mod rollup;
+mod serving;
 
 use crate::output::Output;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum BenchCommand {
     History(history::HistoryArgs),
     /// Rolls up, purges and archives generated usage, each beside plain SQL on the same rows, and asks for 90 days of hours
     Rollup(rollup::RollupArgs),
+    /// Asks a model for single rows, beside calls that do nothing, and past what the server takes
+    Serving(serving::ServingArgs),
 }
 
 /// Runs the bench.
@@ -49,6 +52,11 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         BenchCommand::Rollup(args) => {
             let json = args.json;
             let report = rollup::run(args).await?;
+            Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
+        }
+        BenchCommand::Serving(args) => {
+            let json = args.json;
+            let report = serving::run(args).await?;
             Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
         }
     }

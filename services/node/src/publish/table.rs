@@ -5,7 +5,7 @@ use super::{
     fault::{Fault, Reason},
     fields::{Fields, Kind, names},
 };
-use csv_core::ReadRecordResult;
+use crate::csv::Splitter;
 use loadline_proto::event as wire;
 
 /// Most columns of a line.
@@ -26,7 +26,7 @@ impl Table {
     /// # Errors
     /// In words, when a column is unknown, doubled, or `type` is missing: every line would be wrong.
     pub fn new(header: &str) -> Result<Self, String> {
-        let mut splitter = Splitter::new();
+        let mut splitter = Splitter::new(MAX_COLUMNS);
         let columns: Vec<String> = splitter.split(header)?.into_iter().map(|name| name.trim().to_owned()).collect();
         let known = || format!("{TYPE}, {}", names().collect::<Vec<_>>().join(", "));
         for (at, name) in columns.iter().enumerate() {
@@ -59,37 +59,6 @@ impl Table {
         let wrong = || Fault::new(Reason::Unreadable, TYPE, format!("is {kind:?}; must be billing or receipt"));
         let values = fields.into_iter().map(|(name, text)| (name.clone(), text.to_owned())).collect();
         Fields::new(Kind::parse(kind).ok_or_else(wrong)?, values).event()
-    }
-}
-
-/// Splits one line; keeps its buffers.
-#[derive(Debug)]
-struct Splitter {
-    reader: csv_core::Reader,
-    text: Vec<u8>,
-}
-
-impl Splitter {
-    fn new() -> Self {
-        Self { reader: csv_core::Reader::new(), text: Vec::new() }
-    }
-
-    fn split(&mut self, line: &str) -> Result<Vec<&str>, String> {
-        let mut ends = [0; MAX_COLUMNS];
-        self.text.resize(line.len() + 1, 0);
-        self.reader.reset();
-        let (first, _, written, columns) = self.reader.read_record(line.as_bytes(), &mut self.text, &mut ends);
-        let (last, _, rest, more) = match first {
-            // The line has no end of its own: an empty read is the end.
-            ReadRecordResult::InputEmpty => self.reader.read_record(&[], &mut self.text[written..], &mut ends[columns..]),
-            other => (other, 0, 0, 0),
-        };
-        if !matches!(last, ReadRecordResult::Record | ReadRecordResult::End) {
-            return Err(format!("has more than {MAX_COLUMNS} columns"));
-        }
-        let text = std::str::from_utf8(&self.text[..written + rest]).map_err(|_| "is no UTF-8".to_owned())?;
-        let starts = std::iter::once(0).chain(ends);
-        Ok(starts.zip(ends).take(columns + more).map(|(start, end)| &text[start..end]).collect())
     }
 }
 

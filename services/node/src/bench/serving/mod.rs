@@ -1,0 +1,189 @@
+//! `loadline bench serving`: single rows over gRPC, beside calls that do nothing, on the same server in the same run.
+//!
+//! Server and callers share this process and its cores. Callers send bytes that were encoded before and look at answers without
+//! decoding them, for the model and for the bare call alike: what they would do with an answer is not the server's time.
+
+mod load;
+mod report;
+mod wire;
+
+pub use report::Report;
+
+use crate::{bench::open_loop, connect};
+use anyhow::{Context as _, ensure};
+use load::{Closed, closed};
+use loadline_platform::{Kept, Platform};
+use loadline_proto::{
+    inference::{
+        ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ServerLiveRequest,
+        grpc_inference_service_client::GrpcInferenceServiceClient, model_infer_request::InferInputTensor,
+        model_metadata_response::TensorMetadata,
+    },
+    serving::{
+        PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient, register_request::Part,
+    },
+};
+use loadline_runtime::{Shutdown, admin::Readiness, config::SecretUrl};
+use loadline_serving::serve::MODELS;
+use loadline_settings::Settings;
+use prost::Message as _;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+use wire::{Call, call};
+
+const MODEL: &str = "bench";
+/// A gradient-boosted classifier of 30 features and 3 classes.
+const DEFAULT_MODEL: &[u8] = include_bytes!("model.onnx");
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub struct ServingArgs {
+    /// ONNX file of a model whose inputs are all FP32; a classifier of 30 features and 3 classes when absent
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Calls in flight in the closed loop
+    #[arg(long, default_value_t = 16)]
+    in_flight: usize,
+    /// Connections that they share
+    #[arg(long, default_value_t = 2)]
+    connections: usize,
+    /// Rounds of each kind of call in the closed loop, in turns
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each round, and of each rate
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Rates of the open loop, a second
+    #[arg(long, value_delimiter = ',', default_values_t = [500, 1_000])]
+    rates: Vec<u32>,
+    /// Calls in flight past saturation; 0 leaves that out
+    #[arg(long, default_value_t = 4_096)]
+    overload: usize,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs every phase and returns the figures.
+///
+/// # Errors
+/// When the server does not start, or an answer is not the model's.
+pub async fn run(args: ServingArgs) -> anyhow::Result<Report> {
+    let file = match &args.model {
+        Some(path) => tokio::fs::read(path).await.with_context(|| format!("reading {}", path.display()))?,
+        None => DEFAULT_MODEL.to_vec(),
+    };
+    let scratch = tempfile::tempdir().context("a folder for scratch files")?;
+    let (address, shutdown) = server(scratch.path()).await?;
+    let channels = (0..args.connections.max(1)).map(|_| connect::channel(&address.to_string())).collect::<Result<Vec<_>, _>>()?;
+    let model = promoted(&channels[0], file).await?;
+    let live = Call::new("/inference.GRPCInferenceService/ServerLive", &ServerLiveRequest {});
+    let infer = Call::new("/inference.GRPCInferenceService/ModelInfer", &request(&model));
+    check(&channels[0], &infer).await?;
+
+    let lasts = Duration::from_secs(args.seconds.max(1));
+    let (mut answers, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..args.rounds.max(1) {
+        eprintln!("{} in flight, round {} …", args.in_flight, round + 1);
+        // Neither always comes first.
+        for asks_model in if round % 2 == 0 { [true, false] } else { [false, true] } {
+            let (of, rounds) = if asks_model { (&infer, &mut answers) } else { (&live, &mut bare) };
+            let closed = closed(&channels, of, args.in_flight, lasts).await?;
+            ensure!(closed.failed == 0 && closed.shed == 0, "{} calls failed, {} were shed", closed.failed, closed.shed);
+            rounds.push(closed);
+        }
+    }
+    let mut open = Vec::new();
+    for rate in &args.rates {
+        eprintln!("{rate} a second …");
+        open.push((*rate, at_rate(&channels, &infer, *rate, lasts).await?, at_rate(&channels, &live, *rate, lasts).await?));
+    }
+    let overload = match args.overload {
+        0 => None,
+        in_flight => Some(overloaded(address, &infer, in_flight, lasts).await?),
+    };
+    shutdown.begin();
+    Ok(Report::new(&args, &model, answers, bare, open, overload))
+}
+
+/// More calls than the server takes: each connection carries as many as one may.
+async fn overloaded(address: SocketAddr, infer: &Call, in_flight: usize, lasts: Duration) -> anyhow::Result<Closed> {
+    const A_CONNECTION: usize = 128;
+    eprintln!("{in_flight} in flight …");
+    let connections = in_flight.div_ceil(A_CONNECTION);
+    let channels = (0..connections).map(|_| connect::channel(&address.to_string())).collect::<Result<Vec<_>, _>>()?;
+    closed(&channels, infer, in_flight, lasts).await
+}
+
+async fn at_rate(channels: &[Channel], of: &Call, rate: u32, lasts: Duration) -> anyhow::Result<open_loop::Waits> {
+    let count = (lasts.as_secs_f64() * f64::from(rate)) as u32;
+    open_loop::ask(rate, count, |index| {
+        let (channel, of) = (channels[index as usize % channels.len()].clone(), of.clone());
+        async move { call(channel, of).await.map(drop).map_err(Into::into) }
+    })
+    .await
+}
+
+/// The serving service alone on a free port, on scratch files.
+async fn server(scratch: &std::path::Path) -> anyhow::Result<(SocketAddr, Shutdown)> {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let (address, shutdown) = (listener.local_addr()?, Shutdown::new());
+    let mut settings = Settings::default();
+    settings.serving.registry = SecretUrl::new(format!("file:{}", scratch.join("models").display()));
+    settings.serving.artifacts = scratch.join("artifacts");
+    let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", env!("CARGO_PKG_VERSION"))?;
+    let store = format!("sqlite:{}", scratch.join("store.db").display());
+    let store = loadline_store::open(&store, loadline_store::Options::default()).await?;
+    store.migrate().await?;
+    let readiness = Readiness::new(&[MODELS]);
+    let (ready, life) = (readiness.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        let platform = Platform::new(Kept::new(settings, None, vec![]), telemetry);
+        if let Err(error) = loadline_serving::serve::serve(&platform, store, listener, &readiness, &life).await {
+            eprintln!("serving ended: {error:#}");
+        }
+    });
+    let started = std::time::Instant::now();
+    while !ready.is_ready() {
+        ensure!(started.elapsed() < PATIENCE, "serving is not ready: {:?}", ready.reasons());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok((address, shutdown))
+}
+
+/// Registers the file, promotes it, and returns its inputs.
+async fn promoted(channel: &Channel, file: Vec<u8>) -> anyhow::Result<Vec<TensorMetadata>> {
+    let mut models = ModelServiceClient::new(channel.clone());
+    let header = Part::Header(RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() });
+    let chunks = file.chunks(1 << 20).map(|chunk| Part::Chunk(chunk.to_vec().into()));
+    let parts: Vec<_> = std::iter::once(header).chain(chunks).map(|part| RegisterRequest { part: Some(part) }).collect();
+    let version = models.register(futures::stream::iter(parts)).await?.into_inner().version.context("no version")?;
+    let (model, reason) = (MODEL.to_owned(), "to be measured".to_owned());
+    models.promote(PromoteRequest { model, version: version.number, reason, ..PromoteRequest::default() }).await?;
+    let request = ModelMetadataRequest { name: MODEL.to_owned(), ..ModelMetadataRequest::default() };
+    let metadata = GrpcInferenceServiceClient::new(channel.clone()).model_metadata(request).await?.into_inner();
+    ensure!(metadata.inputs.iter().all(|input| input.datatype == "FP32"), "the model takes other values than FP32");
+    Ok(metadata.inputs)
+}
+
+/// One row, as bytes.
+fn request(inputs: &[TensorMetadata]) -> ModelInferRequest {
+    let mut request = ModelInferRequest { model_name: MODEL.to_owned(), ..ModelInferRequest::default() };
+    for input in inputs {
+        let shape: Vec<i64> = std::iter::once(1).chain(input.shape.iter().skip(1).copied()).collect();
+        let values: i64 = shape.iter().product();
+        let values = (0..values).map(|at| (at as f32 * 0.37).sin());
+        request.raw_input_contents.push(values.flat_map(f32::to_le_bytes).collect::<Vec<_>>().into());
+        let (name, datatype) = (input.name.clone(), input.datatype.clone());
+        request.inputs.push(InferInputTensor { name, datatype, shape, ..InferInputTensor::default() });
+    }
+    request
+}
+
+/// What is measured is an answer of the model.
+async fn check(channel: &Channel, infer: &Call) -> anyhow::Result<()> {
+    let answer = ModelInferResponse::decode(call(channel.clone(), infer.clone()).await?)?;
+    ensure!(answer.model_version == "1" && !answer.raw_output_contents.is_empty(), "no answer of the model: {answer:?}");
+    Ok(())
+}

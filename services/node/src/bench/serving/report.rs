@@ -1,0 +1,161 @@
+//! The figures, as text and as JSON.
+
+use super::{ServingArgs, load::Closed};
+use crate::{bench::open_loop::Waits, output::count};
+use loadline_proto::inference::model_metadata_response::TensorMetadata;
+use serde::Serialize;
+
+/// All of them.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Values of a row.
+    values: i64,
+    in_flight: usize,
+    connections: usize,
+    rounds: usize,
+    /// Medians of the rounds.
+    answers_per_second: f64,
+    bare_per_second: f64,
+    /// Of rounds one after the other: the median, the lowest and the highest.
+    ratio: f64,
+    lowest_ratio: f64,
+    highest_ratio: f64,
+    answers_p50_ms: f64,
+    answers_p99_ms: f64,
+    open: Vec<Open>,
+    overload: Option<Overload>,
+}
+
+#[derive(Debug, Serialize)]
+struct Open {
+    rate_per_second: u32,
+    asked: usize,
+    failed: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+    bare_p50_ms: f64,
+    bare_p99_ms: f64,
+    /// How late the machine woke a thread that only waits.
+    wake_up_p99_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Overload {
+    answered: usize,
+    answered_per_second: f64,
+    shed: usize,
+    failed: usize,
+    /// Of those answered.
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Report {
+    pub fn new(
+        args: &ServingArgs,
+        inputs: &[TensorMetadata],
+        answers: Vec<Closed>,
+        bare: Vec<Closed>,
+        open: Vec<(u32, Waits, Waits)>,
+        overload: Option<Closed>,
+    ) -> Self {
+        let width = |input: &TensorMetadata| input.shape.iter().skip(1).product::<i64>();
+        let ratios: Vec<f64> = answers.iter().zip(&bare).map(|(answers, bare)| answers.per_second / bare.per_second).collect();
+        let of = |rounds: &[Closed], what: fn(&Closed) -> f64| median(rounds.iter().map(what).collect());
+        Self {
+            values: inputs.iter().map(width).sum(),
+            in_flight: args.in_flight,
+            connections: args.connections,
+            rounds: answers.len(),
+            answers_per_second: of(&answers, |round| round.per_second),
+            bare_per_second: of(&bare, |round| round.per_second),
+            ratio: median(ratios.clone()),
+            lowest_ratio: ratios.iter().copied().fold(f64::INFINITY, f64::min),
+            highest_ratio: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            answers_p50_ms: of(&answers, |round| round.ms(0.5)),
+            answers_p99_ms: of(&answers, |round| round.ms(0.99)),
+            open: open.iter().map(|(rate, answers, bare)| Open::new(*rate, answers, bare)).collect(),
+            overload: overload.as_ref().map(Overload::new),
+        }
+    }
+
+    /// For a person.
+    pub fn text(&self) -> String {
+        let Self { values, in_flight, connections, rounds, .. } = self;
+        let rate = |rate: f64| count(rate as u64);
+        let mut text = format!(
+            "{values} values a row, {in_flight} in flight on {connections} connections, {rounds} rounds\n\
+             answers   {:>9}/s  p50 {:.2} ms  p99 {:.2} ms\n\
+             bare call {:>9}/s\n\
+             ratio     {:.2} ({:.2} to {:.2})\n",
+            rate(self.answers_per_second),
+            self.answers_p50_ms,
+            self.answers_p99_ms,
+            rate(self.bare_per_second),
+            self.ratio,
+            self.lowest_ratio,
+            self.highest_ratio,
+        );
+        for open in &self.open {
+            text.push_str(&format!(
+                "{:>6}/s  p50 {:.2} ms  p99 {:.2} ms  failed {}  (bare call {:.2} and {:.2} ms; the machine wakes {:.2} ms late)\n",
+                open.rate_per_second,
+                open.p50_ms,
+                open.p99_ms,
+                open.failed,
+                open.bare_p50_ms,
+                open.bare_p99_ms,
+                open.wake_up_p99_ms
+            ));
+        }
+        if let Some(overload) = &self.overload {
+            text.push_str(&format!(
+                "overload  {:>9}/s answered  p50 {:.1} ms  p99 {:.1} ms  {} shed  {} failed\n",
+                rate(overload.answered_per_second),
+                overload.p50_ms,
+                overload.p99_ms,
+                count(overload.shed as u64),
+                overload.failed,
+            ));
+        }
+        text
+    }
+
+    /// For a program.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("figures are plain data")
+    }
+}
+
+impl Open {
+    fn new(rate_per_second: u32, answers: &Waits, bare: &Waits) -> Self {
+        Self {
+            rate_per_second,
+            asked: answers.asked,
+            failed: answers.failed,
+            p50_ms: answers.ms(0.5),
+            p99_ms: answers.ms(0.99),
+            bare_p50_ms: bare.ms(0.5),
+            bare_p99_ms: bare.ms(0.99),
+            wake_up_p99_ms: answers.wake_up_ms(0.99),
+        }
+    }
+}
+
+impl Overload {
+    fn new(round: &Closed) -> Self {
+        Self {
+            answered: round.answered,
+            answered_per_second: round.per_second,
+            shed: round.shed,
+            failed: round.failed,
+            p50_ms: round.ms(0.5),
+            p99_ms: round.ms(0.99),
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

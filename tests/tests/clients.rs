@@ -6,6 +6,7 @@ use loadline_tests::{
     command::{self, Finished},
     journal::Journal,
     nats::NatsVersion,
+    service::{Program, Service, Settings},
     world::{Backends, World},
 };
 use serde_json::{Value, json};
@@ -56,6 +57,23 @@ async fn an_independent_client_gets_the_totals_it_computed_from_nats_215() -> Re
 #[tokio::test]
 async fn an_independent_client_gets_the_totals_it_computed_from_nats_29() -> Result<()> {
     an_independent_client_gets_the_totals_it_computed(NatsVersion::Nats29).await
+}
+
+/// The contracts alone, the exporter's own answers, and the product in one process.
+#[tokio::test]
+async fn a_client_of_the_open_inference_protocol_is_answered_as_onnxruntime_answers() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let file = |name: &str| format!("sqlite:{}", scratch.path().join(name).display());
+    let node = Service::start(Settings::new(Program::Node, &file("log.db"), &file("store.db"))).await?;
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for model in ["logistic_multinomial", "random_forest_classifier", "logistic_text_labels", "gradient_boosting_regressor"] {
+        let mut client = Command::new(installed("LOADLINE_PYTHON", "python")?);
+        client.arg(tests.join("clients/inference_client.py")).args(["--serving", &node.serving_address().to_string()]);
+        client.arg("--model").arg(tests.join("../services/models/fixtures").join(model));
+        let said = command::run(client, PATIENCE).await?.with_code(0)?;
+        ensure!(said.ends_with("all equal\n") && said.contains("raw") && said.contains("typed"), "{said}");
+    }
+    Ok(())
 }
 
 /// grpcurl 1.8.6, which asks for reflection in its version v1alpha. Flags go before the address.

@@ -12,10 +12,11 @@ use loadline_runtime::config::SecretUrl;
 use std::fs;
 use tonic::Code;
 
-/// A registry that nobody answers for.
-async fn nobody() -> SecretUrl {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    SecretUrl::new(format!("mlflow+http://{free}"))
+/// A registry whose folder is none.
+fn nobody(world: &World) -> SecretUrl {
+    let file = world.registry().with_extension("none");
+    fs::write(&file, "no folder").unwrap();
+    SecretUrl::new(format!("file:{}", file.display()))
 }
 
 #[tokio::test]
@@ -27,7 +28,8 @@ async fn a_start_without_the_registry_answers_with_what_answered_last_and_says_h
     life.promote(1, 0).await.unwrap();
     life.promote(2, 1).await.unwrap();
     life.end().await;
-    let there = std::mem::replace(&mut world.settings.serving.registry, nobody().await);
+    let none = nobody(&world);
+    let there = std::mem::replace(&mut world.settings.serving.registry, none);
     let life = world.start().await;
     let answer = life.ask([1.0, 1.0]).await.unwrap();
     assert_eq!((answer.version, &answer.y[..]), (2, &[4.0; 3][..]));
@@ -52,7 +54,7 @@ async fn a_start_without_the_registry_answers_with_what_answered_last_and_says_h
 #[tokio::test]
 async fn without_registry_and_without_a_last_good_it_is_not_ready_and_says_why() {
     let mut world = World::new();
-    world.settings.serving.registry = nobody().await;
+    world.settings.serving.registry = nobody(&world);
     let life = world.begin().await;
     until("the registry was asked", async || life.readiness.reasons().iter().any(|why| why.contains("registry"))).await;
     let ready = life.inference().server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready;

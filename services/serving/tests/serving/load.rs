@@ -51,7 +51,7 @@ async fn what_is_too_much_is_shed_with_when_to_come_back_and_the_rest_is_answere
     }
     assert!(answered >= 8 && shed > 0, "{answered} answered, {shed} shed");
     let statistics = life.inference().model_statistics(ModelStatisticsRequest::default()).await.unwrap().into_inner();
-    let sums = statistics.model_stats[0].inference_stats.clone().unwrap();
+    let sums = statistics.model_stats[0].inference_stats.unwrap();
     assert_eq!((sums.success.unwrap().count, sums.fail.unwrap().count), (answered, shed), "each is counted");
     life.end().await;
 }

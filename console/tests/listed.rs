@@ -15,7 +15,7 @@ use loadline_console::{
     },
     plain::Plain,
 };
-use loadline_proto::health::{Severity as Wire, State as WireState};
+use loadline_proto::health::{ModeStatus, Severity as Wire, State as WireState};
 use proptest::prelude::*;
 
 const IDS: [&str; 6] = ["AN-01", "AN-02", "AN-03", "AN-09", "XX-01", "ZZ-99"];
@@ -92,12 +92,13 @@ fn check_order(board: &Board) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn check_list(console: &Console) -> Result<(), TestCaseError> {
+/// What a filter looks for may have changed since the board was drawn up; then it is looked for again with the next board.
+fn check_list(console: &Console, drawn_up: bool) -> Result<(), TestCaseError> {
     let model = &console.model;
     let board = &model.shown().board;
     let listed: Vec<&RowId> = model.rows().into_iter().map(|row| &row.id).collect();
     let anew: Vec<&RowId> = Listing::of(model.shown(), &model.ui).places.iter().map(|place| &board.rows[*place].id).collect();
-    prop_assert_eq!(&listed, &anew);
+    prop_assert!(listed == anew || !drawn_up, "{:?} {:?}", listed, anew);
     if model.ui.filter(Screen::Board).is_empty() {
         let passes = |row: &&Row| {
             model.ui.band.is_none_or(|severity| row.band == Band::Of(severity))
@@ -118,6 +119,7 @@ proptest! {
         let mut console = Console::well();
         let mut seq = 7;
         for step in steps {
+            let drawn_up = !matches!(step, Step::Said(..) | Step::All(_));
             match step {
                 Step::Said(mode, state, severity) => {
                     seq += 1;
@@ -134,13 +136,13 @@ proptest! {
             }
             check_counts(&console.model.shown().board)?;
             check_order(&console.model.shown().board)?;
-            check_list(&console)?;
+            check_list(&console, drawn_up)?;
         }
     }
 }
 
 /// Those of a snapshot, each in the state of its number.
-fn many(count: usize, state: impl Fn(usize) -> WireState) -> Vec<loadline_proto::health::ModeStatus> {
+fn many(count: usize, state: impl Fn(usize) -> WireState) -> Vec<ModeStatus> {
     (0..count).map(|number| status(&format!("XX-{number:05}"), state(number), Wire::P3)).collect()
 }
 
@@ -171,14 +173,9 @@ fn of_a_snapshot_of_thousands_the_timeline_has_the_last_and_none_of_what_has_not
 #[test]
 fn more_modes_than_are_kept_leave_no_fewer_lines_than_are_kept() {
     let mut console = Console::well();
-    console.frame(
-        0,
-        frame(
-            "ingest",
-            8,
-            snapshot(many(100_700, |number| if number < 100_000 && number % 100 == 0 { WireState::Open } else { WireState::Ok })),
-        ),
-    );
+    let state = |number| if number < 100_000 && number % 100 == 0 { WireState::Open } else { WireState::Ok };
+    let mode = |number: usize| ModeStatus { id: number.to_string(), state: state(number).into(), ..ModeStatus::default() };
+    console.frame(0, frame("ingest", 8, snapshot((0..100_700).map(mode).collect())));
     let events: Vec<_> = console.model.world.timeline.events().collect();
     assert_eq!((console.model.world.endpoints[0].modes.len(), events.len()), (100_000, KEPT));
     assert!(events.last().unwrap().text.contains("the rest is not shown"), "{:?}", events.last());

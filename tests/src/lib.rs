@@ -18,6 +18,7 @@
 //!   published, what stands in the log, what the store holds, and whether they agree
 //! - [`upstream`], [`questions`], [`command`]: publishing past the API; what scenarios ask the services; programs run to their end
 //! - [`compatibility`], [`corpus`]: whether new contracts still read what old ones wrote, and still count it the same
+//! - [`listed`]: whether contract suites of ports run all that was written
 //!
 //! The nasty invariant: [`model`] and [`checker`] share no decoding and no sums with the code under test. They decide for
 //! themselves what an event is worth.
@@ -34,6 +35,7 @@ pub mod events;
 pub mod history;
 pub mod jobs;
 pub mod journal;
+pub mod listed;
 pub mod log;
 pub mod model;
 pub mod nats;

@@ -1,5 +1,7 @@
 //! Every behaviour of the contract on every backend. A backend that cannot be started fails; it is never skipped.
 
+#[path = "../../../tests/src/listed.rs"]
+mod listed;
 mod postgres_server;
 
 use loadline_store::contract::{Subject, schema};
@@ -283,19 +285,5 @@ async fn many_may_migrate_postgres_at_once() {
 
 #[test]
 fn every_behaviour_of_the_contract_is_listed_here() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/contract");
-    let mut written = Vec::new();
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
-            let name = line.strip_prefix("pub async fn ").and_then(|rest| rest.strip_suffix("(subject: &Subject) {"));
-            written.extend(name.map(|name| format!("{module}::{name}")));
-        }
-    }
-    let mut listed: Vec<_> = LISTED.iter().map(ToString::to_string).collect();
-    written.sort();
-    listed.sort();
-    assert!(!written.is_empty());
-    assert_eq!(written, listed);
+    listed::assert_listed(env!("CARGO_MANIFEST_DIR"), LISTED);
 }

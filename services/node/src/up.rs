@@ -12,7 +12,6 @@ use loadline_console::{
     model::world::Target,
     view::theme::{Look, Theme},
 };
-use loadline_event_log::EventLog;
 use loadline_ingest::serve::open_log;
 use loadline_platform::{Kept, Platform};
 use loadline_runtime::{
@@ -22,7 +21,6 @@ use loadline_runtime::{
     run::bind,
 };
 use loadline_settings::Settings;
-use loadline_store::Store;
 use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode, sync::Arc};
 use tokio::net::TcpListener;
 
@@ -207,30 +205,4 @@ async fn traffic(settings: &Settings, ingest: SocketAddr, stats: Arc<simulate::S
         Ok(channel) => simulate::run(shape, channel, shutdown.cancelled_owned(), stats).await,
         Err(error) => tracing::error!(%error, "no traffic"),
     }
-}
-
-/// The query service alone on a free port, for the bench; it ends with the shutdown returned.
-///
-/// # Errors
-/// When no port is free.
-pub async fn query_for_bench(log: Arc<dyn EventLog>, store: Arc<dyn Store>) -> anyhow::Result<(SocketAddr, Shutdown)> {
-    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-    let (address, shutdown) = (listener.local_addr()?, Shutdown::new());
-    let settings = Settings::default();
-    let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", crate::build())?;
-    let ending = shutdown.clone();
-    tokio::spawn(async move {
-        let readiness = Readiness::new(&["store"]);
-        let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default());
-        let served = async {
-            let backends = loadline_query::serve::Backends { store, history: history?, log };
-            let platform = Platform::new(Kept::new(settings, None, vec![]), telemetry);
-            loadline_query::serve::serve(&platform, backends, listener, &readiness, &ending).await
-        };
-        let served = served.await;
-        if let Err(error) = served {
-            eprintln!("query ended: {error:#}");
-        }
-    });
-    Ok((address, shutdown))
 }

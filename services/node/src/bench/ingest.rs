@@ -92,6 +92,11 @@ pub async fn run(args: IngestArgs) -> anyhow::Result<Report> {
     refuse_production(&*store).await?;
     let caveats = [log.caveats().await?, store.caveats()].concat();
     let bench = Bench { log, store, store_url: store_url.clone(), rules: Rules::default(), args };
+    // First: an answer tells how far each stream is counted, and every phase makes streams that a real installation has not.
+    let query = match bench.args.questions {
+        0 => None,
+        rate => Some(questions::ask(&bench, rate).await?),
+    };
     let mut runs = Vec::new();
     for ids in bench.args.ids.clone() {
         eprintln!("measuring with {ids:?} ids …");
@@ -100,10 +105,6 @@ pub async fn run(args: IngestArgs) -> anyhow::Result<Report> {
     let health = match (bench.args.health_rounds, bench.args.ids.first()) {
         (0, _) | (_, None) => None,
         (rounds, Some(ids)) => Some(health::compare(&bench, *ids, bench.args.events, rounds).await?),
-    };
-    let query = match bench.args.questions {
-        0 => None,
-        rate => Some(questions::ask(&bench, rate).await?),
     };
     let (log, store) = (SecretUrl::new(log_url).to_string(), SecretUrl::new(store_url).to_string());
     Ok(Report { log, store, caveats, batch_records: bench.args.batch, runs, health, query, peak_memory_mib: memory::peak_mib() })

@@ -7,6 +7,7 @@ mod history;
 mod ingest;
 mod memory;
 mod open_loop;
+mod query;
 mod questions;
 mod report;
 mod rollup;

@@ -4,7 +4,7 @@
 use super::{
     events::{Events, Ids},
     ingest::Bench,
-    open_loop,
+    open_loop, query,
     report::Questions,
 };
 use anyhow::{Context as _, ensure};
@@ -15,7 +15,7 @@ use loadline_proto::{
     query::{GetUsageRequest, usage_service_client::UsageServiceClient},
 };
 use loadline_rollup::leader::ROLE;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -30,7 +30,13 @@ const LASTS: Duration = Duration::from_secs(10);
 pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
     eprintln!("asking for usage at {rate}/s …");
     fill(bench).await?;
-    let (address, shutdown) = crate::up::query_for_bench(bench.log.clone(), bench.store.clone()).await?;
+    let (address, shutdown) = query::start(bench.log.clone(), &bench.store_url)?;
+    let asked = query::caller(measured(address, rate)).await;
+    shutdown.begin();
+    asked
+}
+
+async fn measured(address: SocketAddr, rate: u32) -> anyhow::Result<Questions> {
     let channel = crate::connect::channel(&address.to_string())?;
     let bare = HealthClient::new(channel.clone());
     let client = UsageServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
@@ -51,16 +57,18 @@ pub async fn ask(bench: &Bench, rate: u32) -> anyhow::Result<Questions> {
     }
     ensure!(rows >= 700, "only {rows} rows in a month of hours");
     let count = (LASTS.as_secs_f64() * f64::from(rate)) as u32;
-    let asking = open_loop::ask(rate, count, |index| received(channel.clone(), question(index)));
-    let waits = asking.await?;
+    let asking = |count| open_loop::ask(rate, count, |index| received(channel.clone(), question(index)));
+    // A service that has just started connects to its database meanwhile.
+    asking(rate).await?;
+    let waits = asking(count).await?;
     let calling = open_loop::ask(rate, count, |_| {
         let mut bare = bare.clone();
         async move { bare.check(HealthCheckRequest::default()).await.map(drop).map_err(Into::into) }
     });
     let bare = calling.await?;
-    shutdown.begin();
     Ok(Questions {
         rate_per_second: rate,
+        service_threads: query::workers(),
         asked: waits.asked,
         failed: waits.failed,
         rows,

@@ -65,6 +65,8 @@ pub struct Health {
 #[derive(Debug, Serialize)]
 pub struct Questions {
     pub rate_per_second: u32,
+    /// Of the service; who asks has one of its own.
+    pub service_threads: usize,
     pub asked: usize,
     pub failed: usize,
     pub rows: usize,
@@ -101,10 +103,11 @@ impl Report {
             lines.extend(health.text());
         }
         if let Some(query) = &self.query {
-            let Questions { rate_per_second, asked, failed, rows, p50_ms, p99_ms, bare_p50_ms, bare_p99_ms, wake_up_p99_ms } =
-                query;
+            let Questions { rate_per_second, service_threads, asked, failed, rows, .. } = query;
+            let Questions { p50_ms, p99_ms, bare_p50_ms, bare_p99_ms, wake_up_p99_ms, .. } = query;
             lines.push(format!(
-                "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms\n  \
+                "\nGetUsage of a month of hours ({rows} rows) at {rate_per_second}/s: {asked} asked, {failed} failed, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, \
+                 service on {service_threads} threads\n  \
                  a bare call at that rate: p50 {bare_p50_ms:.2} ms, p99 {bare_p99_ms:.2} ms; a thread that only slept woke up late: \
                  p99 {wake_up_p99_ms:.2} ms"
             ));

@@ -104,6 +104,8 @@ impl Pool {
 fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.max_connections)
+        // Opened beforehand: opening one costs the server more than ten answers, and at a moment when all others are busy.
+        .min_connections(options.max_connections / 2)
         .acquire_timeout(ACQUIRE_LIMIT)
         .test_before_acquire(false)
         .before_acquire(|connection, seen| {

@@ -1,10 +1,15 @@
 //! GetUsage of the largest account's last 90 days by hours, every channel apart, over gRPC.
 
-use super::{super::open_loop, Bench, rows::first_day};
+use super::{
+    super::{open_loop, query},
+    Bench,
+    rows::first_day,
+};
 use anyhow::ensure;
 use loadline_domain::Timestamp;
 use loadline_proto::query::{Dimension, GetUsageRequest, Granularity, usage_service_client::UsageServiceClient};
 use serde::Serialize;
+use std::net::SocketAddr;
 
 const DAYS: u32 = 90;
 
@@ -27,7 +32,13 @@ pub struct Question {
 pub async fn measure(bench: &Bench) -> anyhow::Result<Question> {
     let scratch = tempfile::tempdir()?;
     let log = loadline_event_log::open(&format!("sqlite:{}", scratch.path().join("log.db").display())).await?;
-    let (address, shutdown) = crate::up::query_for_bench(log, bench.store.clone()).await?;
+    let (address, shutdown) = query::start(log, &bench.args.store)?;
+    let asked = query::caller(measured(address, bench.args.rate, bench.args.questions)).await;
+    shutdown.begin();
+    asked
+}
+
+async fn measured(address: SocketAddr, rate: u32, questions: u32) -> anyhow::Result<Question> {
     let client = UsageServiceClient::new(crate::connect::channel(&address.to_string())?).max_decoding_message_size(64 << 20);
     let question = GetUsageRequest {
         account: "bench-0001".to_owned(),
@@ -40,14 +51,13 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Question> {
     let rows = client.clone().get_usage(question.clone()).await?.into_inner().rows.len();
     // Four channels, two currencies and the receipts.
     ensure!(rows == DAYS as usize * 24 * 4 * 3, "{rows} rows in {DAYS} days of hours");
-    let asking = open_loop::ask(bench.args.rate, bench.args.questions, |_| {
+    let asking = open_loop::ask(rate, questions, |_| {
         let (mut client, question) = (client.clone(), question.clone());
         async move { client.get_usage(question).await.map(drop).map_err(Into::into) }
     });
     let waits = asking.await?;
-    shutdown.begin();
     Ok(Question {
-        rate_per_second: bench.args.rate,
+        rate_per_second: rate,
         asked: waits.asked,
         failed: waits.failed,
         rows,

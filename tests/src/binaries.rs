@@ -55,6 +55,16 @@ pub fn moto() -> Result<PathBuf> {
     present(found.unwrap_or_else(|| "moto_server".into()), "LOADLINE_MOTO", "pip install 'moto[server]'")
 }
 
+/// MLflow: `LOADLINE_MLFLOW`, else where `tests/run` puts it, in an environment of its own.
+///
+/// # Errors
+/// When it is absent.
+pub fn mlflow() -> Result<PathBuf> {
+    let cache = from_env("XDG_CACHE_HOME").or_else(|| from_env("HOME").map(|home| home.join(".cache"))).unwrap_or_default();
+    let path = from_env("LOADLINE_MLFLOW").unwrap_or_else(|| cache.join("loadline/mlflow/bin/mlflow"));
+    present(path, "LOADLINE_MLFLOW", "tests/run installs it")
+}
+
 /// Python with the packages that `tests/run` installs: `LOADLINE_PYTHON`, else the first on the `PATH`.
 pub fn python() -> PathBuf {
     from_env("LOADLINE_PYTHON").unwrap_or_else(|| "python3".into())

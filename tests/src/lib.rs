@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`ports`], [`process`], [`binaries`]: free ports; child processes that never outlive their owner; where programs are found
-//! - [`nats`], [`postgres`], [`history`]: private servers in temporary folders, to kill, stop and start again
+//! - [`nats`], [`postgres`], [`history`], [`mlflow`]: private servers in temporary folders, to kill, stop and start again
 //! - [`proxy`]: the network between two of them, and its faults; [`collector`]: of telemetry
 //! - [`service`], [`client`]: our binaries, and gRPC clients of their services
 //! - [`world`]: all of them together, to publish to, to break, and to check
@@ -37,6 +37,7 @@ pub mod jobs;
 pub mod journal;
 pub mod listed;
 pub mod log;
+pub mod mlflow;
 pub mod model;
 pub mod nats;
 pub mod ports;

@@ -98,6 +98,17 @@ impl Process {
     pub fn children(&self) -> Vec<u32> {
         children_of(self.pid())
     }
+
+    /// Its living children, theirs, and so on; parents first.
+    pub fn descendants(&self) -> Vec<u32> {
+        let mut found = self.children();
+        let mut at = 0;
+        while let Some(pid) = found.get(at) {
+            found.extend(children_of(*pid));
+            at += 1;
+        }
+        found
+    }
 }
 
 impl Drop for Process {

@@ -3,7 +3,7 @@
 //! ```text
 //!  registry ──▶ artifacts ──▶ predictor
 //!  names, versions, aliases     files by sha256, on disk     ONNX, run in this process
-//!  files
+//!  files │ MLflow
 //! ```
 //!
 //! [`registry::Registry`] is the port; [`artifacts`] keeps what was downloaded, by content; [`onnx`] decides at registration

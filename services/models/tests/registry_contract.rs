@@ -1,13 +1,23 @@
-//! Every behaviour of the contract on every registry. Each is a test of its own.
+//! Every behaviour of the contract on every registry. One that cannot be started fails; it is never skipped.
 
-#[path = "../../../tests/src/listed.rs"]
-mod listed;
-
+use futures::future::BoxFuture;
 use loadline_models::contract::Subject;
+use loadline_tests::{listed, mlflow::MlflowServer};
+use std::path::PathBuf;
+
+/// A behaviour on a registry: its URL, the folder of its files, and what names begin with.
+type Behaviour = fn(String, PathBuf, String) -> BoxFuture<'static, ()>;
 
 macro_rules! behaviours {
     ($($module:ident { $($name:ident)* })*) => {
         const LISTED: &[&str] = &[$($(concat!(stringify!($module), "::", stringify!($name))),*),*];
+
+        const EACH: &[Behaviour] = &[$($(|url, folder, prefix| {
+            Box::pin(async move {
+                let subject = Subject::new(url, folder, &prefix).await;
+                loadline_models::contract::$module::$name(&subject).await;
+            })
+        }),*),*];
 
         /// On disk each behaviour is a test.
         mod disk {
@@ -22,6 +32,20 @@ macro_rules! behaviours {
             })*
         }
     };
+}
+
+/// A server takes long to start: all behaviours share one, each under names of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mlflow_keeps_the_whole_contract() {
+    let server = MlflowServer::start().await.unwrap();
+    let mut broken = Vec::new();
+    for (at, (name, behaviour)) in LISTED.iter().zip(EACH).enumerate() {
+        println!("{name}");
+        if tokio::spawn(behaviour(server.url(), server.artifacts(), format!("place{at}"))).await.is_err() {
+            broken.push(name);
+        }
+    }
+    assert!(broken.is_empty(), "broken here: {broken:?}");
 }
 
 behaviours! {

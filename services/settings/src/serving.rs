@@ -13,7 +13,8 @@ pub struct ServingSettings {
     pub listen: SocketAddr,
     /// Address of its `/metrics`, `/livez` and `/readyz`. `loadline up` uses that of ingest for all.
     pub admin: SocketAddr,
-    /// Where models are registered: `file:data/models`, a folder that processes may share.
+    /// Where models are registered: `file:data/models`, a folder that processes may share, or an MLflow server that serves artifacts
+    /// itself, with a login or a token: `mlflow+https://user:password@host:5000`, `mlflow+https://:token@host`.
     pub registry: SecretUrl,
     /// Folder that keeps the files of models on this machine: with them a start needs no registry.
     pub artifacts: PathBuf,
@@ -47,8 +48,8 @@ impl Default for ServingSettings {
 
 impl Check for ServingSettings {
     fn check(&self, at: &str, problems: &mut Problems) {
-        if self.registry.scheme() != "file" {
-            problems.refuse(key(at, "registry"), &self.registry, "file:FOLDER");
+        if !["file", "mlflow+http", "mlflow+https"].contains(&self.registry.scheme()) {
+            problems.refuse(key(at, "registry"), &self.registry, "file:FOLDER, mlflow+http://HOST:5000 or mlflow+https://HOST");
         }
         if self.artifacts.as_os_str().is_empty() {
             problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");

@@ -83,7 +83,8 @@ impl Subject {
 }
 
 fn open(url: &str) -> Arc<dyn Registry> {
-    crate::registry::open(url, Options::default()).unwrap()
+    // Few rows a page: every listing has several.
+    crate::registry::open(url, Options { page: 3, ..Options::default() }).unwrap()
 }
 
 fn files_with(folder: &Path, content: &[u8]) -> io::Result<Vec<PathBuf>> {

@@ -1,7 +1,9 @@
 //! Where models are registered: names, versions, aliases, and the files behind them.
 //!
 //! ```text
-//! dyn Registry ──▶ files    a folder (`file:`), safe with several processes
+//!                 ┌─ files    a folder (`file:`), safe with several processes
+//! dyn Registry ───┤
+//!                 └─ mlflow   its REST interface (`mlflow+http://`), treated as untrusted
 //! ```
 //!
 //! [`Registry`] is the port; [`open`] chooses the backend by URL, once; [`crate::contract`] is their test.
@@ -12,6 +14,7 @@
 mod error;
 mod faulty;
 pub mod files;
+pub mod mlflow;
 pub mod names;
 mod open;
 

@@ -1,6 +1,6 @@
 //! Names that registries, folders, URLs and terminals all take: nothing in them leads anywhere else.
 //!
-//! They are narrower than a folder needs: MLflow takes them too, so that models can move there.
+//! Both backends take the same names, so that models can move between them.
 
 use super::RegistryError;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ pub const LONGEST_MODEL: usize = 128;
 pub const LONGEST_ALIAS: usize = 64;
 /// Longest key of a property, in characters.
 pub const LONGEST_KEY: usize = 100;
-/// Longest value of a property, in bytes.
+/// Longest value of a property, in bytes: what MLflow keeps in a column.
 pub const LONGEST_VALUE: usize = 5_000;
 /// Most properties of a version.
 pub const MOST_PROPERTIES: usize = 64;
@@ -81,6 +81,11 @@ pub fn properties(properties: &BTreeMap<String, String>) -> Result<(), RegistryE
     Ok(())
 }
 
+/// Whether a property that came back is one of those that can be given.
+pub(super) fn is_property(key: &str, value: &str) -> bool {
+    is_plain(key, LONGEST_KEY) && !RESERVED_KEYS.contains(&key) && value.len() <= LONGEST_VALUE && is_text(value)
+}
+
 /// Letters, digits, `.`, `-` and `_`, beginning with a letter or digit, without `..`: no path, no option, no hidden file.
 fn is_plain(name: &str, longest: usize) -> bool {
     name.len() <= longest
@@ -133,6 +138,7 @@ mod tests {
             assert!(refused.contains("use letters"), "{refused}");
             assert!(!refused.contains(['\0', '\n', '\u{202e}']), "{refused}");
             assert!(alias(name).is_err(), "{name}");
+            assert!(!is_property(name, ""), "{name}");
         }
         for name in ["a", "match-1x2", "Elo_v2.1", &long[1..]] {
             model(name).unwrap();

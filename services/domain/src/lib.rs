@@ -14,6 +14,7 @@
 //! - [`question`]: what is asked of usage, and the rows of an answer
 //! - [`archive`]: the parts in which days move to history
 //! - [`completeness`]: pending, provisional or final
+//! - [`gate`]: whether one model may take another's place
 //!
 //! The nasty invariant: whether an event is late or in the future is judged against **the time its record was appended**,
 //! not against the clock of whoever reads it. A record therefore folds the same way today, after a week of backlog, and
@@ -27,6 +28,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod event;
 pub mod fold;
+pub mod gate;
 pub mod identity;
 pub mod latency;
 pub mod progress;

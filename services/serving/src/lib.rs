@@ -14,6 +14,8 @@
 //! - [`resident`]: versions in memory, and how requests find them while they change
 //! - [`library`]: what has to be in memory, from the registry or from what answered last
 //! - [`aliases`]: who let which alias name which version, and why
+//! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
+//!   on purpose, to prove it
 //! - [`serve`]: the service on its ports
 //!
 //! The nasty invariant: **when a promotion is acknowledged, this process has answered its last request by that alias with the version
@@ -21,9 +23,12 @@
 //! with the artifact that gave it.
 
 pub mod aliases;
+pub mod detect;
+mod drills;
 pub mod engine;
 mod grpc;
 pub mod library;
+mod remedies;
 pub mod resident;
 pub mod serve;
 pub mod settings;

@@ -2,13 +2,20 @@
 
 use crate::{
     ACCESS, Limits, Serving,
+    detect::DETECTS,
+    drills,
     engine::{self, Engine},
-    library::{Library, Parts},
+    library::{Library, Parts, Renewable},
+    remedies,
 };
 use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
+use loadline_fault::Faults;
 use loadline_health::Port;
-use loadline_models::{artifacts::ArtifactStore, registry};
+use loadline_models::{
+    artifacts::ArtifactStore,
+    registry::{self, Registry},
+};
 use loadline_platform::{Life, Platform};
 use loadline_runtime::{
     Shutdown,
@@ -64,10 +71,16 @@ pub async fn serve(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
-    let monitor = platform.monitor("serving", env!("CARGO_PKG_VERSION"), &[])?;
-    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: None });
-    let (library, limits) = (library(&settings.serving)?, limits(&settings));
+    let monitor = platform.monitor("serving", platform.build(), DETECTS)?;
+    let faults = settings.drills.are_on().then(Faults::default);
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
+    let registry = Arc::new(registry(&settings.serving, faults.clone())?);
+    let (library, limits) = (library(&settings.serving, registry.clone())?, limits(&settings));
     let serving = Serving::new(library.clone(), store.clone(), Arc::new(SystemClock), limits);
+    remedies::install(&monitor, &serving, registry, watch.remedies());
+    if let Some(faults) = &faults {
+        drills::install(&monitor, &serving, faults, watch.drills(&monitor));
+    }
     let mut routes = RoutesBuilder::default();
     serving.routes(&mut routes);
     let port = Port {
@@ -91,7 +104,8 @@ pub async fn serve(
         looking.await;
         anyhow::Ok(())
     };
-    tokio::try_join!(served, migrating, looking, watching).map(drop)
+    let detecting = async { Ok(serving.detect(&monitor, shutdown).await?) };
+    tokio::try_join!(served, migrating, looking, watching, detecting).map(drop)
 }
 
 fn limits(settings: &loadline_settings::Settings) -> Limits {
@@ -102,15 +116,24 @@ fn limits(settings: &loadline_settings::Settings) -> Limits {
     }
 }
 
-/// A library on the registry and the folder of the settings; nothing is asked of either yet.
+/// The registry of the settings, behind faults where some can be injected; nothing is asked of it yet.
 ///
 /// # Errors
-/// A registry or a folder that can never be used.
-pub fn library(settings: &ServingSettings) -> anyhow::Result<Arc<Library>> {
-    let clock = Arc::new(SystemClock);
-    let options = registry::Options { largest: settings.file_bytes.0, clock: clock.clone(), ..registry::Options::default() };
-    let registry = registry::open(settings.registry.reveal(), options).context("opening serving.registry")?;
+/// A registry that can never be used.
+fn registry(settings: &ServingSettings, faults: Option<Faults>) -> anyhow::Result<Renewable> {
+    let (url, largest) = (settings.registry.clone(), settings.file_bytes.0);
+    let open = move || registry::open(url.reveal(), registry::Options { largest, ..registry::Options::default() });
+    let registry = Renewable::new(open, faults).context("opening serving.registry")?;
     registry.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+    Ok(registry)
+}
+
+/// A library on a registry and the folder of the settings; nothing is asked of either yet.
+///
+/// # Errors
+/// A folder that can never be used.
+fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::Result<Arc<Library>> {
+    let clock = Arc::new(SystemClock);
     let artifacts = ArtifactStore::open(&settings.artifacts).context("opening serving.artifacts")?;
     let runners = match settings.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

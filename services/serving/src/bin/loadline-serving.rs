@@ -10,11 +10,15 @@ use std::{path::PathBuf, process::ExitCode};
 
 /// Lets models answer, over the Open Inference Protocol.
 #[derive(Parser)]
-#[command(name = "loadline-serving", version)]
+#[command(name = "loadline-serving", version = build())]
 struct Arguments {
     /// Configuration file, the same for all services
     #[arg(long, env = "LOADLINE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+fn build() -> &'static str {
+    loadline_runtime::build!()
 }
 
 fn main() -> ExitCode {
@@ -24,7 +28,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let (telemetry, grace) = (settings.telemetry.clone(), *settings.grpc.grace);
-    loadline_runtime::run("loadline-serving", env!("CARGO_PKG_VERSION"), &telemetry, grace, |telemetry, shutdown| {
+    loadline_runtime::run("loadline-serving", build(), &telemetry, grace, |telemetry, shutdown| {
         let platform = Platform::new(Kept::new(settings, file, vec![]), telemetry);
         async move {
             let alone = |life: Shutdown| platform.live(life.clone(), loadline_serving::serve::alone(platform.clone(), life));

@@ -17,8 +17,10 @@ mod bring;
 mod failures;
 mod freshness;
 mod last_good;
+mod renewable;
 
 pub use freshness::Freshness;
+pub use renewable::{RENEWED, Renewable};
 
 use crate::{
     engine::Engine,
@@ -99,6 +101,11 @@ impl Library {
     /// How old the registry's last answer is.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// `READY`, or `READY_STALE(age)`.
+    pub fn state(&self) -> String {
+        self.freshness.state(self.parts.clock.now())
     }
 
     /// Why versions are not in memory.

@@ -5,6 +5,7 @@
 mod bad_input;
 mod changes;
 mod load;
+mod modes;
 mod onnx;
 mod outage;
 mod protocol;

@@ -1,0 +1,25 @@
+//! The failure modes this service sees, one a file: its id, how often it is looked at, and what tells the monitor.
+
+pub mod registry;
+
+use crate::Serving;
+use loadline_health::{Monitor, MonitorError};
+use loadline_runtime::Shutdown;
+
+/// The modes, for [`Monitor::new`].
+pub const DETECTS: &[&str] = &[registry::MODE];
+
+impl Serving {
+    /// Reports to `monitor` until shutdown.
+    ///
+    /// # Errors
+    /// At once, when the monitor was not made for [`DETECTS`].
+    pub async fn detect(&self, monitor: &Monitor, shutdown: &Shutdown) -> Result<(), MonitorError> {
+        monitor.expect_every(registry::MODE, registry::EXPECTED_EVERY)?;
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = registry::watch(&self.library, monitor) => {}
+        }
+        Ok(())
+    }
+}

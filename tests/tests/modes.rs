@@ -5,10 +5,18 @@ use anyhow::{Context as _, Result, ensure};
 use loadline_domain::time::{Clock as _, SystemClock};
 use loadline_proto::{
     health::{ModeStatus, Severity, State},
+    inference::{
+        InferTensorContents, ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::InferInputTensor,
+    },
     ingest::PublishRequest,
     query::{Granularity, part::Origin},
+    serving::{
+        PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient, register_request::Part,
+    },
 };
 use loadline_tests::{
+    client::Clients,
     collector::Collector,
     days::{self, DAYS, EVENTS, VALUES, account, events, missing},
     events::{billing, envelope},
@@ -19,12 +27,15 @@ use loadline_tests::{
     ports::{self, Ready},
     proxy::Proxy,
     questions::{self, is_ok, mode_until, open, sums},
-    service::Service,
+    service::{Program, Service},
     world::{Backends, World},
 };
 use sqlx::{Connection as _, PgConnection, raw_sql};
-use std::{fs, time::Duration};
-use tonic::Code;
+use std::{fs, path::Path, time::Duration};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
 use tonic_types::StatusExt as _;
 
 const REAL: Backends = Backends::Real(NatsVersion::Nats215);
@@ -218,5 +229,77 @@ async fn a_collector_that_is_gone_opens_pr_15_and_events_are_taken_and_counted_m
     world.drained().await?;
     let answer = questions::usage(&mut world.query.query()?, "acme", SystemClock.now()).await?;
     ensure!(sums(&answer)[0] == i64::from(taken.get()), "{} were taken: {answer:?}", taken.get());
+    Ok(())
+}
+
+const MODEL: &str = "strength";
+
+/// Who registers, promotes and asks.
+struct Caller(Channel);
+
+impl Caller {
+    async fn register(&self, fixture: &str) -> Result<()> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/models/fixtures").join(fixture);
+        let header = RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() };
+        let parts = [Part::Header(header), Part::Chunk(fs::read(file)?.into())].map(|part| RegisterRequest { part: Some(part) });
+        ModelServiceClient::new(self.0.clone()).register(futures::stream::iter(parts)).await?;
+        Ok(())
+    }
+
+    async fn promote(&self, version: u64, expected_version: u64) -> Result<(), Status> {
+        let (model, reason) = (MODEL.to_owned(), "for this test".to_owned());
+        let request = PromoteRequest { model, version, expected_version, reason, ..PromoteRequest::default() };
+        ModelServiceClient::new(self.0.clone()).promote(request).await.map(drop)
+    }
+
+    /// One row, answered by the champion.
+    async fn ask(&self) -> Result<ModelInferResponse, Status> {
+        let contents = InferTensorContents { fp32_contents: vec![0.8, 1.7, 0.5, -0.3, 0.1], ..InferTensorContents::default() };
+        let (name, datatype, contents) = ("X".to_owned(), "FP32".to_owned(), Some(contents));
+        let input = InferInputTensor { name, datatype, shape: vec![1, 5], contents, ..InferInputTensor::default() };
+        let request = ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() };
+        Ok(GrpcInferenceServiceClient::new(self.0.clone()).model_infer(request).await?.into_inner())
+    }
+}
+
+/// Whether an answer says how old what is known of the registry is.
+fn stale(answer: &ModelInferResponse) -> bool {
+    answer.parameters.contains_key("registry_age_seconds")
+}
+
+#[tokio::test]
+async fn a_registry_and_a_store_that_are_gone_open_pr_08_refuse_promotions_and_answers_go_on() -> Result<()> {
+    let mut world = World::start_with(REAL, &[SOON]).await?;
+    let serving = Service::start(world.rollup.clone().of(Program::Serving)).await?;
+    let address = serving.serving_address();
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(PATIENCE);
+    let (modes, caller) = (Clients::lazy(address)?, Caller(endpoint.connect_lazy()));
+    for fixture in ["linear_regression.onnx", "random_forest_regressor.onnx"] {
+        caller.register(fixture).await?;
+    }
+    caller.promote(1, 0).await?;
+    mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
+
+    let (there, away) = (serving.folder().join("data/models"), serving.folder().join("data/away"));
+    fs::rename(&there, &away)?;
+    mode_until(&modes, "PR-08", PATIENCE, open(Severity::P2, "READY_STALE(")).await?;
+    let refused = caller.promote(2, 1).await.expect_err("nobody keeps which version is the champion");
+    ensure!(refused.code() == Code::Unavailable, "{refused:?}");
+    let answer = caller.ask().await?;
+    ensure!(answer.model_version == "1" && stale(&answer), "{answer:?}");
+
+    world.postgres.as_mut().context("PostgreSQL")?.kill()?;
+    let answer = caller.ask().await?;
+    ensure!(answer.model_version == "1" && stale(&answer), "{answer:?}");
+    fs::rename(&away, &there)?;
+    mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
+    let refused = caller.promote(2, 1).await.expect_err("nobody can write down who promoted it");
+    ensure!(refused.code() == Code::Unavailable, "{refused:?}");
+    let answer = caller.ask().await?;
+    ensure!(answer.model_version == "1" && !stale(&answer), "{answer:?}");
+
+    world.postgres.as_mut().context("PostgreSQL")?.restart().await?;
+    ports::wait_until("a promotion", PATIENCE, || async { Ok(Ready::from(caller.promote(2, 1).await)) }).await?;
+    ensure!(caller.ask().await?.model_version == "2");
     Ok(())
 }

@@ -5,7 +5,7 @@ mod follow;
 mod table;
 
 use crate::{
-    connect::{IngestAddress, Peer, QueryAddress, RollupAddress},
+    connect::{IngestAddress, Peer, QueryAddress, RollupAddress, ServingAddress},
     json,
     output::{BAD_NEWS, NOT_DONE, Output},
 };
@@ -47,6 +47,8 @@ pub struct DrillArgs {
     query: QueryAddress,
     #[command(flatten)]
     rollup: RollupAddress,
+    #[command(flatten)]
+    serving: ServingAddress,
 }
 
 /// A service, with the drills that it has.
@@ -70,7 +72,12 @@ struct Ended {
 /// When a service does not answer, or has no such drill.
 pub async fn run(args: DrillArgs) -> anyhow::Result<ExitCode> {
     let output = Output::stdout(args.json);
-    let peers = [("ingest", args.ingest.connect()?), ("query", args.query.connect()?), ("rollup", args.rollup.connect()?)];
+    let peers = [
+        ("ingest", args.ingest.connect()?),
+        ("query", args.query.connect()?),
+        ("rollup", args.rollup.connect()?),
+        ("serving", args.serving.connect()?),
+    ];
     let stages = join_all(peers.map(|(service, peer)| stage(service, peer))).await;
     let stages = stages.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     if args.modes.is_empty() && !args.all {

@@ -26,6 +26,10 @@ pub async fn watch(library: &Arc<Library>, monitor: &Monitor) {
     let (mut failing_since, mut looking) = (None, None);
     loop {
         ticks.tick().await;
+        // Before the first look its folder may still have to be made: that is no incident.
+        if library.freshness().is_unknown() {
+            continue;
+        }
         let started = Instant::now();
         let reading = match answers(library, &mut looking).await {
             Ok(()) => {

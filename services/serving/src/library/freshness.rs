@@ -46,6 +46,12 @@ impl Freshness {
         self.stale.load(Relaxed)
     }
 
+    /// Whether it was never asked: nothing can be told of it.
+    pub fn is_unknown(&self) -> bool {
+        let known = self.known();
+        known.answered_at.is_none() && known.problem.is_none()
+    }
+
     /// When it last answered.
     pub fn answered_at(&self) -> Option<Timestamp> {
         self.known().answered_at

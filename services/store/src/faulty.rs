@@ -3,11 +3,12 @@
 //! A corrupted reading is one event or row too many or too few: enough to be noticed, and nothing is written.
 
 use crate::{
-    AccountTotals, AliasChange, AliasEntry, AliasJournal, AnsweringTable, Archivable, Archive, Archived, ArchivedPart, AsOf,
-    Audit, AuditEntry, Believed, Conservation, DeadLetterFilter, DeadLetterState, DeadLetters, DedupPurge, DedupTable, Dirty,
-    Enqueued, Expiring, Export, Held, JobRun, Jobs, Leaders, Leadership, Leases, Losses, NewRun, Note, Outcome, ProgressLedger,
-    Purgeable, Redriven, Repair, Repaired, Retention, RolledUp, Rollups, RunFilter, RunProgress, Statistics, Store, StoreError,
-    StoredDeadLetter, StoredLoss, Trail, UsageTable,
+    Accepted, AccountTotals, AliasChange, AliasEntry, AliasJournal, AnsweringTable, Archivable, Archive, Archived, ArchivedPart,
+    AsOf, Audit, AuditEntry, Believed, Claim, ClaimTerms, Claimed, Conservation, DeadLetterFilter, DeadLetterState, DeadLetters,
+    DedupPurge, DedupTable, Dirty, Enqueued, Expiring, Export, Held, JobRun, Jobs, Leaders, Leadership, Leases, Losses,
+    NewPrediction, NewRun, Note, Outcome, PredictionBacklog, PredictionEnd, PredictionFilter, PredictionJob, PredictionJobs,
+    ProgressLedger, Purgeable, Redriven, Repair, Repaired, Retention, RolledUp, Rollups, RunFilter, RunProgress, Statistics,
+    Store, StoreError, StoredDeadLetter, StoredLoss, Ticket, Trail, UsageTable,
 };
 use loadline_domain::{
     AccountId, AccountScope, Batch, Day, DeadLetterReason, Hour, Incarnation, Sequence, StreamName, Timestamp,
@@ -135,6 +136,25 @@ faulty! { AliasJournal, StoreError;
     append_alias(change: &AliasChange, expected_last: Option<u64>) -> AliasEntry, about &change.model;
     last_alias(model: &str, alias: &str) -> Option<AliasEntry>, about model;
     alias_history(model: &str, alias: &str, after: u64, limit: u32) -> Vec<AliasEntry>, about model;
+}
+
+faulty! { PredictionJobs, StoreError;
+    accept_prediction(new: &NewPrediction) -> Accepted, about &new.model;
+    prediction_outbox(limit: u32) -> Vec<Ticket>;
+    predictions_dispatched(tickets: &[Ticket]) -> ();
+    claim_prediction(id: &str, terms: &ClaimTerms) -> Claimed;
+    claim_next_prediction(terms: &ClaimTerms) -> Option<Claim>;
+    keep_prediction(claim: &Claim, lease: Duration) -> (), about &claim.job.model;
+    hand_back_prediction(claim: &Claim, after: Duration) -> (), about &claim.job.model;
+    end_prediction(claim: &Claim, end: &PredictionEnd) -> PredictionJob, about &claim.job.model;
+    cancel_prediction(id: &str) -> Option<PredictionJob>;
+    expire_predictions(limit: u32) -> u64;
+    redispatch_predictions(idle: Duration, limit: u32) -> u64;
+    prediction_job(id: &str) -> Option<PredictionJob>;
+    prediction_result(id: &str) -> Option<Vec<u8>>;
+    prediction_jobs(filter: &PredictionFilter, before: Option<u64>, limit: u32) -> Vec<PredictionJob>;
+    prediction_backlog() -> PredictionBacklog;
+    forget_predictions(before: Timestamp, limit: u32) -> u64;
 }
 
 faulty! { Statistics, StoreError;

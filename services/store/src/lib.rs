@@ -8,7 +8,8 @@
 //!
 //! One trait a concern, in a file of the same name in both backends: [`Leases`], [`ProgressLedger`], [`DeadLetters`],
 //! [`Losses`], [`UsageTable`], [`DedupTable`]; and for the work in the background [`Leaders`], [`Rollups`], [`Archive`],
-//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`], [`AliasJournal`], [`Statistics`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
+//! [`DedupPurge`], [`Retention`], [`Jobs`], [`Audit`], [`Trail`], [`AliasJournal`],
+//! [`PredictionJobs`], [`Statistics`]. [`Store`] is all of them; [`open`] chooses the backend by URL, once.
 //! [`contract`] is their test, one function a behaviour, run on every backend.
 //!
 //! The nasty invariant: **progress, dedup keys, usage, dirty days, dead letters and losses of a batch are one transaction**,
@@ -25,6 +26,8 @@ mod leadership;
 mod lines;
 mod open;
 pub mod postgres;
+mod prediction_jobs;
+mod prediction_rows;
 mod purge;
 mod redrive;
 mod retention;
@@ -45,6 +48,10 @@ pub use faulty::behind;
 pub use jobs::{Enqueued, JobRun, Jobs, NewRun, Outcome, RunFilter, RunProgress, RunState, Trigger};
 pub use leadership::{Leaders, Leadership};
 pub use open::{Options, open};
+pub use prediction_jobs::{
+    Accepted, Claim, ClaimTerms, Claimed, LONGEST_DETAIL, NewPrediction, PredictionBacklog, PredictionEnd, PredictionFilter,
+    PredictionJob, PredictionJobs, PredictionState, Ticket,
+};
 pub use purge::{DedupPurge, Purgeable};
 pub use retention::{Expiring, Retention};
 pub use rollups::{Dirty, RolledUp, Rollups};
@@ -82,6 +89,7 @@ pub trait Store:
     + Audit
     + Trail
     + AliasJournal
+    + PredictionJobs
     + Statistics
     + Send
     + Sync

@@ -258,6 +258,27 @@ behaviours! {
         an_entry_cannot_be_changed_or_deleted_in_the_store_itself
         text_that_a_backend_cannot_hold_breaks_no_journal
     }
+    prediction_jobs {
+        a_job_is_durable_with_its_outbox_entry_when_it_is_accepted
+        of_many_who_submit_one_question_at_once_one_makes_the_job
+        what_is_dispatched_is_queued_and_leaves_the_outbox
+        a_job_that_ran_before_its_dispatch_was_noted_is_not_queued_again
+        a_claim_has_the_question_and_is_one_callers_while_it_lasts
+        of_many_who_claim_at_once_each_job_goes_to_one
+        jobs_are_claimed_in_the_order_of_their_acceptance
+        who_was_paused_while_its_job_was_claimed_again_is_fenced_off
+        the_same_end_again_changes_nothing_and_another_is_refused
+        a_failure_keeps_its_reason_and_of_its_detail_what_fits
+        a_job_whose_workers_are_lost_again_and_again_fails
+        a_job_that_is_handed_back_is_put_off_and_its_attempt_does_not_count
+        a_cancelled_job_has_ended_whoever_works_on_it
+        a_job_past_its_deadline_expires_wherever_it_stands
+        of_ends_that_race_one_comes_first_and_the_others_change_nothing
+        a_second_end_is_impossible_in_the_store_itself
+        what_a_queue_has_lost_goes_to_the_outbox_again
+        jobs_are_listed_newest_first_by_pages_and_by_what_is_asked
+        ended_jobs_are_forgotten_whole_and_open_ones_stay
+    }
     statistics {
         a_refresh_counts_the_rows_there_are
         what_is_believed_changes_by_a_refresh_of_that_table_alone

@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod leadership;
 pub mod leases;
 mod owner;
+pub mod prediction_jobs;
 pub mod progress;
 pub mod purge;
 pub mod redrive;

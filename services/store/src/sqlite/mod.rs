@@ -22,6 +22,7 @@ mod leadership;
 mod leases;
 mod losses;
 mod other_days;
+mod prediction_jobs;
 mod progress;
 mod purge;
 mod ranking;

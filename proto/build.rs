@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "loadline/query/v1/usage_service.proto",
     "loadline/rollup/v1/job_service.proto",
     "loadline/serving/v1/model_service.proto",
+    "loadline/serving/v1/prediction_job_service.proto",
     "loadline/health/v1/drill.proto",
     "loadline/health/v1/remedy.proto",
     "loadline/health/v1/failure_mode_service.proto",

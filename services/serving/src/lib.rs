@@ -14,6 +14,7 @@
 //! - [`resident`]: versions in memory, and how requests find them while they change
 //! - [`library`]: what has to be in memory, from the registry or from what answered last
 //! - [`aliases`]: who let which alias name which version, and why
+//! - [`jobs`]: predictions that nobody waits for on a connection
 //! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
 //!   on purpose, to prove it
 //! - [`serve`]: the service on its ports
@@ -27,6 +28,7 @@ pub mod detect;
 mod drills;
 pub mod engine;
 mod grpc;
+pub mod jobs;
 pub mod library;
 mod remedies;
 pub mod resident;
@@ -38,12 +40,17 @@ pub mod tensors;
 
 pub use settings::Limits;
 
+use jobs::Jobs;
 use library::Library;
 use loadline_domain::Clock;
 use loadline_proto::{
-    inference::grpc_inference_service_server::GrpcInferenceServiceServer, serving::model_service_server::ModelServiceServer,
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer,
+    serving::{model_service_server::ModelServiceServer, prediction_job_service_server::PredictionJobServiceServer},
 };
-use loadline_runtime::access::{Access, AccessTable};
+use loadline_runtime::{
+    Shutdown,
+    access::{Access, AccessTable},
+};
 use loadline_store::Store;
 use status::ServingError;
 use std::sync::Arc;
@@ -69,7 +76,15 @@ pub const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.serving.v1.ModelService/Promote", Access::Operator),
     ("/loadline.serving.v1.ModelService/Rollback", Access::Operator),
     ("/loadline.serving.v1.ModelService/ListAliasHistory", Access::Operator),
+    ("/loadline.serving.v1.PredictionJobService/Submit", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionJobService/Get", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionJobService/Watch", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionJobService/Cancel", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionJobService/List", Access::Authenticated),
 ]);
+
+/// Methods whose streams last until their subject ends.
+pub const LONG_LIVED: &[&str] = &["/loadline.serving.v1.PredictionJobService/Watch"];
 
 /// The service. Clones are one.
 #[derive(Clone)]
@@ -78,12 +93,31 @@ pub struct Serving {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    jobs: Jobs,
+    shutdown: Shutdown,
+}
+
+/// What a service is made of.
+pub struct Parts {
+    /// What answers.
+    pub library: Arc<Library>,
+    /// Where the journal of aliases and jobs are.
+    pub store: Arc<dyn Store>,
+    /// What "now" is.
+    pub clock: Arc<dyn Clock>,
+    /// What a request may be.
+    pub limits: Limits,
+    /// Predictions that nobody waits for.
+    pub jobs: Jobs,
+    /// When streams have to end.
+    pub shutdown: Shutdown,
 }
 
 impl Serving {
     /// A service that answers from what the library has in memory.
-    pub fn new(library: Arc<Library>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Self { library, store, clock, limits }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { library, store, clock, limits, jobs, shutdown } = parts;
+        Self { library, store, clock, limits, jobs, shutdown }
     }
 
     /// Adds the gRPC services.
@@ -92,6 +126,8 @@ impl Serving {
         let inference = GrpcInferenceServiceServer::new(self.clone());
         builder.add_service(inference.max_decoding_message_size(asked).max_encoding_message_size(answered));
         builder.add_service(ModelServiceServer::new(self.clone()).max_decoding_message_size(CHUNK_BYTES));
+        let jobs = PredictionJobServiceServer::new(self.clone());
+        builder.add_service(jobs.max_decoding_message_size(asked).max_encoding_message_size(answered));
     }
 
     /// Does what changes something to its end, whether or not the caller waits for it.

@@ -1,11 +1,12 @@
 //! The service on its ports: alone in a process, or beside others.
 
 use crate::{
-    ACCESS, Limits, Serving,
+    ACCESS, LONG_LIVED, Limits, Parts, Serving,
     detect::DETECTS,
     drills,
     engine::{self, Engine},
-    library::{Library, Parts, Renewable},
+    jobs::{Jobs, Terms, answer::Answering, queue},
+    library::{self, Library, Renewable},
     remedies,
 };
 use anyhow::Context as _;
@@ -31,6 +32,7 @@ use tonic::service::RoutesBuilder;
 const SERVICES: &[&str] = &[
     "inference.GRPCInferenceService",
     "loadline.serving.v1.ModelService",
+    "loadline.serving.v1.PredictionJobService",
     "loadline.health.v1.FailureModeService",
     "loadline.health.v1.DrillService",
 ];
@@ -76,7 +78,13 @@ pub async fn serve(
     let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
     let registry = Arc::new(registry(&settings.serving, faults.clone())?);
     let (library, limits) = (library(&settings.serving, registry.clone())?, limits(&settings));
-    let serving = Serving::new(library.clone(), store.clone(), Arc::new(SystemClock), limits);
+    let terms = Terms::from(&settings.serving.jobs);
+    let queue = queue::open(settings.serving.queue.reveal(), store.clone(), terms.lease).context("opening serving.queue")?;
+    let jobs = Jobs::new(store.clone(), queue, terms, holder());
+    let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
+    let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());
+    let parts = Parts { library: library.clone(), store: store.clone(), clock, limits, jobs: jobs.clone(), shutdown: shutting };
+    let serving = Serving::new(parts);
     remedies::install(&monitor, &serving, registry, watch.remedies());
     if let Some(faults) = &faults {
         drills::install(&monitor, &serving, faults, watch.drills(&monitor));
@@ -86,7 +94,7 @@ pub async fn serve(
     let port = Port {
         settings: settings.grpc.clone(),
         access: ACCESS,
-        long_lived: &[],
+        long_lived: LONG_LIVED,
         services: SERVICES,
         monitor: monitor.clone(),
         readiness: readiness.clone(),
@@ -105,7 +113,16 @@ pub async fn serve(
         anyhow::Ok(())
     };
     let detecting = async { Ok(serving.detect(&monitor, shutdown).await?) };
-    tokio::try_join!(served, migrating, looking, watching, detecting).map(drop)
+    let working = async {
+        jobs.run(answering, shutdown.clone()).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(served, migrating, looking, watching, detecting, working).map(drop)
+}
+
+/// Names this life of this process among those that claim jobs.
+fn holder() -> String {
+    format!("serving/{}/{}", std::process::id(), uuid::Uuid::now_v7())
 }
 
 fn limits(settings: &loadline_settings::Settings) -> Limits {
@@ -141,7 +158,7 @@ fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::R
     };
     let limits = engine::Limits { batch_rows: BATCH_ROWS, queued_rows: settings.queued_rows, runners };
     let (artifacts, engine) = (Arc::new(artifacts), Engine::new(limits));
-    Ok(Arc::new(Library::new(Parts { registry, artifacts, engine, largest: settings.file_bytes.0, clock })))
+    Ok(Arc::new(Library::new(library::Parts { registry, artifacts, engine, largest: settings.file_bytes.0, clock })))
 }
 
 /// Serves what answered last at once, and follows the registry from then on.

@@ -97,6 +97,20 @@ pub enum ServingError {
         /// What it names.
         version: u64,
     },
+    /// There is no such job.
+    #[error(
+        "there is no job `{0}`: List names those there are; old ones are deleted by policy, and the same question is a new one then"
+    )]
+    UnknownJob(String),
+    /// Too much waits.
+    #[error("{open} jobs have not ended, which is the limit of serving.jobs.open: submit again when some have")]
+    JobsFull {
+        /// So many.
+        open: u64,
+    },
+    /// Somebody else's job.
+    #[error("job `{0}` was submitted first by somebody else: ask them, or an operator, to cancel it")]
+    NotYours(String),
     /// This process is about to end.
     #[error("this server is shutting down; ask another one, or this one again when it is back")]
     ShuttingDown,
@@ -156,6 +170,9 @@ impl From<ServingError> for Status {
             }
             ServingError::Unchanged { alias, .. } => errors::failed_precondition("ALIAS_UNCHANGED", &alias, message),
             ServingError::NothingBefore { alias, .. } => errors::failed_precondition("NOTHING_BEFORE", &alias, message),
+            ServingError::UnknownJob(id) => not_found("UNKNOWN_JOB", message, id),
+            ServingError::JobsFull { .. } => errors::exhausted("JOBS_FULL", message, RETRY_AFTER),
+            ServingError::NotYours(_) => errors::permission_denied("NOT_YOURS", message),
             ServingError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),
         }
     }

@@ -25,7 +25,7 @@ pub use sections::{
     DrillSettings, IngestSettings, InstallationSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings,
     StoreSettings,
 };
-pub use serving::ServingSettings;
+pub use serving::{PredictionJobSettings, ServingSettings};
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{
@@ -105,12 +105,13 @@ impl Settings {
 
 impl Settings {
     /// Every URL that may carry a password or name a certificate, by its key.
-    pub fn secrets(&self) -> [(&'static str, &SecretUrl); 4] {
+    pub fn secrets(&self) -> [(&'static str, &SecretUrl); 5] {
         [
             ("log.url", &self.log.url),
             ("store.url", &self.store.url),
             ("history.url", &self.history.url),
             ("serving.registry", &self.serving.registry),
+            ("serving.queue", &self.serving.queue),
         ]
     }
 }

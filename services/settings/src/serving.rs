@@ -28,6 +28,70 @@ pub struct ServingSettings {
     pub queued_rows: usize,
     /// Largest file of a model, when it is registered and when it is loaded. One is held in memory while it is.
     pub file_bytes: ByteSize,
+    /// Where jobs wait for workers: `store:`, which needs nothing more, or `nats://…`, a work queue of JetStream.
+    pub queue: SecretUrl,
+    /// Predictions that nobody waits for.
+    pub jobs: PredictionJobSettings,
+}
+
+/// `[serving.jobs]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PredictionJobSettings {
+    /// Jobs that this process works on at once; 0: none, others do. Each holds its question and its answer in memory.
+    pub workers: usize,
+    /// Rows of one job.
+    pub rows: usize,
+    /// Largest answer that is kept; a job with a larger one fails.
+    pub result_bytes: ByteSize,
+    /// Jobs that have not ended, in the whole store; beyond that none is accepted. Each costs the store its question.
+    pub open: u64,
+    /// How long a worker may be silent before its job is given to another. Less gives back sooner what a crash left, and takes a job
+    /// from a process that was only paused.
+    pub lease: HumanDuration,
+    /// How often a job is begun before it fails because its workers keep being lost.
+    pub attempts: u32,
+    /// How long a job that has ended can be asked for, with its answer. The store holds as many.
+    pub keep: HumanDuration,
+}
+
+impl Default for PredictionJobSettings {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            rows: 65_536,
+            result_bytes: ByteSize::mib(16),
+            open: 100_000,
+            lease: HumanDuration::secs(15),
+            attempts: 5,
+            keep: HumanDuration::secs(7 * 24 * 3_600),
+        }
+    }
+}
+
+impl Check for PredictionJobSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        let counts = [
+            ("workers", self.workers as u64, 0, 256),
+            ("rows", self.rows as u64, 1, 1_000_000),
+            ("open", self.open, 1, 10_000_000),
+            ("attempts", self.attempts.into(), 1, 100),
+        ];
+        for (name, value, least, most) in counts {
+            if !(least..=most).contains(&value) {
+                problems.refuse(key(at, name), value, format!("from {least} to {most}"));
+            }
+        }
+        if !(ByteSize::kib(64)..=ByteSize::mib(64)).contains(&self.result_bytes) {
+            problems.refuse(key(at, "result_bytes"), self.result_bytes, "from 64KiB to 64MiB");
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&*self.lease) {
+            problems.refuse(key(at, "lease"), self.lease, "from 1s to 10m");
+        }
+        if !(Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3_600)).contains(&*self.keep) {
+            problems.refuse(key(at, "keep"), self.keep, "from 1m to 366d");
+        }
+    }
 }
 
 impl Default for ServingSettings {
@@ -42,6 +106,8 @@ impl Default for ServingSettings {
             request_rows: 4_096,
             queued_rows: 8_192,
             file_bytes: ByteSize::mib(64),
+            queue: SecretUrl::new("store:"),
+            jobs: PredictionJobSettings::default(),
         }
     }
 }
@@ -51,6 +117,10 @@ impl Check for ServingSettings {
         if !["file", "mlflow+http", "mlflow+https"].contains(&self.registry.scheme()) {
             problems.refuse(key(at, "registry"), &self.registry, "file:FOLDER, mlflow+http://HOST:5000 or mlflow+https://HOST");
         }
+        if !["store", "nats", "tls"].contains(&self.queue.scheme()) {
+            problems.refuse(key(at, "queue"), &self.queue, "store: or nats://HOST:4222");
+        }
+        self.jobs.check(&key(at, "jobs"), problems);
         if self.artifacts.as_os_str().is_empty() {
             problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");
         }

@@ -14,8 +14,11 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Messages that wait for one reader; more than its pull requests ask for.
 pub(super) const INBOX_MESSAGES: usize = 65_536;
 
-/// Connects once; from then on the client reconnects by itself, for ever.
-pub(super) async fn connect(url: &str) -> Result<Client, LogError> {
+/// Connects once; from then on the client reconnects by itself, for ever. Also for who has other streams on these servers than a log.
+///
+/// # Errors
+/// [`LogError::Unavailable`] when none can be reached now, [`LogError::Misconfigured`] when they refuse us; neither prints credentials.
+pub async fn connect(url: &str) -> Result<Client, LogError> {
     let servers: Vec<ServerAddr> = url
         .split(',')
         .map(|server| server.trim().parse())
@@ -56,7 +59,7 @@ fn authenticated(options: ConnectOptions, servers: &[ServerAddr]) -> Result<Conn
 }
 
 /// What a server of this version cannot promise.
-pub(super) fn caveats(version: &str) -> Vec<String> {
+pub fn caveats(version: &str) -> Vec<String> {
     let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
     let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let caveat = if release < (2, 10) {

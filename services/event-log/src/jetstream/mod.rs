@@ -18,6 +18,8 @@ mod publish;
 mod reader;
 mod readers;
 
+pub use connection::{caveats, connect};
+
 use crate::{Bounds, Entry, EventLog, LogError, NewRecord, ReadLimit, Retention, StreamSpec, seek};
 use api::Api;
 use async_nats::Client;
@@ -28,7 +30,7 @@ use readers::Readers;
 use std::time::Duration;
 
 /// Longest that one exchange with the server takes.
-pub(crate) const CALL: Duration = Duration::from_secs(5);
+pub const CALL: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct JetStream {

@@ -72,7 +72,7 @@ impl Batch {
 }
 
 /// Outputs by request, from outputs of all of them together.
-fn split(outputs: Vec<Tensor>, rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Refusal> {
+pub(super) fn split(outputs: Vec<Tensor>, rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Refusal> {
     let all: usize = rows.iter().sum();
     for output in &outputs {
         if output.shape.first() != Some(&all) || output.shape.iter().product::<usize>() != output.values.len() {
@@ -96,7 +96,7 @@ fn split(outputs: Vec<Tensor>, rows: &[usize]) -> Result<Vec<Vec<Tensor>>, Refus
     Ok(parts)
 }
 
-fn append(whole: &mut Values, part: Values) {
+pub(super) fn append(whole: &mut Values, part: Values) {
     match (whole, part) {
         (Values::Bool(whole), Values::Bool(part)) => whole.extend(part),
         (Values::I32(whole), Values::I32(part)) => whole.extend(part),

@@ -1,10 +1,9 @@
 //! One version in the engine.
 
-use super::{Engine, Queue, batch::Waiting};
+use super::{Engine, Place, Queue, batch::Waiting};
 use crate::statistics::Statistics;
 use loadline_models::Tensor;
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -94,7 +93,7 @@ impl Lane {
         let mut state = engine.state();
         let id = state.next_lane;
         state.next_lane += 1;
-        state.queues.insert(id, Queue { lane: shared.clone(), waiting: VecDeque::new(), rows: 0 });
+        state.queues.insert(id, Queue { lane: shared.clone(), lines: Default::default() });
         drop(state);
         Self { engine: engine.clone(), id, shared }
     }
@@ -105,12 +104,26 @@ impl Lane {
     /// # Errors
     /// Why there is no answer; nothing was asked of the model then, but where it refused or failed.
     pub async fn answer(&self, inputs: Vec<Tensor>, rows: usize, deadline: Option<Instant>) -> Result<Vec<Tensor>, Refusal> {
+        self.answer_from(Place::Front, inputs, rows, deadline).await
+    }
+
+    pub(super) async fn answer_from(
+        &self,
+        place: Place,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Tensor>, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let runner = self.engine.enqueue(self.id, Waiting { inputs, rows, since: Instant::now(), deadline, reply })?;
+        let runner = self.engine.enqueue(self.id, place, Waiting { inputs, rows, since: Instant::now(), deadline, reply })?;
         if let Some(runner) = runner {
             runner.begin();
         }
         answer.await.unwrap_or_else(|_| Err(Refusal::Broken("the model failed on these values".to_owned())))
+    }
+
+    pub(super) fn batch_rows(&self) -> usize {
+        self.engine.limits.batch_rows
     }
 
     /// What was asked of it.

@@ -12,10 +12,14 @@
 //! microseconds runs where its request is: to wake another thread would take longer. One that takes longer runs on a thread of its
 //! own, so that it holds up no connection.
 //!
+//! Jobs wait behind: a batch of theirs begins only where no request waits, of any version. They come in pieces of a batch, so a request
+//! waits for one piece at most, and they have no limit here: who brings them has few at once.
+//!
 //! The nasty invariant: **a request that waits has a runner, or every runner is busy**. Queues, turns and the count of runners change
 //! under one lock, and a runner gives itself up only where, under it, nothing waits.
 
 mod batch;
+mod behind;
 mod lane;
 mod run;
 
@@ -49,17 +53,34 @@ pub struct Engine {
 #[derive(Default)]
 struct State {
     queues: HashMap<u64, Queue>,
-    /// Versions that something waits for, each once, in the order of their turns.
-    turns: VecDeque<u64>,
+    /// Versions that something waits for, each once a place, in the order of their turns.
+    turns: [VecDeque<u64>; PLACES.len()],
     running: usize,
     next_lane: u64,
 }
 
 struct Queue {
     lane: Arc<lane::Shared>,
+    lines: [Line; PLACES.len()],
+}
+
+/// What waits for one version in one place.
+#[derive(Default)]
+struct Line {
     waiting: VecDeque<Waiting>,
     rows: usize,
 }
+
+/// Where one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A caller is there.
+    Front,
+    /// Nobody is: after all callers of all versions.
+    Behind,
+}
+
+const PLACES: [Place; 2] = [Place::Front, Place::Behind];
 
 impl Engine {
     /// An engine that nothing waits in.
@@ -72,21 +93,24 @@ impl Engine {
     }
 
     /// Lets a request wait. A runner, where one is free to begin.
-    fn enqueue(&self, lane: u64, waiting: Waiting) -> Result<Option<Runner>, Refusal> {
+    fn enqueue(&self, lane: u64, place: Place, waiting: Waiting) -> Result<Option<Runner>, Refusal> {
         let mut state = self.state();
         let state = &mut *state;
         let queue = state.queues.get_mut(&lane).ok_or(Refusal::Unloaded)?;
-        let wait = queue.lane.pace.expected(queue.rows, self.limits.runners);
-        if queue.rows > 0 && queue.rows + waiting.rows > self.limits.queued_rows {
-            return Err(Refusal::Full { rows: queue.rows, wait });
+        let line = &mut queue.lines[place as usize];
+        if place == Place::Front {
+            let wait = queue.lane.pace.expected(line.rows, self.limits.runners);
+            if line.rows > 0 && line.rows + waiting.rows > self.limits.queued_rows {
+                return Err(Refusal::Full { rows: line.rows, wait });
+            }
+            if waiting.deadline.is_some_and(|deadline| waiting.since + wait > deadline) {
+                return Err(Refusal::Hopeless { wait });
+            }
         }
-        if waiting.deadline.is_some_and(|deadline| waiting.since + wait > deadline) {
-            return Err(Refusal::Hopeless { wait });
-        }
-        queue.rows += waiting.rows;
-        queue.waiting.push_back(waiting);
-        if queue.waiting.len() == 1 {
-            state.turns.push_back(lane);
+        line.rows += waiting.rows;
+        line.waiting.push_back(waiting);
+        if line.waiting.len() == 1 {
+            state.turns[place as usize].push_back(lane);
         }
         let free = state.running < self.limits.runners;
         state.running += usize::from(free);
@@ -96,15 +120,19 @@ impl Engine {
     /// The next batch, and what waited in vain; without a batch the runner that asks is none any more.
     fn next(&self) -> (Option<Batch>, Vec<Waiting>) {
         let mut state = self.state();
+        let state = &mut *state;
         let mut in_vain = Vec::new();
-        while let Some(turn) = state.turns.pop_front() {
-            let Some(queue) = state.queues.get_mut(&turn) else { continue };
-            let batch = queue.take(self.limits.batch_rows, &mut in_vain);
-            if !queue.waiting.is_empty() {
-                state.turns.push_back(turn);
-            }
-            if batch.is_some() {
-                return (batch, in_vain);
+        for place in PLACES {
+            while let Some(turn) = state.turns[place as usize].pop_front() {
+                let Some(queue) = state.queues.get_mut(&turn) else { continue };
+                let line = &mut queue.lines[place as usize];
+                let (taken, rows) = line.take(self.limits.batch_rows, &mut in_vain);
+                if !line.waiting.is_empty() {
+                    state.turns[place as usize].push_back(turn);
+                }
+                if !taken.is_empty() {
+                    return (Some(Batch { lane: queue.lane.clone(), waiting: taken, rows }), in_vain);
+                }
             }
         }
         state.running -= 1;
@@ -112,9 +140,9 @@ impl Engine {
     }
 }
 
-impl Queue {
-    /// Takes what fits into a batch from the front, without overtaking.
-    fn take(&mut self, most: usize, in_vain: &mut Vec<Waiting>) -> Option<Batch> {
+impl Line {
+    /// Takes what fits into a batch from the front, without overtaking; and how many rows that is.
+    fn take(&mut self, most: usize, in_vain: &mut Vec<Waiting>) -> (Vec<Waiting>, usize) {
         let now = tokio::time::Instant::now();
         let mut taken: Vec<Waiting> = Vec::new();
         let mut rows = 0;
@@ -132,7 +160,7 @@ impl Queue {
                 in_vain.push(first);
             }
         }
-        (!taken.is_empty()).then(|| Batch { lane: self.lane.clone(), waiting: taken, rows })
+        (taken, rows)
     }
 }
 

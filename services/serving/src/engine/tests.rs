@@ -282,3 +282,72 @@ async fn nothing_is_left_waiting_and_every_answer_is_its_requests() {
     };
     tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("every runner ends when nothing waits");
 }
+
+/// Rows of a job, as [`ask`].
+async fn ask_behind(lane: &Arc<Lane>, values: Vec<f32>) -> Asked {
+    let lane = lane.clone();
+    let asked = tokio::spawn(async move {
+        let answer = lane.answer_behind(row(&values), values.len()).await?;
+        assert_eq!(answer[0].shape, [values.len(), 1]);
+        let Values::F32(values) = &answer[0].values else { panic!("floats are answered") };
+        Ok(values.clone())
+    });
+    tokio::task::yield_now().await;
+    asked
+}
+
+#[tokio::test]
+async fn a_job_waits_behind_every_request_also_of_other_versions() {
+    let engine = Engine::new(LIMITS);
+    let ((lane, model), (other, others)) = (held(&engine), held(&engine));
+    let first = ask(&lane, &[1.0], None).await;
+    model.next();
+    let job = ask_behind(&lane, vec![2.0]).await;
+    let (second, third) = (ask(&other, &[3.0], None).await, ask(&lane, &[4.0], None).await);
+    model.let_go();
+    assert_eq!(others.next(), [3.0], "it came after the job, and nobody waits for that");
+    others.let_go();
+    assert_eq!(model.next(), [4.0]);
+    model.let_go();
+    assert_eq!(model.next(), [2.0]);
+    model.let_go();
+    for (asked, answer) in [(first, 2.0), (job, 4.0), (second, 6.0), (third, 8.0)] {
+        assert_eq!(asked.await.unwrap().unwrap(), [answer]);
+    }
+}
+
+#[tokio::test]
+async fn a_large_job_runs_a_batch_at_a_time_and_its_rows_stay_in_order() {
+    let engine = Engine::new(LIMITS);
+    let (lane, model) = held(&engine);
+    let values: Vec<f32> = (0..20_u8).map(f32::from).collect();
+    let job = ask_behind(&lane, values.clone()).await;
+    assert_eq!(model.next(), values[..8]);
+    let request = ask(&lane, &[100.0], None).await;
+    model.let_go();
+    assert_eq!(model.next(), [100.0], "one piece is what a request waits for");
+    (0..3).for_each(|_| model.let_go());
+    assert_eq!(request.await.unwrap().unwrap(), [200.0]);
+    let doubled: Vec<f32> = values.iter().map(|value| value * 2.0).collect();
+    assert_eq!(job.await.unwrap().unwrap(), doubled);
+    assert_eq!((model.next(), model.next()), (values[8..16].to_vec(), values[16..].to_vec()));
+}
+
+#[tokio::test]
+async fn what_waits_behind_is_not_counted_against_requests() {
+    let engine = Engine::new(LIMITS);
+    let (lane, model) = held(&engine);
+    let first = ask(&lane, &[0.0], None).await;
+    model.next();
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(ask_behind(&lane, vec![1.0; 8]).await);
+    }
+    let request = ask(&lane, &[2.0; 8], None).await;
+    (0..6).for_each(|_| model.let_go());
+    assert_eq!(request.await.unwrap().unwrap(), [4.0; 8], "16 rows may wait, and 32 of jobs are no reason to refuse");
+    first.await.unwrap().unwrap();
+    for job in jobs {
+        assert_eq!(job.await.unwrap().unwrap(), [2.0; 8]);
+    }
+}

@@ -2,4 +2,5 @@
 
 mod inference;
 mod models;
+mod prediction_jobs;
 mod register;

@@ -153,7 +153,7 @@ fn proto_change(entry: AliasEntry) -> AliasChange {
     }
 }
 
-fn proto_time(time: Timestamp) -> prost_types::Timestamp {
+pub(super) fn proto_time(time: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = time.parts();
     prost_types::Timestamp { seconds, nanos }
 }

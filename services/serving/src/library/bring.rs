@@ -11,7 +11,7 @@ use loadline_models::{
     Sha256, Tensor,
     golden::Golden,
     predictor::{PredictError, Predictor},
-    registry::Version,
+    registry::{RegistryError, Version},
 };
 use std::sync::Arc;
 
@@ -42,6 +42,22 @@ impl Library {
                 self.failures.failed(model, version.number, error.to_string());
                 Err(error)
             }
+        }
+    }
+
+    /// Loads an artifact for whoever holds on to it, named or not: it is put in no place where requests find it.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded; that the registry has another file under its number is [`RegistryError::WrongSha`].
+    pub async fn borrow(&self, identity: Identity) -> Result<Arc<Loaded>, ServingError> {
+        let expected = identity.sha256;
+        let bytes = match self.on_disk(expected).await {
+            Some(bytes) => bytes,
+            None => self.parts.registry.download(&identity.model, identity.number, self.parts.largest).await?,
+        };
+        match Sha256::of(&bytes) {
+            found if found == expected => self.made_of(identity, bytes).await,
+            found => Err(RegistryError::WrongSha { expected, found }.into()),
         }
     }
 

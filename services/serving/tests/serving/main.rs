@@ -4,8 +4,11 @@
 
 mod bad_input;
 mod changes;
+mod jobs;
 mod load;
 mod modes;
+#[path = "../../../event-log/tests/nats/mod.rs"]
+mod nats;
 mod onnx;
 mod outage;
 mod protocol;

@@ -46,7 +46,7 @@ impl JetStream {
     /// # Errors
     /// [`LogError::Unavailable`] when none can be reached now, [`LogError::Misconfigured`] when they refuse us.
     pub async fn connect(url: &str) -> Result<Self, LogError> {
-        let client = connection::connect(url).await?;
+        let client = connect(url).await?;
         let api = Api::new(client.clone());
         Ok(Self { publisher: Publisher::new(api.clone()), readers: Readers::new(api.clone()), api, client })
     }
@@ -91,7 +91,7 @@ impl EventLog for JetStream {
 
     async fn caveats(&self) -> Result<Vec<String>, LogError> {
         self.probe().await?;
-        Ok(connection::caveats(&self.client.server_info().version))
+        Ok(caveats(&self.client.server_info().version))
     }
 
     async fn probe(&self) -> Result<(), LogError> {

@@ -115,7 +115,7 @@ pub async fn run(args: ModelsArgs) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Promote { model, number: version, change: Why { reason, alias, expect } }) => {
             let expected_version = expected(&peer, &mut client, &model, &alias, expect).await?;
-            let request = PromoteRequest { model, alias, version, expected_version, reason };
+            let request = PromoteRequest { model, alias, version, expected_version, reason, ..PromoteRequest::default() };
             let answer = peer.call(client.promote(peer.request(request))).await?;
             show_change(&output, answer.change)?;
         }

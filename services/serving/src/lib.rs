@@ -14,6 +14,8 @@
 //! - [`resident`]: versions in memory, and how requests find them while they change
 //! - [`library`]: what has to be in memory, from the registry or from what answered last
 //! - [`aliases`]: who let which alias name which version, and why
+//! - [`gate`]: whether a challenger may take its place
+//! - [`routes`]: a canary answers a part of the requests, a shadow none
 //! - [`jobs`]: predictions that nobody waits for on a connection
 //! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
 //!   on purpose, to prove it
@@ -27,11 +29,13 @@ pub mod aliases;
 pub mod detect;
 mod drills;
 pub mod engine;
+pub mod gate;
 mod grpc;
 pub mod jobs;
 pub mod library;
 mod remedies;
 pub mod resident;
+pub mod routes;
 pub mod serve;
 pub mod settings;
 pub mod statistics;
@@ -40,6 +44,7 @@ pub mod tensors;
 
 pub use settings::Limits;
 
+use gate::Gate;
 use jobs::Jobs;
 use library::Library;
 use loadline_domain::Clock;
@@ -52,6 +57,7 @@ use loadline_runtime::{
     access::{Access, AccessTable},
 };
 use loadline_store::Store;
+use routes::Routes;
 use status::ServingError;
 use std::sync::Arc;
 use tonic::service::RoutesBuilder;
@@ -76,6 +82,10 @@ pub const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.serving.v1.ModelService/Promote", Access::Operator),
     ("/loadline.serving.v1.ModelService/Rollback", Access::Operator),
     ("/loadline.serving.v1.ModelService/ListAliasHistory", Access::Operator),
+    ("/loadline.serving.v1.ModelService/EvaluateGate", Access::Operator),
+    ("/loadline.serving.v1.ModelService/SetRoute", Access::Operator),
+    ("/loadline.serving.v1.ModelService/GetRoute", Access::Operator),
+    ("/loadline.serving.v1.ModelService/GetShadowReport", Access::Operator),
     ("/loadline.serving.v1.PredictionJobService/Submit", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Get", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Watch", Access::Authenticated),
@@ -93,6 +103,8 @@ pub struct Serving {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    gate: Gate,
+    routes: Routes,
     jobs: Jobs,
     shutdown: Shutdown,
 }
@@ -117,7 +129,7 @@ impl Serving {
     /// A service that answers from what the library has in memory.
     pub fn new(parts: Parts) -> Self {
         let Parts { library, store, clock, limits, jobs, shutdown } = parts;
-        Self { library, store, clock, limits, jobs, shutdown }
+        Self { library, store, clock, limits, gate: Gate::default(), routes: Routes::default(), jobs, shutdown }
     }
 
     /// Adds the gRPC services.

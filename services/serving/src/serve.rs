@@ -101,7 +101,7 @@ pub async fn serve(
         telemetry: platform.telemetry().clone(),
     };
     tracing::info!(address = %listener.local_addr()?, "serving serves");
-    let looking = look(&library, *settings.serving.look_every, readiness, shutdown);
+    let looking = look(&serving, &library, *settings.serving.look_every, readiness, shutdown);
     let served = async { Ok(port.serve(listener, routes, shutdown.clone()).await?) };
     let migrating = async { Ok(migrated(&*store, shutdown).await?) };
     let watching = async {
@@ -162,7 +162,7 @@ fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::R
 }
 
 /// Serves what answered last at once, and follows the registry from then on.
-async fn look(library: &Arc<Library>, every: Duration, readiness: &Readiness, shutdown: &Shutdown) {
+async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readiness: &Readiness, shutdown: &Shutdown) {
     let aliases = library.start_from_disk().await;
     if aliases > 0 {
         tracing::info!(aliases, "serving what answered last, until the registry has been asked");
@@ -183,7 +183,14 @@ async fn look(library: &Arc<Library>, every: Duration, readiness: &Readiness, sh
         // In a task of its own: a life that is cut leaves no model half in place.
         let looked: JoinHandle<_> = tokio::spawn({
             let library = library.clone();
-            async move { library.look().await }
+            let serving = serving.clone();
+            async move {
+                let looked = library.look().await;
+                if let Err(error) = serving.follow_routes().await {
+                    tracing::debug!(%error, "routes stay as they are");
+                }
+                looked
+            }
         });
         let problem = match looked.await {
             Ok(Ok(())) => None,

@@ -111,6 +111,62 @@ pub enum ServingError {
     /// Somebody else's job.
     #[error("job `{0}` was submitted first by somebody else: ask them, or an operator, to cancel it")]
     NotYours(String),
+    /// An evaluation is under way.
+    #[error("another challenger is being evaluated here: try again when that is done")]
+    GateBusy,
+    /// Nothing to compare with.
+    #[error("alias `{alias}` of `{model}` names nothing that a challenger could be compared with: promote the first version")]
+    NoChampion {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+    },
+    /// No evaluation has this number.
+    #[error(
+        "alias `{alias}` of `{model}` has no evaluation {id}: EvaluateGate makes one, the history of `{alias}/gate` lists them"
+    )]
+    NoEvaluation {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// Its number.
+        id: u64,
+    },
+    /// An evaluation about other versions.
+    #[error(
+        "evaluation {id} of `{model}` is about version {} in place of {}; this change is from {} to {}: evaluate it",
+        .evaluated[1], .evaluated[0], version(.wanted[0]), .wanted[1]
+    )]
+    OtherEvaluation {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// Its number.
+        id: u64,
+        /// Champion and challenger of the evaluation.
+        evaluated: [u64; 2],
+        /// What the alias names and should name.
+        wanted: [u64; 2],
+    },
+    /// The gate rejects the challenger.
+    #[error(
+        "the gate rejects version {version} of `{model}` (evaluation {id}): {why}. To promote it nonetheless, give override_reason"
+    )]
+    GateRejects {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// The challenger.
+        version: u64,
+        /// Of the evaluation.
+        id: u64,
+        /// Its reasons.
+        why: String,
+    },
     /// This process is about to end.
     #[error("this server is shutting down; ask another one, or this one again when it is back")]
     ShuttingDown,
@@ -173,6 +229,11 @@ impl From<ServingError> for Status {
             ServingError::UnknownJob(id) => not_found("UNKNOWN_JOB", message, id),
             ServingError::JobsFull { .. } => errors::exhausted("JOBS_FULL", message, RETRY_AFTER),
             ServingError::NotYours(_) => errors::permission_denied("NOT_YOURS", message),
+            ServingError::GateBusy => errors::exhausted("GATE_BUSY", message, RETRY_AFTER),
+            ServingError::NoChampion { alias, .. } => errors::failed_precondition("NO_CHAMPION", &alias, message),
+            ServingError::NoEvaluation { id, .. } => not_found("NO_EVALUATION", message, id.to_string()),
+            ServingError::OtherEvaluation { alias, .. } => errors::failed_precondition("OTHER_EVALUATION", &alias, message),
+            ServingError::GateRejects { alias, .. } => errors::failed_precondition("GATE_REJECTS", &alias, message),
             ServingError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),
         }
     }

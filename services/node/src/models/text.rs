@@ -62,6 +62,8 @@ pub fn change_cells(change: &AliasChange) -> Vec<String> {
         Kind::Promotion => "promoted",
         Kind::Rollback => "rolled back",
         Kind::Withdrawal => "withdrawn",
+        Kind::Evaluation => "evaluated",
+        Kind::Route => "routed",
     };
     vec![
         change.number.to_string(),

@@ -7,16 +7,22 @@ use loadline_store::{AliasChange, AliasEntry};
 /// Entries read at once when all are wanted.
 const PAGE: u32 = 1_000;
 /// Nothing but the reason speaks for it.
-const NO_EVIDENCE: &str = "null";
+pub(super) const NO_EVIDENCE: &str = "null";
 
 impl Serving {
     /// Writes a change down, after the entry that is the last one now: whoever writes meanwhile makes this one fail.
-    pub(super) async fn write_down(&self, wanted: &Wanted, kind: Kind, from: u64, to: u64) -> Result<AliasEntry, ServingError> {
+    pub(super) async fn write_down(
+        &self,
+        wanted: &Wanted,
+        (kind, evidence): (Kind, &str),
+        from: u64,
+        to: u64,
+    ) -> Result<AliasEntry, ServingError> {
         let Wanted { model, alias, actor, reason, .. } = wanted.clone();
         let last = self.last_change(&model, &alias).await?.map(|last| last.number);
         let version = |number| (number != 0).then_some(number);
         let (before, after) = (version(from), version(to));
-        let (action, evidence) = (kind.name().to_owned(), NO_EVIDENCE.to_owned());
+        let (action, evidence) = (kind.name().to_owned(), evidence.to_owned());
         let change = AliasChange { model, alias, action, before, after, actor, evidence, reason };
         Ok(self.store.append_alias(&change, last).await?)
     }

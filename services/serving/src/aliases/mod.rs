@@ -12,9 +12,12 @@ mod journal;
 
 use crate::{
     Serving,
+    gate::ByGate,
     library::{State, over},
+    resident::CHAMPION,
     status::ServingError,
 };
+use journal::NO_EVIDENCE;
 use loadline_models::registry::{Model, RegistryError};
 use loadline_store::AliasEntry;
 
@@ -42,6 +45,10 @@ pub enum Kind {
     Rollback,
     /// The change before was not made after all.
     Withdrawal,
+    /// No change: what the gate said of a challenger.
+    Evaluation,
+    /// No change: which other versions get its requests.
+    Route,
 }
 
 impl Kind {
@@ -51,12 +58,17 @@ impl Kind {
             Self::Promotion => "promotion",
             Self::Rollback => "rollback",
             Self::Withdrawal => "withdrawal",
+            Self::Evaluation => "evaluation",
+            Self::Route => "route",
         }
     }
 
     /// Of what was written down; what others write is a promotion to us.
     pub fn named(name: &str) -> Self {
-        [Self::Rollback, Self::Withdrawal].into_iter().find(|kind| kind.name() == name).unwrap_or(Self::Promotion)
+        [Self::Rollback, Self::Withdrawal, Self::Evaluation, Self::Route]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .unwrap_or(Self::Promotion)
     }
 }
 
@@ -65,11 +77,12 @@ impl Serving {
     ///
     /// # Errors
     /// Nothing has changed then, but where the registry's answer is lost: then the alias names the one or the other.
-    pub async fn promote(&self, wanted: Wanted, version: u64) -> Result<AliasEntry, ServingError> {
+    pub async fn promote(&self, wanted: Wanted, version: u64, by: ByGate) -> Result<AliasEntry, ServingError> {
         let state = self.library.change().await;
         let model = self.library.registry().get(&wanted.model).await?;
-        as_expected(&model, &wanted)?;
-        self.change(&state, model, wanted, version, Kind::Promotion).await
+        let from = as_expected(&model, &wanted)?;
+        let evidence = self.backed(&wanted, from, version, &by).await?;
+        self.change(&state, model, wanted, version, (Kind::Promotion, &evidence)).await
     }
 
     /// Lets an alias name what it named before the promotion in force.
@@ -83,7 +96,7 @@ impl Serving {
         let history = self.whole_history(&wanted.model, &wanted.alias).await?;
         let nothing = || ServingError::NothingBefore { model: wanted.model.clone(), alias: wanted.alias.clone(), version };
         let before = before::of(&history, version).ok_or_else(nothing)?;
-        self.change(&state, model, wanted, before, Kind::Rollback).await
+        self.change(&state, model, wanted, before, (Kind::Rollback, NO_EVIDENCE)).await
     }
 
     /// In memory first, then in the history, in the registry, and in place.
@@ -93,14 +106,15 @@ impl Serving {
         mut model: Model,
         wanted: Wanted,
         version: u64,
-        kind: Kind,
+        (kind, evidence): (Kind, &str),
     ) -> Result<AliasEntry, ServingError> {
         let from = model.aliases.get(&wanted.alias).copied().unwrap_or_default();
         if from == version {
             return Err(ServingError::Unchanged { model: wanted.model, alias: wanted.alias, version });
         }
         let prepared = self.library.prepare(&model, version).await?;
-        let change = self.write_down(&wanted, kind, from, version).await?;
+        let change = self.write_down(&wanted, (kind, evidence), from, version).await?;
+        self.end_route(&model.name, &wanted.alias);
         if let Err(error) = self.library.registry().set_alias(&model.name, &wanted.alias, version).await {
             self.look_back(&wanted, &change, error).await?;
         }
@@ -119,11 +133,16 @@ impl Serving {
         }
         let reason = format!("the registry did not take change {}: {error}", change.number);
         let withdrawal = Wanted { reason, ..wanted.clone() };
-        if let Err(also) = self.write_down(&withdrawal, Kind::Withdrawal, after, before).await {
+        if let Err(also) = self.write_down(&withdrawal, (Kind::Withdrawal, NO_EVIDENCE), after, before).await {
             tracing::error!(change = change.number, error = %also, "a change that was not made stays in the history");
         }
         Err(error.into())
     }
+}
+
+/// The alias that is meant where none is named.
+pub fn named(alias: String) -> String {
+    if alias.is_empty() { CHAMPION.to_owned() } else { alias }
 }
 
 /// What the alias names, if it is what the caller thinks.

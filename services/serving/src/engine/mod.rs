@@ -92,6 +92,12 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing waits, and a runner is free.
+    pub fn has_room(&self) -> bool {
+        let state = self.state();
+        state.turns.is_empty() && state.running < self.limits.runners
+    }
+
     /// Lets a request wait. A runner, where one is free to begin.
     fn enqueue(&self, lane: u64, place: Place, waiting: Waiting) -> Result<Option<Runner>, Refusal> {
         let mut state = self.state();

@@ -58,12 +58,19 @@ impl GrpcInferenceService for Serving {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
         let (began, deadline) = (Instant::now(), Deadline::of(&request).map(|deadline| deadline.0));
         let request = request.into_inner();
-        let held = self.library.residents().hold(&request.model_name, &request.model_version)?;
+        let held = self.route(&request)?;
+        let seen = self.seen(&held, &request);
         let answer = self.infer(&held, request, deadline).await;
         let statistics = held.lane.statistics();
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 statistics.succeeded(began.elapsed(), self.now_ms());
+                if held.is_canary() {
+                    answer.parameters.insert("route".to_owned(), text("canary"));
+                }
+                if let Some(seen) = seen {
+                    seen.answered(&answer, self.library.engine().clone());
+                }
                 Ok(Response::new(answer))
             }
             Err(error) => {
@@ -126,6 +133,10 @@ impl GrpcInferenceService for Serving {
 }
 
 const READY: &str = "READY";
+
+fn text(value: &str) -> InferParameter {
+    InferParameter { parameter_choice: Some(ParameterChoice::StringParam(value.to_owned())) }
+}
 
 impl Serving {
     /// Asks a version for the rows of a request.

@@ -4,3 +4,4 @@ mod inference;
 mod models;
 mod prediction_jobs;
 mod register;
+mod routes;

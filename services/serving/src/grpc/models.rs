@@ -1,19 +1,21 @@
 //! `ModelService`.
 
-use super::register;
+use super::{register, routes};
 use crate::{
     Serving,
-    aliases::{Kind, Wanted},
-    resident::CHAMPION,
+    aliases::{Kind, Wanted, named},
+    gate::ByGate,
+    routes::Wished,
     status::ServingError,
     tensors::Invalid,
 };
 use loadline_domain::Timestamp;
 use loadline_models::registry;
 use loadline_proto::serving::{
-    Alias, AliasChange, ListAliasHistoryRequest, ListAliasHistoryResponse, ListModelsRequest, ListModelsResponse, Model,
-    PromoteRequest, PromoteResponse, RegisterRequest, RegisterResponse, RollbackRequest, RollbackResponse, Version, alias_change,
-    model_service_server::ModelService,
+    Alias, AliasChange, EvaluateGateRequest, EvaluateGateResponse, GetRouteRequest, GetRouteResponse, GetShadowReportRequest,
+    GetShadowReportResponse, ListAliasHistoryRequest, ListAliasHistoryResponse, ListModelsRequest, ListModelsResponse, Model,
+    PromoteRequest, PromoteResponse, RegisterRequest, RegisterResponse, RollbackRequest, RollbackResponse, SetRouteRequest,
+    SetRouteResponse, Version, alias_change, model_service_server::ModelService,
 };
 use loadline_runtime::identity::Identity;
 use loadline_store::AliasEntry;
@@ -49,12 +51,14 @@ impl ModelService for Serving {
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<PromoteResponse>, Status> {
         let actor = actor(&request);
-        let PromoteRequest { model, alias, version, expected_version, reason } = request.into_inner();
+        let PromoteRequest { model, alias, version, expected_version, reason, evaluation, override_reason } =
+            request.into_inner();
         if version == 0 {
             return Err(ServingError::from(Invalid::new("version", "is absent; versions begin with 1")).into());
         }
         let wanted = Wanted { alias: named(alias), expected: expected_version, actor, reason: why(reason)?, model };
-        let change = self.to_the_end(move |serving| async move { serving.promote(wanted, version).await }).await?;
+        let by = ByGate { evaluation, override_reason: nonetheless(override_reason)? };
+        let change = self.to_the_end(move |serving| async move { serving.promote(wanted, version, by).await }).await?;
         Ok(Response::new(PromoteResponse { change: Some(proto_change(change)) }))
     }
 
@@ -85,6 +89,37 @@ impl ModelService for Serving {
         };
         let changes = changes.into_iter().map(proto_change).collect();
         Ok(Response::new(ListAliasHistoryResponse { changes, next_page_token }))
+    }
+
+    async fn evaluate_gate(
+        &self,
+        request: Request<Streaming<EvaluateGateRequest>>,
+    ) -> Result<Response<EvaluateGateResponse>, Status> {
+        let actor = actor(&request);
+        let evaluation = self.evaluate(request.into_inner(), actor).await?;
+        Ok(Response::new(EvaluateGateResponse { evaluation: Some(evaluation) }))
+    }
+
+    async fn set_route(&self, request: Request<SetRouteRequest>) -> Result<Response<SetRouteResponse>, Status> {
+        let actor = actor(&request);
+        let SetRouteRequest { model, alias, route, reason, expected_version: expected } = request.into_inner();
+        let route = routes::asked(route).map_err(ServingError::from)?;
+        let wished = Wished { alias: named(alias), expected, route, actor, reason: why(reason)?, model };
+        let entry = self.to_the_end(move |serving| async move { serving.set_route(wished).await }).await?;
+        Ok(Response::new(SetRouteResponse { change: Some(proto_change(entry)) }))
+    }
+
+    async fn get_route(&self, request: Request<GetRouteRequest>) -> Result<Response<GetRouteResponse>, Status> {
+        let GetRouteRequest { model, alias } = request.into_inner();
+        Ok(Response::new(self.told_route(&model, &named(alias))))
+    }
+
+    async fn get_shadow_report(
+        &self,
+        request: Request<GetShadowReportRequest>,
+    ) -> Result<Response<GetShadowReportResponse>, Status> {
+        let GetShadowReportRequest { model, alias } = request.into_inner();
+        Ok(Response::new(self.told_shadow(&model, &named(alias))))
     }
 }
 
@@ -121,14 +156,18 @@ fn actor<T>(request: &Request<T>) -> String {
     Identity::of(request).map_or_else(|| "unknown".to_owned(), |identity| identity.name.clone())
 }
 
-fn named(alias: String) -> String {
-    if alias.is_empty() { CHAMPION.to_owned() } else { alias }
-}
-
 fn why(reason: String) -> Result<String, ServingError> {
     let reason = reason.trim().to_owned();
     if reason.is_empty() || reason.len() > LONGEST_REASON {
         return Err(Invalid::new("reason", format!("say why, in 1 to {LONGEST_REASON} bytes: it is kept in the history")).into());
+    }
+    Ok(reason)
+}
+
+fn nonetheless(reason: String) -> Result<String, ServingError> {
+    let reason = reason.trim().to_owned();
+    if reason.len() > LONGEST_REASON {
+        return Err(Invalid::new("override_reason", format!("has more than {LONGEST_REASON} bytes")).into());
     }
     Ok(reason)
 }
@@ -139,6 +178,8 @@ fn proto_change(entry: AliasEntry) -> AliasChange {
         Kind::Promotion => alias_change::Kind::Promotion,
         Kind::Rollback => alias_change::Kind::Rollback,
         Kind::Withdrawal => alias_change::Kind::Withdrawal,
+        Kind::Evaluation => alias_change::Kind::Evaluation,
+        Kind::Route => alias_change::Kind::Route,
     };
     AliasChange {
         number,
@@ -149,6 +190,7 @@ fn proto_change(entry: AliasEntry) -> AliasChange {
         to_version: change.after.unwrap_or_default(),
         actor: change.actor,
         reason: change.reason,
+        evidence: change.evidence,
         at: Some(proto_time(at)),
     }
 }

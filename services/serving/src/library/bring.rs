@@ -2,7 +2,7 @@
 
 use super::Library;
 use crate::{
-    engine::{Answers, Refusal},
+    engine::{Answers, Engine, Refusal},
     resident::{Identity, Loaded},
     status::ServingError,
 };
@@ -15,6 +15,8 @@ use loadline_models::{
 };
 use std::sync::Arc;
 
+const NOT_PINNED: &str = "nobody pinned its file when it was made; register the file through this service";
+
 impl Library {
     /// Loads a version: its file from disk, or from the registry and then kept on disk.
     ///
@@ -26,12 +28,12 @@ impl Library {
             return Err(refused(why));
         }
         let Some(sha256) = version.sha256 else {
-            let why = "nobody pinned its file when it was made; register the file through this service".to_owned();
+            let why = NOT_PINNED.to_owned();
             self.failures.failed(model, version.number, why.clone());
             return Err(refused(why));
         };
         let identity = Identity { model: model.to_owned(), number: version.number, sha256 };
-        match self.load_file(identity).await {
+        match self.load_file(identity, &self.parts.engine).await {
             Ok(loaded) => {
                 self.failures.loaded(model, version.number);
                 tracing::info!(model, version = version.number, %sha256, "loaded");
@@ -56,12 +58,23 @@ impl Library {
             None => self.parts.registry.download(&identity.model, identity.number, self.parts.largest).await?,
         };
         match Sha256::of(&bytes) {
-            found if found == expected => self.made_of(identity, bytes).await,
+            found if found == expected => self.made_of(identity, bytes, &self.parts.engine).await,
             found => Err(RegistryError::WrongSha { expected, found }.into()),
         }
     }
 
-    async fn load_file(&self, identity: Identity) -> Result<Arc<Loaded>, ServingError> {
+    /// Loads a version beside what answers: on an engine of its own, and gone with its last user.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded.
+    pub async fn apart(&self, model: &str, version: &Version, engine: &Engine) -> Result<Arc<Loaded>, ServingError> {
+        let number = version.number;
+        let not_pinned = || ServingError::NotLoadable { model: model.to_owned(), version: number, why: NOT_PINNED.to_owned() };
+        let sha256 = version.sha256.ok_or_else(not_pinned)?;
+        self.load_file(Identity { model: model.to_owned(), number, sha256 }, engine).await
+    }
+
+    async fn load_file(&self, identity: Identity, engine: &Engine) -> Result<Arc<Loaded>, ServingError> {
         let bytes = match self.on_disk(identity.sha256).await {
             Some(bytes) => bytes,
             None => {
@@ -71,12 +84,12 @@ impl Library {
                 bytes
             }
         };
-        self.made_of(identity, bytes).await
+        self.made_of(identity, bytes, engine).await
     }
 
     /// Makes a file answer, warm.
-    pub(super) async fn made_of(&self, identity: Identity, bytes: Bytes) -> Result<Arc<Loaded>, ServingError> {
-        let (model, version, engine) = (identity.model.clone(), identity.number, self.parts.engine.clone());
+    pub(super) async fn made_of(&self, identity: Identity, bytes: Bytes, engine: &Engine) -> Result<Arc<Loaded>, ServingError> {
+        let (model, version, engine) = (identity.model.clone(), identity.number, engine.clone());
         let made = tokio::task::spawn_blocking(move || {
             let predictor = Predictor::load(&bytes).map_err(|error| error.to_string())?;
             predictor.warm().map_err(|error| error.to_string())?;

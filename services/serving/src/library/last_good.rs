@@ -49,7 +49,7 @@ impl Library {
         let Some(bytes) = self.on_disk(sha256).await else {
             return tracing::warn!(model, alias, version, "its artifact is not on disk: it waits for the registry");
         };
-        match self.made_of(Identity { model, number: version, sha256 }, bytes).await {
+        match self.made_of(Identity { model, number: version, sha256 }, bytes, &self.parts.engine).await {
             Ok(loaded) => served.name(&alias, &loaded),
             Err(error) => tracing::warn!(%error, "what answered last cannot be loaded any more: it waits for the registry"),
         }

@@ -13,12 +13,14 @@
 //! The nasty invariant: **one change at a time**. Looking, promoting, loading and unloading hold the same lock from their
 //! question to the registry until the table is in place, so that no older answer of the registry undoes a newer change.
 
+mod beside;
 mod bring;
 mod failures;
 mod freshness;
 mod last_good;
 mod renewable;
 
+pub use beside::Beside;
 pub use freshness::Freshness;
 pub use renewable::{RENEWED, Renewable};
 
@@ -65,6 +67,7 @@ pub struct Library {
     failures: Failures,
     /// What the registry last said of itself.
     listing: ArcSwap<Vec<Model>>,
+    beside: beside::Table,
     state: Mutex<State>,
     ready: AtomicBool,
     /// The registry's answer that is written down, in microseconds since 1970.
@@ -87,6 +90,7 @@ impl Library {
             freshness: Freshness::default(),
             failures: Failures::default(),
             listing: ArcSwap::default(),
+            beside: beside::Table::default(),
             state: Mutex::default(),
             ready: AtomicBool::new(false),
             written_at: AtomicI64::new(0),
@@ -126,6 +130,16 @@ impl Library {
     /// Whether it knows what it has to serve: from the registry, or from what answered last.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Relaxed)
+    }
+
+    /// Where what is in memory runs.
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    /// What has to be in memory beside the version that an alias names; [`Library::follow`] brings it there.
+    pub fn set_beside(&self, model: &str, alias: &str, beside: Option<Beside>) {
+        self.beside.set(model, alias, beside);
     }
 
     /// The right to change what is in memory.
@@ -168,13 +182,16 @@ impl Library {
         let before = self.residents.model(&model.name);
         let mut served = before.as_deref().cloned().unwrap_or_default();
         served.versions.extend(prepared.map(|version| (version.number, version)));
-        for (alias, number) in &model.aliases {
+        let beside = self.beside.of(model);
+        let besides = beside.iter().map(|beside| (&beside.name, &beside.version));
+        for (alias, number) in model.aliases.iter().chain(besides) {
             match self.version(&served, model, *number).await {
                 Ok(version) => served.name(alias, &version),
                 Err(error) => tracing::debug!(model = model.name, alias, number, %error, "an alias keeps the version it has"),
             }
         }
-        served.aliases.retain(|alias, _| alias == CHAMPION || model.aliases.contains_key(alias));
+        let is_beside = |alias: &String| beside.iter().any(|beside| beside.name == *alias);
+        served.aliases.retain(|alias, _| alias == CHAMPION || model.aliases.contains_key(alias) || is_beside(alias));
         self.settle(&model.name, before.as_deref(), served).await
     }
 

@@ -87,6 +87,14 @@ enum Named<'a> {
     Alias(&'a str),
 }
 
+/// The alias that a request asks for, if it does not ask for a number.
+pub fn alias_of(version: &str) -> Option<&str> {
+    match named(version) {
+        Named::Alias(alias) => Some(alias),
+        Named::Number(_) => None,
+    }
+}
+
 /// A number has digits only, so that no alias is ever taken for one; one that is too large is no alias either, and names nothing.
 fn named(version: &str) -> Named<'_> {
     match version {

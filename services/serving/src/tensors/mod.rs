@@ -12,6 +12,17 @@ pub mod request;
 pub mod response;
 pub mod typed;
 
+use loadline_models::{Tensor, Values};
+
+/// The values as they are, of a tensor of floats.
+pub fn floats(tensor: Tensor) -> Option<Vec<f64>> {
+    match tensor.values {
+        Values::F32(values) => Some(values.into_iter().map(f64::from).collect()),
+        Values::F64(values) => Some(values),
+        Values::Bool(_) | Values::I32(_) | Values::I64(_) | Values::Text(_) => None,
+    }
+}
+
 /// A field that is wrong, and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {detail}")]

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod changes;
+mod gate;
 mod jobs;
 mod load;
 mod modes;
@@ -12,4 +13,5 @@ mod nats;
 mod onnx;
 mod outage;
 mod protocol;
+mod routes;
 mod world;

@@ -130,6 +130,17 @@ pub fn golden(b: f32, expected: f32) -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// A forecast over three classes: `softmax(scale · [x₀, 0, x₁] + bias)`.
+pub fn forecast(scale: f32, bias: [f32; 3]) -> Vec<u8> {
+    let mut model = ModelProto::decode(&plus(0.0)[..]).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer[0].float_data = vec![scale, 0.0, 0.0, 0.0, 0.0, scale];
+    graph.initializer[1].float_data = bias.to_vec();
+    graph.node[1].output = vec!["logits".to_owned()];
+    graph.node.push(node("Softmax", &["logits"], "y"));
+    model.encode_to_vec()
+}
+
 /// The same of `width` numbers, `layers` times: work that takes as long as one wants.
 pub fn slow(width: usize, layers: usize) -> Vec<u8> {
     chain(width, width, layers, 0.0)

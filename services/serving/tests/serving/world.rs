@@ -114,6 +114,27 @@ impl Life {
         Ok(self.models().promote(request).await?.into_inner().change.unwrap())
     }
 
+    /// The same with what it says about the gate.
+    pub async fn promote_by(
+        &self,
+        version: u64,
+        expected: u64,
+        evaluation: u64,
+        override_reason: &str,
+    ) -> Result<AliasChange, Status> {
+        let (model, reason, override_reason) = (MODEL.to_owned(), "tried".to_owned(), override_reason.to_owned());
+        let request = PromoteRequest {
+            model,
+            version,
+            expected_version: expected,
+            reason,
+            evaluation,
+            override_reason,
+            ..PromoteRequest::default()
+        };
+        Ok(self.models().promote(request).await?.into_inner().change.unwrap())
+    }
+
     pub async fn roll_back(&self, expected: u64) -> Result<AliasChange, Status> {
         let (model, reason) = (MODEL.to_owned(), "it is worse".to_owned());
         let request = RollbackRequest { model, expected_version: expected, reason, ..RollbackRequest::default() };

@@ -119,7 +119,7 @@ async fn what_is_broken_or_busy_is_an_outage() {
         all_are(Kind::Unavailable, &status.to_string(), Reply::of(status, "text/html", "<html>\x1b]0;owned\x07")).await;
     }
     let internal = json!({"error_code": "INTERNAL_ERROR", "message": "database is locked\u{1b}[2J"});
-    all_are(Kind::Unavailable, "database is locked", Reply::of(400, "application/json", &internal.to_string())).await;
+    all_are(Kind::Unavailable, "database is locked", Reply::of(400, "application/json", internal.to_string())).await;
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn what_it_refuses_is_said_with_what_to_do() {
     }
     let message = format!("\u{1b}[31m{}", "no ".repeat(10_000));
     let refusal = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": message});
-    all_are(Kind::Refused, "INVALID_PARAMETER_VALUE", Reply::of(400, "application/json", &refusal.to_string())).await;
+    all_are(Kind::Refused, "INVALID_PARAMETER_VALUE", Reply::of(400, "application/json", refusal.to_string())).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@
 //!
 //! - [`score`]: what one forecast is worth
 //! - [`paired`]: differences of matches that share a day, and how sure their mean is
-//! - [`reliability`]: calibration
+//! - [`reliability`]: whether probabilities are what they say
 //! - [`threshold`]: what must be reached, in MLflow's words
 //! - [`verdict`]: the three verdicts, and how many more matches a decision takes
 //! - [`changes`]: what callers would see

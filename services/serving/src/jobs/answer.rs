@@ -140,6 +140,11 @@ fn unanswered(error: ServingError) -> Outcome {
         | ServingError::UnknownJob(_)
         | ServingError::JobsFull { .. }
         | ServingError::NotYours(_)
+        | ServingError::GateBusy
+        | ServingError::NoChampion { .. }
+        | ServingError::NoEvaluation { .. }
+        | ServingError::OtherEvaluation { .. }
+        | ServingError::GateRejects { .. }
         | ServingError::ShuttingDown => Outcome::Back(DOWN, why),
     }
 }

@@ -227,7 +227,7 @@ async fn callers_see_and_cancel_what_they_submitted_and_operators_everything() {
     let all = ListPredictionsRequest::default();
     let ids = |jobs: Vec<PredictionJob>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
     let listed = jobs(&life).list(of("acme", all.clone())).await.unwrap().into_inner().jobs;
-    assert_eq!(ids(listed), [mine.id.clone()]);
+    assert_eq!(ids(listed), std::slice::from_ref(&mine.id));
     let listed = jobs(&life).list(all.clone()).await.unwrap().into_inner().jobs;
     assert_eq!(ids(listed), [others.id.clone(), mine.id.clone()]);
     let refused = jobs(&life).cancel(of("acme", CancelPredictionRequest { id: others.id.clone() })).await.unwrap_err();

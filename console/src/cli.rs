@@ -100,7 +100,7 @@ pub struct Watched {
     /// A process to watch, as HOST:PORT or SERVICE=HOST:PORT; may be repeated
     #[arg(
         long, value_name = "[SERVICE=]HOST:PORT", env = "LOADLINE_CONNECT", value_delimiter = ',', value_parser = target,
-        default_values = ["ingest=127.0.0.1:7401", "query=127.0.0.1:7402", "rollup=127.0.0.1:7403"], global = true,
+        default_values = ["ingest=127.0.0.1:7401", "query=127.0.0.1:7402", "rollup=127.0.0.1:7403", "serving=127.0.0.1:7404"], global = true,
     )]
     connect: Vec<Target>,
 }

@@ -191,7 +191,7 @@ fn the_countdown_to_the_next_try_is_seen() {
     let text = headless::frame(&console.model, 120, 40);
     assert!(text.contains("Connection refused") && text.contains("again in 3s") && text.contains("BLIND 3 (5s)"), "{text}");
     assert!(
-        text.contains("WORST P1") && text.contains("▶P1  PR-09") && text.contains("P1 full outage: it was the last"),
+        text.contains("WORST P1") && text.contains("▶P1  PR-09") && text.contains("P1 full outage: it was the"),
         "the last ingest is gone: {text}"
     );
 }

@@ -19,7 +19,7 @@ use loadline_console::{
     action::KeyMap,
     clock::Clock,
     connection::Connections,
-    model::Model,
+    model::{Model, hand::READING},
     msg::{Effect, Msg},
     run::{Flow, Outside, run},
 };
@@ -95,7 +95,7 @@ impl Operator {
 
     /// As long as it takes a careful reader.
     async fn reads(&self) {
-        sleep(Duration::from_millis(1_200)).await;
+        sleep(READING + Duration::from_millis(100)).await;
     }
 
     async fn leaves(self) {
@@ -202,7 +202,7 @@ async fn a_drill_is_started_watched_and_stopped() {
     let going = drill_run("AN-01", Phase::Steady, Verdict::Running);
     fake.desk().drills.lock().unwrap().extend([Ok(going.clone()), Ok(drill_run("AN-01", Phase::Undo, Verdict::Running))]);
     let operator = Operator::at(&fake);
-    operator.sees("nothing is proven yet").await;
+    operator.sees("nothing proven yet").await;
     operator.press("Ctrl-o T");
     operator.sees("store is cut off").await;
     operator.reads().await;

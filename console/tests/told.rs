@@ -30,7 +30,8 @@ fn screen(console: &Console, columns: u16) -> String {
 }
 
 fn top(console: &Console, columns: u16) -> String {
-    screen(console, columns).lines().next().unwrap().to_owned()
+    // The top line is the same on a low screen, which is sooner drawn.
+    headless::frame(&console.model, columns, 6).lines().next().unwrap().to_owned()
 }
 
 fn known_as(console: &mut Console, endpoint: usize, seq: u64, caller: Option<(&str, &str)>) {
@@ -363,17 +364,13 @@ fn a_newcomer_is_led_to_the_first_drill() {
     let list = loadline_proto::health::ListDrillsResponse { drills: vec![work::drill("AN-02")], build: "0.1.0".to_owned() };
     console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
     let hints = |console: &Console| screen(console, 120).lines().last().unwrap().to_owned();
-    let lead = "nothing is proven yet: ";
-    assert!(
-        hints(&console).contains(&format!("{lead}o shows the modes, Ctrl-o operates, T on a row runs its drill")),
-        "{}",
-        hints(&console)
-    );
+    let lead = "nothing proven yet: ";
+    assert!(hints(&console).contains(&format!("{lead}o shows modes, Ctrl-o operates, T drills a row")), "{}", hints(&console));
     console.press("o");
-    assert!(hints(&console).contains(&format!("{lead}Ctrl-o operates, T on a row runs its drill")), "{}", hints(&console));
+    assert!(hints(&console).contains(&format!("{lead}Ctrl-o operates, T drills a row")), "{}", hints(&console));
     console.press("Ctrl-o");
     console.pass(seconds(9.0));
-    assert!(hints(&console).contains(&format!("{lead}T on a row runs its drill")), "{}", hints(&console));
+    assert!(hints(&console).contains(&format!("{lead}T drills a row")), "{}", hints(&console));
 }
 
 #[test]

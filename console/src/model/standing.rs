@@ -40,6 +40,11 @@ impl Severity {
             Self::P5 => "visibility only",
         }
     }
+
+    /// A server's rule without the severity that it begins with, for where that is said already.
+    pub fn without(self, rule: &str) -> &str {
+        rule.strip_prefix(&self.to_string()).and_then(|rest| rest.strip_prefix(", ")).unwrap_or(rule)
+    }
 }
 
 impl fmt::Display for Severity {

@@ -244,7 +244,7 @@ impl Change<'_> {
                 format!("closed{}", lasted.unwrap_or_default())
             }
             Self::Turned(old, new) => format!("{old} → {new}"),
-            Self::Raised(old, new, rule) => format!("{old} → {new}: {rule}"),
+            Self::Raised(old, new, rule) => format!("{old} → {new}: {}", new.without(rule)),
         }
     }
 }

@@ -66,7 +66,12 @@ fn drills(model: &Model) -> Line<'static> {
             Proof::Running(_) | Proof::Void(_) | Proof::Never => never += 1,
         }
     }
-    let style = if failed > 0 { look.bad() } else { look.good() };
+    // Nothing is good that is not proven.
+    let style = match failed {
+        0 if proven > 0 && test + old + never == 0 => look.good(),
+        0 => look.dim(),
+        _ => look.bad(),
+    };
     let failed = if failed > 0 { format!(" {failed} FAILED") } else { String::new() };
     let test = if test > 0 { format!(" {test} in test times") } else { String::new() };
     Line::from(Span::styled(format!("   drills: {proven} proven{test}{failed} {old} old {never} never"), style))

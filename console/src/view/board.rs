@@ -212,7 +212,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
         && let RowId::Mode(id) = &row.id
     {
         let (text, style) = match (world.proof(id), &row.status) {
-            (Proof::Running(run), Status::Blind(_)) => (format!("was {}", run.phase), look.blind()),
+            (Proof::Running(_), Status::Blind(_)) => ("was busy".to_owned(), look.blind()),
             (proof, _) => proof::short(proof, look, world.now),
         };
         line.push_span(Span::styled(format!(" {text}"), style));

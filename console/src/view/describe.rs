@@ -2,7 +2,7 @@
 
 use super::{
     detail::{endpoint_text, text},
-    pane::{lines, overlay},
+    pane::{lines, more, overlay},
 };
 use crate::{
     model::{
@@ -36,6 +36,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
         (Screen::Usage | Screen::Jobs | Screen::Drills, _) => json(model),
     };
+    more(frame, model, inner, drawn.len());
     lines(frame, inner, drawn.into_iter().skip(model.ui.scroll));
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     doable,
-    pane::{lines, overlay, pane},
+    pane::{lines, more, overlay, pane},
     plot::spark,
     proof,
     sheet::{LABEL, Sheet},
@@ -38,6 +38,7 @@ pub fn draw_over(model: &Model, frame: &mut Frame<'_>) {
     let title = Line::styled(title(model, 76), model.ui.look.strong());
     let inner = overlay(frame, model.ui.look, title, 76, 30);
     let text = text(model, inner.width.into());
+    more(frame, model, inner, text.len());
     lines(frame, inner, text.into_iter().skip(model.ui.scroll));
 }
 
@@ -126,7 +127,8 @@ fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Rep
         let raised =
             mode.filter(|_| row.found.is_some()).and_then(|mode| mode.raises.iter().find(|(to, _)| *to == Some(severity)));
         let rule = said.or(raised.map(|(_, when)| when.as_str())).filter(|rule| !rule.is_empty());
-        sheet.say("SEVERITY", &format!("{severity} {}: {}", severity.meaning(), rule.unwrap_or("by its base")), style);
+        let rule = rule.map_or("by its base", |rule| severity.without(rule));
+        sheet.say("SEVERITY", &format!("{severity} {}: {rule}", severity.meaning()), style);
     }
     for (severity, when) in mode.map(|mode| mode.raises.as_slice()).unwrap_or_default() {
         let severity = severity.map_or("worse".to_owned(), |severity| severity.to_string());
@@ -179,7 +181,7 @@ fn of_reading(sheet: &mut Sheet, report: &Report, now: Moment) {
     if !evidence.detail.is_empty() {
         sheet.plain("", &evidence.detail);
     }
-    let room = sheet.width.saturating_sub(LABEL + 1);
+    let room = sheet.width.saturating_sub(LABEL + 2);
     let bars = sheet.look.bar();
     sheet.say("TREND", &spark(evidence.history.iter().copied(), room), bars);
     if let Some(loss) = report.time_to_loss(now) {

@@ -177,7 +177,8 @@ pub fn time(wall: jiff::Timestamp) -> String {
 fn fill(mut pieces: Vec<Piece>, last: String, width: usize) -> Line<'static> {
     let mut room = width.saturating_sub(crate::text::width(&last));
     let wide = |pieces: &[Piece]| pieces.iter().map(|piece| crate::text::width(&piece.text) + GAP.len()).sum::<usize>();
-    while wide(&pieces) > room + GAP.len()
+    // One blank at least stands before what is at the right.
+    while wide(&pieces) >= room + GAP.len()
         && let Some(spare) = pieces.iter().filter_map(|piece| piece.spare).max()
     {
         pieces.retain(|piece| piece.spare != Some(spare));

@@ -1,6 +1,6 @@
 //! Every key, made from the table of actions, with the reason where one is off.
 
-use super::pane::{lines, overlay};
+use super::pane::{lines, more, overlay};
 use crate::{
     action::ACTIONS,
     model::Model,
@@ -39,6 +39,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let text: Vec<Line<'static>> = entries.into_iter().chain(legend).collect();
     let rows = u16::try_from(text.len() + 2).unwrap_or(u16::MAX);
     let inner = overlay(frame, look, Line::styled(" KEYS ", look.strong()), columns, rows);
+    more(frame, model, inner, text.len());
     lines(frame, inner, text.into_iter().skip(model.ui.scroll));
 }
 

@@ -6,6 +6,7 @@ use crate::{
         Model,
         ui::{Overlay, Screen},
     },
+    text::cut,
     update::able::disabled,
 };
 use ratatui::{
@@ -50,16 +51,17 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn hints(model: &Model, width: usize) -> Line<'static> {
     let look = model.ui.look;
     let mut line = Line::raw(" ");
+    // How to leave is there however little room there is.
+    let quit = hint(model, Action::Quit.entry());
+    let room = width.saturating_sub(quit.width());
     if unproven(model) {
-        line.push_span(Span::styled(format!("nothing is proven yet: {}  ", first_drill(model)), look.label()));
+        let way = format!("nothing proven yet: {}", first_drill(model));
+        line.push_span(Span::styled(format!("{}  ", cut(&way, room.saturating_sub(3))), look.label()));
     }
     let replaying = model.replay.is_some();
     let hinted = ACTIONS.iter().filter(|entry| !entry.hint.is_empty() && disabled(model, entry.action).is_none());
     // While the past is shown, its own keys come first.
     let (own, other): (Vec<_>, Vec<_>) = hinted.partition(|entry| replaying && entry.place == Place::Replay);
-    // How to leave is there however little room there is.
-    let quit = hint(model, Action::Quit.entry());
-    let room = width.saturating_sub(quit.width());
     for entry in own.into_iter().chain(other).filter(|entry| entry.action != Action::Quit) {
         let hint = hint(model, entry);
         if line.width() + hint.width() > room {
@@ -82,9 +84,9 @@ fn hint(model: &Model, entry: &Entry) -> Line<'static> {
 fn first_drill(model: &Model) -> String {
     let key = |action| model.keys.written(action);
     let no_row = model.ui.screen == Screen::Board && model.selected_row().is_none();
-    let unfold = no_row.then(|| format!("{} shows the modes, ", key(Action::Fold)));
+    let unfold = no_row.then(|| format!("{} shows modes, ", key(Action::Fold)));
     let operate = model.ui.operate.is_none().then(|| format!("{} operates, ", key(Action::Operate)));
-    format!("{}{}{} on a row runs its drill", unfold.unwrap_or_default(), operate.unwrap_or_default(), key(Action::Drill))
+    format!("{}{}{} drills a row", unfold.unwrap_or_default(), operate.unwrap_or_default(), key(Action::Drill))
 }
 
 /// There are drills, and none was ever run.

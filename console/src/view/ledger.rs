@@ -25,11 +25,15 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         return;
     }
     let stale = if old.is_some_and(|old| old >= BLIND_AFTER) { look.blind() } else { look.dim() };
-    let title = Line::from_iter([
+    let mut title = Line::from_iter([
         Span::styled(" LEDGER ", look.strong()),
         Span::styled(old.map(|old| format!("{} old ", age(old))).unwrap_or_default(), stale),
-        Span::styled(" applied = sum of the rest ", look.dim()),
     ]);
+    // What it says is in the numbers too: half of it would only be noise.
+    let rule = Span::styled(" applied = the rest ", look.dim());
+    if title.width() + rule.width() + 3 <= usize::from(area.width) {
+        title.push_span(rule);
+    }
     let inner = pane(frame, look, area, title, false);
     let width = usize::from(inner.width);
     let Some(old) = old else {

@@ -1,7 +1,11 @@
 //! Boxes with titles, and lines in them.
 
 use super::theme::Look;
-use crate::text::{cut, width};
+use crate::{
+    action::Action,
+    model::Model,
+    text::{cut, width},
+};
 use ratatui::{
     Frame,
     layout::Rect,
@@ -35,6 +39,18 @@ pub fn lines(frame: &mut Frame<'_>, area: Rect, lines: impl IntoIterator<Item = 
     for (row, line) in area.rows().zip(lines) {
         frame.render_widget(line, row);
     }
+}
+
+/// On the lower edge of an overlay of so many lines: that some are below, and which key shows them.
+pub fn more(frame: &mut Frame<'_>, model: &Model, inner: Rect, total: usize) {
+    let below = total.saturating_sub(model.ui.scroll + usize::from(inner.height));
+    if below == 0 {
+        return;
+    }
+    let text = format!(" {below} more below: {} ", model.keys.written(Action::Down));
+    let width = u16::try_from(width(&text)).unwrap_or(u16::MAX).min(inner.width);
+    let area = Rect { x: inner.right() - width, y: inner.bottom(), width, height: 1 }.intersection(frame.area());
+    frame.render_widget(Line::styled(text, model.ui.look.strong()), area);
 }
 
 /// Under the heading of a list that a filter has emptied.

@@ -13,7 +13,8 @@ use std::time::Duration;
 pub fn short(proof: Proof<'_>, look: Look, now: Moment) -> (String, Style) {
     let old = |run: &DrillRun| age(run.age(now));
     match proof {
-        Proof::Running(run) => (format!("now {}", run.phase), look.label()),
+        Proof::Running(run) if run.control => ("control".to_owned(), look.label()),
+        Proof::Running(_) => ("drilling".to_owned(), look.label()),
         Proof::Passed(run) => (format!("{} ok", old(run)), look.good()),
         Proof::Test(run) => (format!("{} test", old(run)), look.label()),
         Proof::Old(run) => (format!("{} old", old(run)), look.blind()),

@@ -29,19 +29,20 @@ use std::time::Duration;
 /// What has ended is shown for so long.
 const ENDED: Duration = Duration::from_secs(60);
 const GAUGE: usize = 12;
-/// Of what was planned, and of what was done, so that they stand side by side.
+/// Of what was planned, and of what was done, so that they stand side by side: at least, and where there is room for more.
 const SIDE: usize = 44;
+const WIDE_SIDE: usize = 80;
 /// Most lines of it.
 const MOST: usize = 6;
 
 /// How many lines there are.
 pub fn count(model: &Model) -> u16 {
-    u16::try_from(all(model).len().min(MOST)).unwrap_or(0)
+    u16::try_from(all(model, SIDE).len().min(MOST)).unwrap_or(0)
 }
 
 /// Draws the pane, or lines where there is no room for a box.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let drawn = all(model);
+    let drawn = all(model, side(area.width));
     let more = drawn.len().saturating_sub(MOST);
     let more = if more > 0 { format!("({more} more lines) ") } else { String::new() };
     let inner = match area.height {
@@ -54,7 +55,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 }
 
 /// What waits for an answer comes first, then what is at work, what is armed, and what has ended.
-fn all(model: &Model) -> Vec<Line<'static>> {
+fn all(model: &Model, side: usize) -> Vec<Line<'static>> {
     let (look, world, now) = (model.ui.look, model.shown(), model.shown().now);
     // What this console has sent is of the present, whatever is on screen.
     let mut drawn: Vec<Line<'static>> =
@@ -66,13 +67,13 @@ fn all(model: &Model) -> Vec<Line<'static>> {
             .extend(runs.filter(|run| run.is_under_way()).map(|run| said(look, endpoint, drilling(look, run, &abort, now), now)));
     }
     for (index, run) in world.runs().filter(|(_, run)| run.is_under_way()) {
-        drawn.extend([said(look, &world.endpoints[index], at_work(look, run, &abort, now), now), compared(look, run)]);
+        drawn.extend([said(look, &world.endpoints[index], at_work(look, run, &abort, now), now), compared(look, run, side)]);
     }
     drawn.extend(world.armed().map(|(_, plan)| armed(look, plan, now)));
     let undo = model.keys.written(Action::Undo);
     let ended = world.runs().filter(|(_, run)| run.ended(now).is_some_and(|ago| ago < ENDED));
     for (_, run) in ended.collect::<Vec<_>>().into_iter().rev() {
-        drawn.extend([over(look, run, &undo, now), compared(look, run)]);
+        drawn.extend([over(look, run, &undo, now), compared(look, run, side)]);
     }
     drawn
 }
@@ -152,22 +153,27 @@ fn heading(look: Look, run: &Run, style: Style) -> Line<'static> {
 }
 
 /// What it was to do beside what it has done.
-fn compared(look: Look, run: &Run) -> Line<'static> {
+fn compared(look: Look, run: &Run, side: usize) -> Line<'static> {
     let note = if run.note.is_empty() { String::new() } else { format!("   {}", run.note) };
     Line::from_iter([
         Span::styled("   planned ", look.dim()),
-        Span::raw(listed(&run.plan.changes)),
+        Span::raw(listed(&run.plan.changes, side)),
         Span::styled("   actual ", look.dim()),
-        Span::raw(listed(&run.actual)),
+        Span::raw(listed(&run.actual, side)),
         Span::styled(note, look.dim()),
     ])
 }
 
-fn listed(changes: &[Change]) -> String {
+fn side(width: u16) -> usize {
+    // The words before both, and the edges.
+    (usize::from(width).saturating_sub(24) / 2).clamp(SIDE, WIDE_SIDE)
+}
+
+fn listed(changes: &[Change], side: usize) -> String {
     if changes.is_empty() {
         return "-".to_owned();
     }
     // Counts come first here: what is cut off a long text is told on its card.
     let each = changes.iter().map(|change| format!("{} {}", grouped(change.count), change.text));
-    cut(&each.collect::<Vec<_>>().join(", "), SIDE)
+    cut(&each.collect::<Vec<_>>().join(", "), side)
 }

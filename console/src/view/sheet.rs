@@ -34,7 +34,7 @@ impl Sheet {
 
     /// Text, broken where it has to be.
     pub fn say(&mut self, label: &str, text: &str, style: Style) {
-        for (index, part) in wrap(text, self.width.saturating_sub(LABEL + 1)).into_iter().enumerate() {
+        for (index, part) in wrap(text, self.width.saturating_sub(LABEL + 2)).into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
             let label = Span::styled(format!(" {label:<width$}", width = LABEL - 1), self.look.label());
             self.lines.push(Line::from_iter([label, Span::raw(" "), Span::styled(part, style)]));

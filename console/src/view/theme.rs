@@ -44,7 +44,10 @@ impl Look {
         let colour = |colour: Color| Style::new().fg(colour);
         let (p1, p2, p3, p4, p5) = match self.theme {
             Theme::Dark => (Color::LightRed, Color::LightRed, Color::Yellow, Color::LightBlue, Color::Magenta),
-            Theme::Light => (Color::Red, Color::Red, Color::Magenta, Color::Blue, Color::DarkGray),
+            // By number: what a terminal calls green or grey is often too pale for white.
+            Theme::Light => {
+                (Color::Indexed(160), Color::Indexed(160), Color::Indexed(90), Color::Indexed(25), Color::Indexed(240))
+            }
             // Of the palette of Okabe and Ito.
             Theme::ColourBlind => {
                 (Color::Indexed(208), Color::Indexed(214), Color::Indexed(220), Color::Indexed(75), Color::Indexed(176))
@@ -72,7 +75,7 @@ impl Look {
 
     /// As it should be.
     pub fn good(self) -> Style {
-        self.coloured(Color::Green, Color::Green, Color::Indexed(37))
+        self.coloured(Color::Green, Color::Indexed(28), Color::Indexed(37))
     }
 
     /// Wrong, whatever it is.
@@ -82,26 +85,26 @@ impl Look {
 
     /// Not known, or known too long ago.
     pub fn blind(self) -> Style {
-        self.coloured(Color::Yellow, Color::Magenta, Color::Indexed(214)).add_modifier(Modifier::UNDERLINED)
+        self.coloured(Color::Yellow, Color::Indexed(90), Color::Indexed(214)).add_modifier(Modifier::UNDERLINED)
     }
 
     /// Of less interest.
     pub fn dim(self) -> Style {
         match self.theme {
             Theme::Mono => Style::new().add_modifier(Modifier::DIM),
-            Theme::Light => Style::new().fg(Color::DarkGray),
+            Theme::Light => Style::new().fg(Color::Indexed(240)),
             _ => Style::new().fg(Color::Indexed(245)),
         }
     }
 
     /// Words that name what follows.
     pub fn label(self) -> Style {
-        self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75))
+        self.coloured(Color::Cyan, Color::Indexed(25), Color::Indexed(75))
     }
 
     /// Bars and plots.
     pub fn bar(self) -> Style {
-        self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75))
+        self.coloured(Color::Cyan, Color::Indexed(25), Color::Indexed(75))
     }
 
     /// Titles and keys.
@@ -120,7 +123,7 @@ impl Look {
 
     /// Lines around panes.
     pub fn border(self, focused: bool) -> Style {
-        if focused { self.coloured(Color::Cyan, Color::Blue, Color::Indexed(75)) } else { self.dim() }
+        if focused { self.coloured(Color::Cyan, Color::Indexed(25), Color::Indexed(75)) } else { self.dim() }
     }
 
     fn coloured(self, dark: Color, light: Color, blind: Color) -> Style {

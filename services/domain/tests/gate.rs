@@ -1,5 +1,7 @@
 //! What the gate promises, tried on simulated seasons whose truth is known. Every seed is fixed.
 
+#![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
+
 use loadline_domain::gate::{Reason, Report, Rules, Trial, Verdict, score};
 use proptest::{collection::vec, prelude::*};
 

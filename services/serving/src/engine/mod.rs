@@ -95,7 +95,7 @@ impl Engine {
     /// Whether nothing waits, and a runner is free.
     pub fn has_room(&self) -> bool {
         let state = self.state();
-        state.turns.is_empty() && state.running < self.limits.runners
+        state.turns.iter().all(VecDeque::is_empty) && state.running < self.limits.runners
     }
 
     /// Lets a request wait. A runner, where one is free to begin.

@@ -257,8 +257,9 @@ async fn what_cannot_be_done_exits_with_two_and_says_why() -> Result<()> {
 async fn a_check_says_by_its_exit_code_how_everything_is() -> Result<()> {
     let node = Node::start().await?;
     let Node { service, .. } = &node;
-    let live =
-        format!("ingest={},query={},rollup={}", service.ingest_address(), service.query_address(), service.rollup_address());
+    let addresses = [service.ingest_address(), service.query_address(), service.rollup_address(), service.serving_address()];
+    let named = ["ingest", "query", "rollup", "serving"].into_iter().zip(addresses);
+    let live = named.map(|(name, address)| format!("{name}={address}")).collect::<Vec<_>>().join(",");
     let well = async {
         loop {
             let seen = node.run(&["check", "--json", "--connect", &live]).await?;

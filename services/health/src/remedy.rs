@@ -82,6 +82,27 @@ pub struct Planned {
     pub undo_within: Option<Duration>,
 }
 
+impl Planned {
+    /// To connect to one dependency anew, which is safe and quick, and does as told.
+    ///
+    /// # Errors
+    /// [`RemedyError::NotNow`] when another target is asked for than this one; empty: none.
+    pub fn reconnection(dependency: &str, asked: &str, does: &str) -> Result<Self, RemedyError> {
+        if !["", dependency].contains(&asked) {
+            let why = format!("{asked} cannot be reconnected: for this mode it is `{dependency}`");
+            return Err(RemedyError::NotNow(why));
+        }
+        Ok(Self {
+            target: dependency.to_owned(),
+            effects: vec![Effect::new(does, 1)],
+            count: 1,
+            world: World::default().with("dependency", dependency),
+            expected: Duration::from_secs(2),
+            undo_within: None,
+        })
+    }
+}
+
 /// Why a remedy did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RemedyError {

@@ -3,7 +3,7 @@
 use crate::{TELEMETRY, watch::Rereads};
 use async_trait::async_trait;
 use loadline_health::{
-    Remedy, World,
+    Remedy,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
 use std::time::Duration;
@@ -50,22 +50,15 @@ impl Remedy for Reconnect {
     }
 
     async fn plan(&self, _: &str, target: &str) -> Result<Planned, RemedyError> {
-        if !["", TARGET, &self.target()].contains(&target) {
-            return Err(RemedyError::NotNow(format!("{target} cannot be reconnected: for this mode it is `{TARGET}`")));
-        }
+        let asked = if target == self.target() { "" } else { target };
+        let does = "connections to the collector dropped; what waits is exported over new ones";
+        let planned = Planned::reconnection(TARGET, asked, does)?;
         if !self.rereads.exports().await {
             let why =
                 "nothing is exported here, as telemetry.otlp_endpoint is unset: who should scrape has to be mended where it runs";
             return Err(RemedyError::NotNow(why.to_owned()));
         }
-        Ok(Planned {
-            target: self.target(),
-            effects: vec![Effect::new("connections to the collector dropped; what waits is exported over new ones", 1)],
-            count: 1,
-            world: World::default().with("dependency", TARGET),
-            expected: Duration::from_secs(2),
-            undo_within: None,
-        })
+        Ok(Planned { target: self.target(), ..planned })
     }
 
     async fn execute(&self, _: &Planned, running: &Running) -> Result<(), RemedyError> {

@@ -3,7 +3,7 @@
 use super::failed;
 use async_trait::async_trait;
 use loadline_health::{
-    Remedy, World,
+    Remedy,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
 use loadline_store::Store;
@@ -36,17 +36,7 @@ impl Remedy for Reconnect {
     }
 
     async fn plan(&self, _: &str, target: &str) -> Result<Planned, RemedyError> {
-        if !["", TARGET].contains(&target) {
-            return Err(RemedyError::NotNow(format!("{target} cannot be reconnected: the dependency is `{TARGET}`")));
-        }
-        Ok(Planned {
-            target: TARGET.to_owned(),
-            effects: vec![Effect::new("pool of connections dropped; what is under way on them is tried again", 1)],
-            count: 1,
-            world: World::default().with("dependency", TARGET),
-            expected: Duration::from_secs(2),
-            undo_within: None,
-        })
+        Planned::reconnection(TARGET, target, "pool of connections dropped; what is under way on them is tried again")
     }
 
     async fn execute(&self, _: &Planned, running: &Running) -> Result<(), RemedyError> {

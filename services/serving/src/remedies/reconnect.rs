@@ -3,7 +3,7 @@
 use crate::library::{Library, Renewable};
 use async_trait::async_trait;
 use loadline_health::{
-    Remedy, World,
+    Remedy,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
 use std::{sync::Arc, time::Duration};
@@ -37,20 +37,8 @@ impl Remedy for Reconnect {
     }
 
     async fn plan(&self, _: &str, target: &str) -> Result<Planned, RemedyError> {
-        if !["", TARGET].contains(&target) {
-            return Err(RemedyError::NotNow(format!("{target} cannot be reconnected: for this mode it is `{TARGET}`")));
-        }
-        Ok(Planned {
-            target: TARGET.to_owned(),
-            effects: vec![Effect::new(
-                "client of the registry made anew, and all its models looked at; what is in memory stays",
-                1,
-            )],
-            count: 1,
-            world: World::default().with("dependency", TARGET),
-            expected: Duration::from_secs(2),
-            undo_within: None,
-        })
+        let does = "client of the registry made anew, and all its models looked at; what is in memory stays";
+        Planned::reconnection(TARGET, target, does)
     }
 
     async fn execute(&self, _: &Planned, running: &Running) -> Result<(), RemedyError> {

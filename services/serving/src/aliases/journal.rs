@@ -7,7 +7,7 @@ use loadline_store::{AliasChange, AliasEntry};
 /// Entries read at once when all are wanted.
 const PAGE: u32 = 1_000;
 /// Nothing but the reason speaks for it.
-pub(super) const NO_EVIDENCE: &str = "null";
+pub(crate) const NO_EVIDENCE: &str = "null";
 
 impl Serving {
     /// Writes a change down, after the entry that is the last one now: whoever writes meanwhile makes this one fail.

@@ -17,7 +17,7 @@ use crate::{
     resident::CHAMPION,
     status::ServingError,
 };
-use journal::NO_EVIDENCE;
+pub(crate) use journal::NO_EVIDENCE;
 use loadline_models::registry::{Model, RegistryError};
 use loadline_store::AliasEntry;
 

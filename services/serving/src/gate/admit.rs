@@ -1,7 +1,11 @@
 //! What a promotion may do, after what the gate said.
 
 use super::evidence::{Evaluation, Evidence};
-use crate::{Serving, aliases::Wanted, status::ServingError};
+use crate::{
+    Serving,
+    aliases::{NO_EVIDENCE, Wanted},
+    status::ServingError,
+};
 use loadline_domain::gate::Verdict;
 use loadline_store::StoreError;
 use serde::Serialize;
@@ -56,7 +60,7 @@ impl Serving {
             let why = evidence.report.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(ServingError::GateRejects { model: model.clone(), alias: alias.clone(), version: to, id: *id, why });
         }
-        let Some(Evaluation { id: evaluation, evidence, .. }) = named.or(newest) else { return Ok("null".to_owned()) };
+        let Some(Evaluation { id: evaluation, evidence, .. }) = named.or(newest) else { return Ok(NO_EVIDENCE.to_owned()) };
         let kept = Kept { evaluation, evidence: &evidence, override_reason: &by.override_reason };
         Ok(serde_json::to_string(&kept).map_err(|error| StoreError::Broken(error.to_string()))?)
     }

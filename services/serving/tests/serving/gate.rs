@@ -61,16 +61,6 @@ async fn evaluate(life: &Life, header: GateHeader, matches: &[([f32; 2], u32, St
     send(life, std::iter::once(Part::Header(header)).chain(parts).collect()).await
 }
 
-/// The champion is the first of these files.
-async fn with(world: &World, files: &[Vec<u8>]) -> Life {
-    let life = world.start().await;
-    for file in files {
-        life.register(file.clone()).await;
-    }
-    life.promote(1, 0).await.unwrap();
-    life
-}
-
 async fn history(life: &Life, alias: &str) -> Vec<AliasChange> {
     let request = ListAliasHistoryRequest { model: MODEL.to_owned(), alias: alias.to_owned(), ..Default::default() };
     life.models().list_alias_history(request).await.unwrap().into_inner().changes
@@ -79,7 +69,7 @@ async fn history(life: &Life, alias: &str) -> Vec<AliasChange> {
 #[tokio::test]
 async fn a_better_challenger_is_promoted_and_its_evidence_is_in_the_history() {
     let world = World::new();
-    let life = with(&world, &[forecast(0.2, [0.0; 3]), forecast(1.0, [0.0; 3])]).await;
+    let life = world.with(&[forecast(0.2, [0.0; 3]), forecast(1.0, [0.0; 3])]).await;
     let found = evaluate(&life, header(2), &season(3_000)).await.unwrap();
     assert_eq!((found.verdict(), found.id, found.reasons.len()), (Verdict::Promote, 1, 0), "{found:?}");
     assert_eq!((found.champion_version, found.challenger_version, found.matches, found.groups), (1, 2, 3_000, 300));
@@ -111,7 +101,7 @@ async fn a_better_challenger_is_promoted_and_its_evidence_is_in_the_history() {
 #[tokio::test]
 async fn a_rejected_challenger_is_promoted_for_a_reason_only_named_or_not() {
     let world = World::new();
-    let life = with(&world, &[forecast(1.0, [0.0; 3]), forecast(0.2, [0.0; 3])]).await;
+    let life = world.with(&[forecast(1.0, [0.0; 3]), forecast(0.2, [0.0; 3])]).await;
     let found = evaluate(&life, header(2), &season(3_000)).await.unwrap();
     assert_eq!(found.verdict(), Verdict::Reject, "{found:?}");
     assert!(found.reasons.iter().any(|reason| reason.contains("ranked probability score is worse")), "{:?}", found.reasons);
@@ -131,7 +121,7 @@ async fn a_rejected_challenger_is_promoted_for_a_reason_only_named_or_not() {
 #[tokio::test]
 async fn too_few_matches_hold_with_how_many_are_missing() {
     let world = World::new();
-    let life = with(&world, &[forecast(0.9, [0.0; 3]), forecast(1.0, [0.0; 3])]).await;
+    let life = world.with(&[forecast(0.9, [0.0; 3]), forecast(1.0, [0.0; 3])]).await;
     let found = evaluate(&life, header(2), &season(150)).await.unwrap();
     assert_eq!(found.verdict(), Verdict::Hold, "{found:?}");
     assert!(found.more_matches > 0 && !found.reasons.is_empty(), "{found:?}");
@@ -144,7 +134,7 @@ async fn too_few_matches_hold_with_how_many_are_missing() {
 async fn an_evaluation_speaks_for_its_own_two_versions_only() {
     let world = World::new();
     let files = [forecast(0.2, [0.0; 3]), forecast(1.0, [0.0; 3]), forecast(0.9, [0.0; 3])];
-    let life = with(&world, &files).await;
+    let life = world.with(&files).await;
     let found = evaluate(&life, header(2), &season(2_000)).await.unwrap();
     let other = life.promote_by(3, 1, found.id, "").await.unwrap_err();
     assert_eq!(other.code(), Code::FailedPrecondition);
@@ -198,7 +188,7 @@ async fn what_cannot_be_judged_is_refused_with_its_field_and_nothing_is_kept() {
 #[tokio::test]
 async fn differences_are_told_without_outcomes_and_nothing_is_kept() {
     let world = World::new();
-    let life = with(&world, &[forecast(1.0, [0.0; 3]), forecast(1.0, [0.0, 0.0, 1.0])]).await;
+    let life = world.with(&[forecast(1.0, [0.0; 3]), forecast(1.0, [0.0, 0.0, 1.0])]).await;
     let header = GateHeader { differences_only: true, ..header(2) };
     let without = GateRows { outcomes: vec![], groups: vec![], ..rows(&season(100)) };
     let found = send(&life, vec![Part::Header(header), Part::Rows(without)]).await.unwrap();

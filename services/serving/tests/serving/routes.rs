@@ -62,19 +62,10 @@ async fn versions(life: &Life, keys: usize) -> Vec<u64> {
     versions
 }
 
-async fn with(world: &World, files: &[Vec<u8>]) -> Life {
-    let life = world.start().await;
-    for file in files {
-        life.register(file.clone()).await;
-    }
-    life.promote(1, 0).await.unwrap();
-    life
-}
-
 #[tokio::test]
 async fn a_canary_answers_its_part_of_the_keys_and_each_key_stays() {
     let world = World::new();
-    let life = with(&world, &[plus(1.0), plus(2.0)]).await;
+    let life = world.with(&[plus(1.0), plus(2.0)]).await;
     assert_eq!(versions(&life, 20).await, [1; 20]);
     let change = set(&life, canary(2, 30.0), 1).await.unwrap();
     assert_eq!((change.kind(), change.from_version, change.to_version), (Kind::Route, 1, 2));
@@ -101,7 +92,7 @@ async fn a_canary_answers_its_part_of_the_keys_and_each_key_stays() {
 #[tokio::test]
 async fn a_route_outlives_its_process_and_no_change_of_its_alias() {
     let world = World::new();
-    let life = with(&world, &[plus(1.0), plus(2.0), plus(3.0)]).await;
+    let life = world.with(&[plus(1.0), plus(2.0), plus(3.0)]).await;
     set(&life, canary(2, 100.0), 1).await.unwrap();
     life.end().await;
     let life = world.start().await;
@@ -126,7 +117,7 @@ async fn a_route_outlives_its_process_and_no_change_of_its_alias() {
 async fn once_the_end_of_a_canary_is_acknowledged_it_answers_nobody() {
     const ROUNDS: u64 = 8;
     let world = World::new();
-    let life = with(&world, &[plus(1.0), plus(2.0)]).await;
+    let life = world.with(&[plus(1.0), plus(2.0)]).await;
     // The round in which the canary is ruled out; 0: it may answer.
     let (ended, ruled_out) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let asking: Vec<_> = (0..6)
@@ -165,7 +156,7 @@ async fn once_the_end_of_a_canary_is_acknowledged_it_answers_nobody() {
 #[tokio::test]
 async fn a_shadow_is_compared_and_answers_nobody() {
     let world = World::new();
-    let life = with(&world, &[forecast(1.0, [0.0; 3]), forecast(1.0, [0.0, 0.0, 5.0])]).await;
+    let life = world.with(&[forecast(1.0, [0.0; 3]), forecast(1.0, [0.0, 0.0, 5.0])]).await;
     set(&life, Route { shadow: 2, ..Route::default() }, 1).await.unwrap();
     for asked in 0..30_u16 {
         assert_eq!(life.ask([f32::from(asked) / 10.0, 0.0]).await.unwrap().version, 1);
@@ -190,7 +181,7 @@ async fn a_shadow_is_compared_and_answers_nobody() {
 #[tokio::test]
 async fn a_shadow_that_takes_something_else_fails_for_itself_alone() {
     let world = World::new();
-    let life = with(&world, &[forecast(1.0, [0.0; 3]), crate::onnx::slow(4, 1)]).await;
+    let life = world.with(&[forecast(1.0, [0.0; 3]), crate::onnx::slow(4, 1)]).await;
     set(&life, Route { shadow: 2, ..Route::default() }, 1).await.unwrap();
     for _ in 0..10 {
         assert_eq!(life.ask([0.5, 0.5]).await.unwrap().version, 1);

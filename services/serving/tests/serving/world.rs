@@ -57,6 +57,16 @@ impl World {
         self.folder.path().join("models")
     }
 
+    /// The service with these files as its versions; the first is the champion.
+    pub async fn with(&self, files: &[Vec<u8>]) -> Life {
+        let life = self.start().await;
+        for file in files {
+            life.register(file.clone()).await;
+        }
+        life.promote(1, 0).await.unwrap();
+        life
+    }
+
     /// The service, whatever is there.
     pub async fn begin(&self) -> Life {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

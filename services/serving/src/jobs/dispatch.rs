@@ -2,7 +2,7 @@
 
 use super::Jobs;
 use loadline_runtime::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::sleep;
 
 /// Jobs that are dispatched together.
@@ -40,9 +40,7 @@ async fn chunk(jobs: &Jobs) -> Option<bool> {
     if tickets.is_empty() {
         return Some(false);
     }
-    let began = Instant::now();
     let dispatched = jobs.queue.dispatch(&tickets).await;
-    jobs.health.dispatched(began, &dispatched);
     jobs.changed.notify_waiters();
     match dispatched {
         Ok(()) => Some(tickets.len() == AT_ONCE as usize),

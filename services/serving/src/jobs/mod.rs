@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`question`]: what a job is made of, and its id; [`answer`]: what it is answered
-//! - [`queue`]: the port between the outbox and the workers, on the store and on JetStream; [`health`]: how it answers
+//! - [`queue`]: the port between the outbox and the workers, on the store and on JetStream
 //! - [`dispatch`], [`work`], [`tidy`]: what runs as long as the service does
 //!
 //! Order: one process dispatches jobs in the order in which they were accepted, and they begin in this order; a queue that was down
@@ -20,14 +20,12 @@
 
 pub mod answer;
 mod dispatch;
-pub mod health;
 pub mod question;
 pub mod queue;
 mod tidy;
 mod work;
 
 use crate::{resident::Residents, status::ServingError};
-use health::QueueHealth;
 use loadline_runtime::Shutdown;
 use loadline_settings::PredictionJobSettings;
 use loadline_store::{Accepted, PredictionJob, Store};
@@ -69,7 +67,6 @@ pub struct Jobs {
     terms: Terms,
     /// Who claims.
     holder: String,
-    health: Arc<QueueHealth>,
     /// Rung when the outbox has something new.
     accepted: Arc<Notify>,
     /// Rung when this process has changed a job.
@@ -78,7 +75,6 @@ pub struct Jobs {
     idle: Arc<AtomicBool>,
     /// As the store last told.
     open: Arc<AtomicU64>,
-    outbox: Arc<AtomicU64>,
 }
 
 impl From<&PredictionJobSettings> for Terms {
@@ -103,12 +99,10 @@ impl Jobs {
             queue,
             terms,
             holder,
-            health: Arc::default(),
             accepted: Arc::default(),
             changed: Arc::default(),
             idle: Arc::default(),
             open: Arc::default(),
-            outbox: Arc::default(),
         }
     }
 
@@ -155,35 +149,10 @@ impl Jobs {
         self.changed.notified()
     }
 
-    /// How the queue answers.
-    pub fn health(&self) -> &QueueHealth {
-        &self.health
-    }
-
-    /// The queue.
-    pub fn queue(&self) -> &Arc<dyn Queue> {
-        &self.queue
-    }
-
-    /// Jobs that the queue has to hear of, as the store last told.
-    pub fn outbox(&self) -> u64 {
-        self.outbox.load(Relaxed)
-    }
-
-    /// Tries the outbox now.
-    pub fn dispatch_now(&self) {
-        self.accepted.notify_one();
-    }
-
     /// Does what there is to do, until shutdown.
     pub async fn run(&self, answering: answer::Answering, shutdown: Shutdown) {
         let working = work::work(self.clone(), answering, shutdown.clone());
         let dispatching = dispatch::dispatch(self.clone(), shutdown.clone());
         tokio::join!(working, dispatching, tidy::tidy(self.clone(), shutdown));
-    }
-
-    /// How jobs are worked on.
-    pub fn terms(&self) -> &Terms {
-        &self.terms
     }
 }

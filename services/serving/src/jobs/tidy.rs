@@ -43,7 +43,6 @@ async fn once(jobs: &Jobs, turn: u64) -> Result<(), StoreError> {
     }
     let backlog = jobs.store.prediction_backlog().await?;
     jobs.open.store(backlog.open, Relaxed);
-    jobs.outbox.store(backlog.outbox, Relaxed);
     if turn.is_multiple_of(RARELY) {
         let now = jobs.store.now().await?;
         jobs.store.forget_predictions(now.minus(jobs.terms.keep), AT_ONCE).await?;

@@ -12,7 +12,7 @@ use loadline_runtime::Shutdown;
 use loadline_store::{Claim, ClaimTerms, PredictionEnd, StoreError};
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
@@ -45,10 +45,7 @@ pub async fn work(jobs: Jobs, answering: Answering, shutdown: Shutdown) {
             free.push(another);
         }
         // Not dropped half-way: what it has claimed by then would wait for its lease.
-        let began = Instant::now();
-        let pulled = jobs.queue.pull(&terms, free.len(), PULL).await;
-        jobs.health.pulled(began, &pulled);
-        match pulled {
+        match jobs.queue.pull(&terms, free.len(), PULL).await {
             Ok(deliveries) => {
                 jobs.idle.store(deliveries.is_empty(), Relaxed);
                 for (delivery, place) in deliveries.into_iter().zip(free) {

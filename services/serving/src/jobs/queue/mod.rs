@@ -15,17 +15,14 @@
 //! What both promise, and how, is in [`Queue`]; [`contract`] tries it.
 
 pub mod contract;
-mod faulty;
 mod in_store;
 mod jetstream;
 
-pub use faulty::behind;
 pub use in_store::InStore;
 pub use jetstream::WorkQueue;
 
 use async_nats::jetstream::message::Acker;
 use async_trait::async_trait;
-use loadline_fault::Fails;
 use loadline_store::{Claim, ClaimTerms, Store, StoreError, Ticket};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -98,21 +95,6 @@ pub enum QueueError {
     /// The store, in which jobs are claimed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl Fails for QueueError {
-    fn unavailable(why: String) -> Self {
-        Self::Unavailable(why)
-    }
-
-    fn broken(why: String) -> Self {
-        Self::Misconfigured(why)
-    }
-
-    /// What may have happened is published again, like what has not.
-    fn unknown(why: String) -> Self {
-        Self::Unavailable(why)
-    }
 }
 
 /// The queue that a URL names: `store:`, or `nats://…` and `tls://…`, several servers separated by commas. A server that is down does not

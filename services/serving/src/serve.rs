@@ -80,6 +80,7 @@ pub async fn serve(
     let (library, limits) = (library(&settings.serving, registry.clone())?, limits(&settings));
     let terms = Terms::from(&settings.serving.jobs);
     let queue = queue::open(settings.serving.queue.reveal(), store.clone(), terms.lease).context("opening serving.queue")?;
+    queue.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     let jobs = Jobs::new(store.clone(), queue, terms, holder());
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());

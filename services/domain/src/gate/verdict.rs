@@ -76,7 +76,7 @@ pub enum Verdict {
     Promote,
     /// Not known yet: so many more matches, as varied as these, decide it.
     Hold {
-        /// At least 1.
+        /// At least 1; 2^53 - 1: more than can be told from so few groups.
         more_matches: u64,
     },
     /// Not to be promoted; the reasons say why.

@@ -4,11 +4,11 @@
 //!  request by alias ─▶ its champion, held ─▶ the route's champion? ─no──▶ champion answers
 //!                                              │ yes
 //!                        key below the weight ─┼─▶ canary answers, and says so
-//!                                              └─▶ champion answers ─▶ reply ─▶ shadow is asked, if nothing else waits
+//!                                              └─▶ champion answers ─▶ shadow is asked beside the reply, if nothing else waits
 //! ```
 //!
 //! - [`sticky`]: the same key, the same version; a higher weight takes keys from the champion only
-//! - [`shadow`]: asked after the reply, on an engine of its own, left out first
+//! - [`shadow`]: asked once the answer is made, on an engine of its own, left out first
 //! - [`in_force`]: routes as they are set, kept, and found again by every process
 //!
 //! A route is about the version that the alias named when it was set: with the next change of the alias it is over, also where that

@@ -1,4 +1,4 @@
-//! A version that answers nobody: asked after the reply, when nothing else is to be done, and compared.
+//! A version that answers nobody: asked once the answer is made, when nothing else is to be done, and compared.
 
 use crate::{
     engine::Engine,

@@ -39,6 +39,10 @@ fn build() -> &'static str {
 }
 
 fn main() -> ExitCode {
+    // This program again, which a service started to look at a file.
+    if let Some(checked) = loadline_serving::as_child() {
+        return checked;
+    }
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Up(up::UpArgs::default())) {
         Command::Up(args) => up::run(&args, &cli.configuration),

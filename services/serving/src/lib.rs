@@ -42,6 +42,7 @@ pub mod statistics;
 pub mod status;
 pub mod tensors;
 
+pub use loadline_models::golden::as_child;
 pub use settings::Limits;
 
 use gate::Gate;

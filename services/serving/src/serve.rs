@@ -6,7 +6,7 @@ use crate::{
     drills,
     engine::{self, Engine},
     jobs::{Jobs, Terms, answer::Answering, queue},
-    library::{self, Library, Renewable},
+    library::{self, Checker, Library, Renewable},
     remedies,
 };
 use anyhow::Context as _;
@@ -159,7 +159,8 @@ fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::R
     };
     let limits = engine::Limits { batch_rows: BATCH_ROWS, queued_rows: settings.queued_rows, runners };
     let (artifacts, engine) = (Arc::new(artifacts), Engine::new(limits));
-    Ok(Arc::new(Library::new(library::Parts { registry, artifacts, engine, largest: settings.file_bytes.0, clock })))
+    let (checker, largest) = (Checker::new(&settings.check_with), settings.file_bytes.0);
+    Ok(Arc::new(Library::new(library::Parts { registry, artifacts, engine, checker, largest, clock })))
 }
 
 /// Serves what answered last at once, and follows the registry from then on.

@@ -1,7 +1,7 @@
 //! Errors to statuses: the one map of this service. Every variant is named, so a new one does not compile until it has a code.
 
 use crate::{engine::Refusal, tensors::Invalid};
-use loadline_models::{onnx::CheckError, registry::RegistryError};
+use loadline_models::{golden, onnx::CheckError, registry::RegistryError};
 use loadline_runtime::errors;
 use loadline_store::StoreError;
 use std::time::Duration;
@@ -62,6 +62,9 @@ pub enum ServingError {
     /// A file that cannot be served.
     #[error("the file cannot be served: {0}")]
     Check(#[from] CheckError),
+    /// A file that does harm, or does not answer as its exporter did.
+    #[error("the file cannot be served: {0}")]
+    Unfit(#[from] golden::Refusal),
     /// The disk of this process.
     #[error("artifacts cannot be kept: {0}")]
     Disk(String),
@@ -219,7 +222,8 @@ impl From<ServingError> for Status {
             ServingError::NoNumber(_) => errors::internal("ANSWER_NO_NUMBER", message),
             ServingError::Registry(error) => registry(&error, message),
             ServingError::Store(error) => store(&error, message),
-            ServingError::Check(_) => errors::invalid("chunk", message),
+            ServingError::Unfit(golden::Refusal::NotStarted(_)) => errors::unavailable("CHECK", message, RETRY_AFTER),
+            ServingError::Check(_) | ServingError::Unfit(_) => errors::invalid("chunk", message),
             ServingError::Disk(_) => errors::unavailable("DISK", message, RETRY_AFTER),
             ServingError::Moved { alias, found, .. } => {
                 errors::rich(Code::Aborted, "ALIAS_MOVED", message, [("alias", alias), ("version", found.to_string())])

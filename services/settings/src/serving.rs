@@ -28,6 +28,9 @@ pub struct ServingSettings {
     pub queued_rows: usize,
     /// Largest file of a model, when it is registered and when it is loaded. One is held in memory while it is.
     pub file_bytes: ByteSize,
+    /// Program in which a file is checked before it is loaded, called with `check-model-in-child`: one that starts `loadline-serving`
+    /// within limits of its own, say. Empty: this program again.
+    pub check_with: PathBuf,
     /// Where jobs wait for workers: `store:`, which needs nothing more, or `nats://…`, a work queue of JetStream.
     pub queue: SecretUrl,
     /// Predictions that nobody waits for.
@@ -106,6 +109,7 @@ impl Default for ServingSettings {
             request_rows: 4_096,
             queued_rows: 8_192,
             file_bytes: ByteSize::mib(64),
+            check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),
             jobs: PredictionJobSettings::default(),
         }

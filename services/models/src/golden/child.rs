@@ -4,7 +4,10 @@
 //! The child sets the limits before it reads on, and answers with a line of JSON. Whatever else it does is a refusal.
 
 use super::{Golden, Limits, Verified};
-use crate::{Sha256, onnx, predictor::Predictor};
+use crate::{
+    Sha256, onnx,
+    predictor::{LoadError, Predictor},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsStr,
@@ -18,7 +21,7 @@ use std::{
 /// What a child that found nothing wrong says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Of the normalised model: what [`onnx::check`] makes of the same file has the same.
+    /// Of the normalised model: what [`onnx::check`] makes of the same file has the same. A file that it made is normalised.
     pub sha256: Sha256,
     /// Its size in bytes.
     pub bytes: usize,
@@ -208,18 +211,30 @@ fn read_exactly(from: &mut impl BufRead, length: usize) -> Result<Vec<u8>, Strin
 }
 
 fn examine(model: &[u8], golden: &[u8]) -> Result<Report, String> {
-    let checked = onnx::check(model).map_err(|error| error.to_string())?;
-    let golden = if golden.is_empty() { Golden::from_metadata(&checked.metadata) } else { Golden::from_json(golden).map(Some) };
+    let (predictor, bytes) = loaded(model)?;
+    let from_model = || Golden::from_metadata(predictor.metadata());
+    let golden = if golden.is_empty() { from_model() } else { Golden::from_json(golden).map(Some) };
     let golden = golden.map_err(|error| error.to_string())?;
-    let predictor = Predictor::load(&checked.bytes).map_err(|error| error.to_string())?;
     predictor.warm().map_err(|error| error.to_string())?;
     let nothing = Verified { rows: 0, values: 0, largest_difference: 0.0 };
     let verified = golden.map_or(Ok(nothing), |golden| golden.check(&predictor)).map_err(|error| error.to_string())?;
     Ok(Report {
-        sha256: Sha256::of(&checked.bytes),
-        bytes: checked.bytes.len(),
+        sha256: Sha256::of(&bytes),
+        bytes: bytes.len(),
         golden_rows: verified.rows,
         golden_values: verified.values,
         largest_difference: verified.largest_difference,
     })
+}
+
+/// A file as it was exported, or as it was registered, which is taken as it would be by whoever serves it.
+fn loaded(model: &[u8]) -> Result<(Predictor, Vec<u8>), String> {
+    match Predictor::load(model) {
+        Err(LoadError::NotNormalised | LoadError::Unreadable(_)) => {
+            let bytes = onnx::check(model).map_err(|error| error.to_string())?.bytes;
+            let predictor = Predictor::load(&bytes).map_err(|error| error.to_string())?;
+            Ok((predictor, bytes))
+        }
+        loaded => loaded.map(|predictor| (predictor, model.to_vec())).map_err(|error| error.to_string()),
+    }
 }

@@ -2,17 +2,19 @@
 //! served.
 //!
 //! [`check_in_child`] does all of it where a hostile file can do no harm: in a process with limits, which is this program again and
-//! calls [`child_main`] there.
+//! ends in [`as_child`] there.
 
 mod child;
 mod compare;
 mod json;
 mod limits;
+mod program;
 
 pub use child::{Refusal, Report, check_in_child, child_main};
 pub use compare::{Difference, Verified};
 pub use json::GoldenError;
 pub use limits::Limits;
+pub use program::{ARGUMENT, as_child};
 
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;

@@ -22,6 +22,9 @@ fn build() -> &'static str {
 }
 
 fn main() -> ExitCode {
+    if let Some(checked) = loadline_serving::as_child() {
+        return checked;
+    }
     let file = Arguments::parse().config;
     let settings = match loadline_runtime::run::configuration::<loadline_settings::Settings>(file.as_deref(), vec![]) {
         Ok(loaded) => loaded.config,

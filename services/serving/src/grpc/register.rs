@@ -31,11 +31,12 @@ pub async fn receive(mut parts: Streaming<RegisterRequest>, most: u64) -> Result
     Ok((header, file.freeze()))
 }
 
-/// Registers a file that can be served, as it is served.
+/// Registers a file that can be served, as it is served: it was loaded, and answered its golden vectors, in a process with limits.
 ///
 /// # Errors
 /// What in the file is not supported; the registry's.
 pub async fn register(serving: &Serving, header: RegisterHeader, file: Bytes) -> Result<Version, ServingError> {
+    serving.library.checker().check(file.clone()).await?;
     let checked = tokio::task::spawn_blocking(move || onnx::check(&file)).await;
     let checked = checked.map_err(|_| Invalid::new("chunk", "the file makes its check fail; it cannot be served"))??;
     let new = NewVersion { properties: header.properties.into_iter().collect() };

@@ -116,7 +116,7 @@ fn unanswered(error: ServingError) -> Outcome {
         ServingError::Invalid(_) | ServingError::Refused(Refusal::Invalid(_)) => failed("INVALID", why),
         ServingError::NoNumber(_) => failed("ANSWER_NO_NUMBER", why),
         ServingError::Refused(Refusal::Broken(_)) => failed("MODEL_FAILED", why),
-        ServingError::NotLoadable { .. } | ServingError::Check(_) => failed("NOT_LOADABLE", why),
+        ServingError::NotLoadable { .. } | ServingError::Check(_) | ServingError::Unfit(_) => failed("NOT_LOADABLE", why),
         ServingError::Registry(error) => match error {
             RegistryError::Unavailable(_)
             | RegistryError::Garbage(_)

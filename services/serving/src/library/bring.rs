@@ -52,15 +52,11 @@ impl Library {
     /// # Errors
     /// Why it cannot be loaded; that the registry has another file under its number is [`RegistryError::WrongSha`].
     pub async fn borrow(&self, identity: Identity) -> Result<Arc<Loaded>, ServingError> {
-        let expected = identity.sha256;
-        let bytes = match self.on_disk(expected).await {
+        let bytes = match self.on_disk(identity.sha256).await {
             Some(bytes) => bytes,
-            None => self.parts.registry.download(&identity.model, identity.number, self.parts.largest).await?,
+            None => self.download(&identity).await?,
         };
-        match Sha256::of(&bytes) {
-            found if found == expected => self.made_of(identity, bytes, &self.parts.engine).await,
-            found => Err(RegistryError::WrongSha { expected, found }.into()),
-        }
+        self.made_of(identity, bytes, &self.parts.engine).await
     }
 
     /// Loads a version beside what answers: on an engine of its own, and gone with its last user.
@@ -78,13 +74,26 @@ impl Library {
         let bytes = match self.on_disk(identity.sha256).await {
             Some(bytes) => bytes,
             None => {
-                let limit = self.parts.largest;
-                let bytes = self.parts.registry.download(&identity.model, identity.number, limit).await?;
+                let bytes = self.download(&identity).await?;
                 self.keep(bytes.clone()).await;
                 bytes
             }
         };
         self.made_of(identity, bytes, engine).await
+    }
+
+    /// A file from the registry, which is what was pinned, and fit to be loaded: what is on disk was both when it was put there.
+    async fn download(&self, identity: &Identity) -> Result<Bytes, ServingError> {
+        let (model, version, expected) = (&identity.model, identity.number, identity.sha256);
+        let bytes = self.parts.registry.download(model, version, self.parts.largest).await?;
+        match Sha256::of(&bytes) {
+            found if found == expected => {}
+            found => return Err(RegistryError::WrongSha { expected, found }.into()),
+        }
+        match self.fit(bytes.clone(), expected).await {
+            Ok(()) => Ok(bytes),
+            Err(why) => Err(ServingError::NotLoadable { model: model.clone(), version, why }),
+        }
     }
 
     /// Makes a file answer, warm.

@@ -1,7 +1,7 @@
 //! Brings what the registry names into memory, and keeps it there whatever becomes of the registry.
 //!
 //! ```text
-//!  registry ──look: aliases of all models──▶ which versions ──▶ artifact on disk, or download ──▶ sha256 as pinned?
+//!  registry ──look: aliases of all models──▶ which versions ──▶ artifact on disk, or download ──▶ sha256 as pinned? fit in a child?
 //!                                                                                                     │
 //!  what answered last, on disk ──start──▶ memory ◀── swap ◀── warm ◀── predictor ◀────────────────────┘
 //! ```
@@ -15,12 +15,14 @@
 
 mod beside;
 mod bring;
+mod check;
 mod failures;
 mod freshness;
 mod last_good;
 mod renewable;
 
 pub use beside::Beside;
+pub use check::Checker;
 pub use freshness::Freshness;
 pub use renewable::{RENEWED, Renewable};
 
@@ -53,6 +55,8 @@ pub struct Parts {
     pub artifacts: Arc<ArtifactStore>,
     /// Where they run.
     pub engine: Engine,
+    /// Looks at files before this process does.
+    pub checker: Checker,
     /// Largest file that is loaded, in bytes.
     pub largest: u64,
     /// What "now" is.

@@ -2,8 +2,9 @@
 
 use crate::{
     onnx::{golden, plus},
-    world::{Answer, MODEL, World, ask, row, until},
+    world::{Answer, MODEL, World, ask, put, row, until},
 };
+use loadline_models::onnx;
 use loadline_proto::{
     inference::{
         ModelInferRequest, ModelReadyRequest, RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
@@ -137,13 +138,17 @@ async fn the_champion_before_stays_in_memory_and_the_one_before_that_does_not() 
 }
 
 #[tokio::test]
-async fn a_model_that_does_not_answer_as_its_exporter_did_is_never_promoted() {
+async fn a_model_that_does_not_answer_as_its_exporter_did_is_neither_registered_nor_promoted() {
     let world = World::new();
     let life = world.start().await;
     life.register(golden(4.0, 7.0)).await;
     life.promote(1, 0).await.unwrap();
-    life.register(golden(4.0, 7.5)).await;
-    let refused = life.promote(2, 1).await.unwrap_err();
+    let refused = life.try_register(MODEL, golden(4.0, 7.5)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("output y, row 0"), "{refused}");
+    // Somebody puts it into the registry all the same.
+    let version = put(&world, onnx::check(&golden(4.0, 7.5)).unwrap().bytes).await;
+    let refused = life.promote(version, 1).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("output y, row 0"), "{refused}");
     assert_eq!(life.ask([1.0, 2.0]).await.unwrap().version, 1);

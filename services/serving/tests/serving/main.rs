@@ -5,6 +5,7 @@
 mod bad_input;
 mod changes;
 mod gate;
+mod hostile;
 mod jobs;
 mod load;
 mod modes;

@@ -56,6 +56,18 @@ struct NodeProto {
     name: String,
     #[prost(string, tag = "4")]
     op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AttributeProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(int64, tag = "3")]
+    i: i64,
+    #[prost(int32, tag = "20")]
+    r#type: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -141,6 +153,20 @@ pub fn forecast(scale: f32, bias: [f32; 3]) -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// A small file whose one constant doubles forty times when it is loaded: more memory than there is.
+pub fn bomb() -> Vec<u8> {
+    let mut model = ModelProto::decode(&plus(0.0)[..]).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let axis = AttributeProto { name: "axis".to_owned(), i: 1, r#type: 2 };
+    let double = |from: String, to: String| NodeProto { attribute: vec![axis.clone()], ..node("Concat", &[&from, &from], &to) };
+    graph.node = (0..40).map(|at| double(format!("c{at}"), format!("c{}", at + 1))).collect();
+    graph.node.push(node("ReduceMax", &["c40"], "m"));
+    graph.node.push(node("Add", &["x", "m"], "y"));
+    graph.initializer = vec![tensor("c0", &[1, 2], 1.0)];
+    graph.output = vec![info("y", 2)];
+    model.encode_to_vec()
+}
+
 /// The same of `width` numbers, `layers` times: work that takes as long as one wants.
 pub fn slow(width: usize, layers: usize) -> Vec<u8> {
     chain(width, width, layers, 0.0)
@@ -179,6 +205,7 @@ fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
         output: vec![output.to_owned()],
         name: output.to_owned(),
         op_type: op_type.to_owned(),
+        attribute: vec![],
     }
 }
 

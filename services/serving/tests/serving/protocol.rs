@@ -2,7 +2,7 @@
 
 use crate::{
     onnx::plus,
-    world::{MODEL, World, row},
+    world::{MODEL, World, row, until},
 };
 use loadline_proto::inference::{
     ModelInferRequest, ModelMetadataRequest, ModelStatisticsRequest, ServerLiveRequest, ServerMetadataRequest,
@@ -58,7 +58,10 @@ async fn what_was_asked_is_counted_by_version() {
     let mut wrong = row([0.0, 0.0]);
     wrong.inputs[0].name = "z".to_owned();
     life.inference().model_infer(wrong).await.unwrap_err();
-    let statistics = life.inference().model_statistics(ModelStatisticsRequest::default()).await.unwrap().into_inner();
+    // An answer is given before it is counted.
+    let asked = async || life.inference().model_statistics(ModelStatisticsRequest::default()).await.unwrap().into_inner();
+    until("all are counted", async || asked().await.model_stats[0].inference_count == 5).await;
+    let statistics = asked().await;
     let [told] = &statistics.model_stats[..] else { panic!("one version is in memory: {statistics:?}") };
     assert_eq!((told.name.as_str(), told.version.as_str()), (MODEL, "1"));
     assert_eq!((told.inference_count, told.execution_count), (5, 5));

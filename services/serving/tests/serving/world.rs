@@ -1,5 +1,6 @@
 //! A serving service on its port, over a folder of its own, and those who call it.
 
+use loadline_models::registry::{self, NewVersion};
 use loadline_platform::{Kept, Platform};
 use loadline_proto::{
     inference::{
@@ -48,6 +49,7 @@ impl World {
         let mut settings = Settings::default();
         settings.serving.artifacts = folder.path().join("artifacts");
         settings.serving.registry = SecretUrl::new(format!("file:{}", folder.path().join("models").display()));
+        settings.serving.check_with = env!("CARGO_BIN_EXE_loadline-serving").into();
         settings.serving.look_every = loadline_runtime::config::HumanDuration::millis(100);
         Self { folder, settings }
     }
@@ -199,6 +201,12 @@ pub fn rows(datatype: &str, shape: &[i64], contents: InferTensorContents) -> Mod
     let (name, datatype) = ("x".to_owned(), datatype.to_owned());
     let input = InferInputTensor { name, datatype, shape: shape.to_vec(), contents: Some(contents), ..Default::default() };
     ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() }
+}
+
+/// Puts a file into the registry as somebody does who may write to it, past the service; the number of its version.
+pub async fn put(world: &World, file: Vec<u8>) -> u64 {
+    let registry = registry::open(world.settings.serving.registry.reveal(), registry::Options::default()).unwrap();
+    registry.register(MODEL, file.into(), NewVersion::default()).await.unwrap().number
 }
 
 /// Waits for something, and says for what when it does not come.

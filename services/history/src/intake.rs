@@ -28,25 +28,25 @@ impl Intake {
     pub fn take(&mut self, rows: &Rows) -> Result<(), HistoryError> {
         match rows {
             Rows::Daily(rows) => {
+                follow("daily", &mut self.daily, rows)?;
                 for (key, usage) in rows {
                     if key.hour != self.day.first_hour() {
                         return Err(stray("daily", key.hour, self.day));
                     }
-                    follows("daily", &mut self.daily, key)?;
                     self.daily_sums.add_hourly(usage);
                 }
             }
             Rows::Hourly(rows) => {
+                follow("hourly", &mut self.hourly, rows)?;
                 for (key, usage) in rows {
                     self.within("hourly", key.hour)?;
-                    follows("hourly", &mut self.hourly, key)?;
                     self.totals.add_hourly(usage);
                 }
             }
             Rows::Latency(rows) => {
+                follow("latency", &mut self.latency, rows)?;
                 for (key, count) in rows {
                     self.within("latency", key.hour)?;
-                    follows("latency", &mut self.latency, key)?;
                     self.totals.add_latency(*count);
                 }
             }
@@ -72,14 +72,14 @@ fn stray(kind: &str, hour: Hour, day: Day) -> HistoryError {
     HistoryError::Refused(format!("a {kind} row of {} was written to a part of {day}", hour.start()))
 }
 
-fn follows<K: Ord + Clone + std::fmt::Debug>(kind: &str, last: &mut Option<K>, key: &K) -> Result<(), HistoryError> {
-    match last {
-        Some(last) if *last >= *key => {
-            Err(HistoryError::Refused(format!("{kind} rows must ascend by their key; {key:?} came after {last:?}")))
-        }
-        _ => {
-            *last = Some(key.clone());
-            Ok(())
-        }
+/// Keys ascend, from the last one taken before on; only the last of these is kept.
+fn follow<K: Ord + Clone + std::fmt::Debug, V>(kind: &str, last: &mut Option<K>, rows: &[(K, V)]) -> Result<(), HistoryError> {
+    let keys = last.iter().chain(rows.iter().map(|(key, _)| key));
+    if let Some((before, key)) = keys.clone().zip(keys.skip(1)).find(|(before, key)| before >= key) {
+        return Err(HistoryError::Refused(format!("{kind} rows must ascend by their key; {key:?} came after {before:?}")));
     }
+    if let Some((key, _)) = rows.last() {
+        *last = Some(key.clone());
+    }
+    Ok(())
 }

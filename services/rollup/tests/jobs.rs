@@ -168,7 +168,8 @@ async fn a_part_that_does_not_read_back_as_it_was_written_leaves_its_day_hot() {
     let leading = Leading::start(world.leader("one", world.jobs()));
     let run = world.ended(&world.enqueue("archive", "a").await).await;
     assert_eq!(run.state, RunState::Failed);
-    assert!(run.error.as_deref().unwrap().contains("history does not hold what it was given for 2026-03-01"), "{run:?}");
+    // Two days are under way at once: either may be told first.
+    assert!(run.error.as_deref().unwrap().contains("history does not hold what it was given for 2026-03-0"), "{run:?}");
     assert_eq!(world.events("acme").await, (100, 0));
     leading.stop().await;
 }

@@ -83,9 +83,11 @@ fn usage_columns(rows: &[(UsageKey, Usage)], token: &str) -> Vec<ArrayRef> {
         texts(keys().map(|key| key.currency.as_str())),
         texts(keys().map(|_| token)),
     ];
-    for at in 0..SUMS.len() {
-        columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, usage)| usage.columns()[at]))));
+    let mut sums = SUMS.map(|_| Vec::with_capacity(rows.len()));
+    for (_, usage) in rows {
+        sums.iter_mut().zip(usage.columns()).for_each(|(sum, value)| sum.push(value));
     }
+    columns.extend(sums.map(|sum| Arc::new(Int64Array::from(sum)) as ArrayRef));
     columns
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     checked::{BLOCK, sum_of},
-    columns::schema,
+    columns::{SUMS, schema},
     manifest::DataFile,
     place::Place,
 };
@@ -120,6 +120,10 @@ fn properties(table: Table) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for key in ["account", "hour"] {
         properties = properties.set_column_statistics_enabled(key.into(), EnabledStatistics::Page);
+    }
+    // Nobody asks for rows by what they add up to.
+    for sum in SUMS.into_iter().chain(["count"]) {
+        properties = properties.set_column_statistics_enabled(sum.into(), EnabledStatistics::None);
     }
     // A dictionary of many values is read whole for one page of them: these columns have differences instead.
     for column in schema(table).fields() {

@@ -10,8 +10,9 @@ use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use loadline_domain::{
-    Clock, Day, Timestamp,
+    AccountId, Clock, Day, Hour, Timestamp,
     archive::{Part, Totals},
+    event::{Channel, Country, Currency},
     usage::{Usage, UsageKey},
 };
 use loadline_history::{History, PartWriter, Rows};
@@ -194,7 +195,10 @@ const CHUNK: usize = 8_192;
 /// Rows of the day, added up from its hours, one account at a time: hours come by account.
 #[derive(Default)]
 struct Daily {
-    account: BTreeMap<UsageKey, Usage>,
+    /// Whose hours come, and the first hour of their day.
+    account: Option<(AccountId, Hour)>,
+    /// Of that account, in the order of keys.
+    sums: BTreeMap<(Channel, Country, Currency), Usage>,
     /// Of accounts whose hours have all come.
     whole: Vec<(UsageKey, Usage)>,
 }
@@ -202,11 +206,11 @@ struct Daily {
 impl Daily {
     async fn add(&mut self, writer: &mut dyn PartWriter, hours: &[(UsageKey, Usage)]) -> Result<(), JobError> {
         for (key, usage) in hours {
-            if self.account.first_key_value().is_some_and(|(first, _)| first.account != key.account) {
-                self.whole.extend(std::mem::take(&mut self.account));
+            if self.account.as_ref().is_none_or(|(account, _)| *account != key.account) {
+                self.end_account();
+                self.account = Some((key.account.clone(), key.hour.day().first_hour()));
             }
-            let day = UsageKey { hour: key.hour.day().first_hour(), ..key.clone() };
-            let sum = self.account.entry(day).or_default();
+            let sum = self.sums.entry((key.channel, key.country, key.currency)).or_default();
             let overflow = || JobError::Refused(format!("the day of {} does not fit 64 bits", key.account));
             *sum = sum.checked_add(*usage).ok_or_else(overflow)?;
         }
@@ -214,8 +218,15 @@ impl Daily {
     }
 
     async fn finish(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {
-        self.whole.extend(std::mem::take(&mut self.account));
+        self.end_account();
         self.write(writer).await
+    }
+
+    fn end_account(&mut self) {
+        let Some((account, hour)) = self.account.take() else { return };
+        for ((channel, country, currency), usage) in std::mem::take(&mut self.sums) {
+            self.whole.push((UsageKey { account: account.clone(), hour, channel, country, currency }, usage));
+        }
     }
 
     async fn write(&mut self, writer: &mut dyn PartWriter) -> Result<(), JobError> {

@@ -22,9 +22,11 @@ use tokio::sync::mpsc::{self, Sender};
 /// Rows handed on at once.
 const CHUNK: usize = 8_192;
 
-/// One snapshot, read by one process, in order. The last settings let whoever writes the rows down take its time.
+/// One snapshot, read by one process, in order: by index an account has it already, by bitmap it would be sorted. The last settings let
+/// whoever writes the rows down take its time.
 const BEGIN: &str = every_account!(
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL max_parallel_workers_per_gather = 0;
+     SET LOCAL enable_bitmapscan = off;
      SET LOCAL statement_timeout = '1h'; SET LOCAL tcp_user_timeout = '1h'; SET LOCAL idle_in_transaction_session_timeout = '1h'"
 );
 

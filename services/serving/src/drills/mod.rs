@@ -4,6 +4,7 @@ mod asking;
 mod own_model;
 mod queue_down;
 mod registry_down;
+mod worse_champion;
 
 use crate::Serving;
 use loadline_fault::Faults;
@@ -24,6 +25,7 @@ pub fn install(monitor: &Monitor, serving: &Serving, faults: &OfPorts, of_proces
     let own: Vec<Arc<dyn Drill>> = vec![
         Arc::new(registry_down::RegistryDown::new(serving.library.clone(), faults.registry.clone())),
         Arc::new(queue_down::QueueDown::new(serving.clone(), faults.queue.clone())),
+        Arc::new(worse_champion::WorseChampion::new(serving.clone())),
     ];
     let active = vec![faults.registry.clone(), faults.queue.clone()];
     loadline_ledger::drills::install(monitor, serving.store.clone(), active, [own, of_process].concat());

@@ -2,7 +2,8 @@
 //!
 //! It stays registered, as the stream of drills stays in the log: its files are two of a few hundred bytes, the same for ever.
 
-use crate::{Serving, aliases::Wanted, gate::ByGate, resident::CHAMPION, status::ServingError};
+use crate::{Serving, aliases::Wanted, gate::ByGate, resident::CHAMPION, skill::Pair, status::ServingError};
+use loadline_domain::gate::score;
 use loadline_health::drill::DrillError;
 use loadline_models::{
     Sha256, onnx,
@@ -16,6 +17,8 @@ pub const MODEL: &str = "loadline-drill";
 const ACTOR: &str = "drill";
 /// `softmax([x0, 0, x1])`: a forecast over three classes, which outcomes of drills agree with.
 const BETTER: &[u8] = include_bytes!("../../fixtures/drill_better.onnx");
+/// `softmax([-x0, 0, -x1])`: about the opposite.
+const WORSE: &[u8] = include_bytes!("../../fixtures/drill_worse.onnx");
 
 /// The drills' model in a service.
 #[derive(Clone)]
@@ -40,6 +43,31 @@ impl OwnModel {
         Ok(better)
     }
 
+    /// The same where the worse one answered before it, and is in memory to be compared with; both numbers.
+    ///
+    /// # Errors
+    /// As [`OwnModel::ready`].
+    pub async fn ready_after_the_worse(&self) -> Result<Pair, DrillError> {
+        let (champion, previous) = (self.ready().await?, self.version(WORSE).await?);
+        let wanted = Pair { champion, previous };
+        if self.pair() != Some(wanted) {
+            self.promote(previous, champion, "a drill begins").await?;
+            self.promote(champion, previous, "a drill begins").await?;
+        }
+        Ok(wanted)
+    }
+
+    /// Its champion and the version before, as they are in memory.
+    pub fn pair(&self) -> Option<Pair> {
+        Pair::of(&*self.0.library.residents().model(MODEL)?)
+    }
+
+    /// What the better one answers is most likely to a question of these numbers.
+    pub fn most_likely(x: [f32; 2]) -> u32 {
+        let weights = [x[0], 0.0, x[1]].map(f64::from);
+        u32::try_from(score::most_likely(&weights)).unwrap_or_default()
+    }
+
     /// A question of two numbers to its champion.
     pub fn question(x: [f32; 2]) -> ModelInferRequest {
         let contents = Some(InferTensorContents { fp32_contents: x.to_vec(), ..InferTensorContents::default() });
@@ -49,7 +77,10 @@ impl OwnModel {
     }
 
     /// Lets its champion be a version.
-    async fn promote(&self, version: u64, expected: u64, reason: &str) -> Result<(), DrillError> {
+    ///
+    /// # Errors
+    /// Those of a promotion.
+    pub async fn promote(&self, version: u64, expected: u64, reason: &str) -> Result<(), DrillError> {
         let wanted = Wanted {
             model: MODEL.to_owned(),
             alias: CHAMPION.to_owned(),

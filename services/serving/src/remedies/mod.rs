@@ -2,6 +2,7 @@
 
 mod reconnect;
 mod reconnect_queue;
+mod roll_back;
 
 use crate::{Serving, library::Renewable};
 use loadline_health::{Desk, Monitor, Remedy, desk::Parts};
@@ -13,6 +14,7 @@ pub fn install(monitor: &Monitor, serving: &Serving, registry: Arc<Renewable>, o
     let own: Vec<Arc<dyn Remedy>> = vec![
         Arc::new(reconnect::Reconnect { registry, library: serving.library.clone() }),
         Arc::new(reconnect_queue::ReconnectQueue { jobs: serving.jobs.clone() }),
+        Arc::new(roll_back::RollBack { serving: serving.clone() }),
     ];
     let remedies = [own, of_process].concat();
     let ledger = Arc::new(Ledger::new(serving.store.clone()));

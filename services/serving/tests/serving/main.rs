@@ -14,4 +14,5 @@ mod onnx;
 mod outage;
 mod protocol;
 mod routes;
+mod skill;
 mod world;

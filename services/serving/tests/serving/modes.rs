@@ -5,7 +5,7 @@ use crate::{
     world::{Life, World, until},
 };
 use loadline_proto::health::{
-    DrillRun, ExecuteRemedyRequest, ListAuditRequest, ListDrillsRequest, ModeStatus, PlanRemedyRequest, Severity,
+    DrillRun, ExecuteRemedyRequest, ListAuditRequest, ListDrillsRequest, ModeStatus, PlanRemedyRequest, RemedyRun, Severity,
     StartDrillRequest, State, WatchRequest, drill_run::Verdict, drill_service_client::DrillServiceClient,
     failure_mode_service_client::FailureModeServiceClient, frame::Body, remedy_run::Outcome,
 };
@@ -14,26 +14,27 @@ use loadline_proto::serving::{
 };
 use loadline_runtime::config::HumanDuration;
 use std::fs;
-use tonic::Code;
+use tonic::{Code, Status};
 
 const REGISTRY: &str = "PR-08";
 const QUEUE: &str = "PR-10";
+pub const REGRESSION: &str = "PR-07";
 
 /// Drills are on, and nothing is waited for that long.
-fn world() -> World {
+pub fn world() -> World {
     let mut world = World::new();
     world.settings.drills.enabled = Some(true);
     world.settings.drills.times_at_most = Some(HumanDuration::secs(1));
     world
 }
 
-async fn mode(life: &Life, id: &str) -> ModeStatus {
+pub async fn mode(life: &Life, id: &str) -> ModeStatus {
     let mut frames = FailureModeServiceClient::new(life.channel()).watch(WatchRequest::default()).await.unwrap().into_inner();
     let Some(Body::Snapshot(snapshot)) = frames.message().await.unwrap().unwrap().body else { panic!("no snapshot") };
     snapshot.modes.into_iter().find(|mode| mode.id == id).unwrap()
 }
 
-async fn reaches(life: &Life, id: &str, state: State) -> ModeStatus {
+pub async fn reaches(life: &Life, id: &str, state: State) -> ModeStatus {
     until(state.as_str_name(), async || mode(life, id).await.state() == state).await;
     mode(life, id).await
 }
@@ -50,12 +51,18 @@ async fn reconnect(life: &Life) -> Outcome {
         idempotency_key: plan.id,
         ..Default::default()
     };
-    let run = modes.execute_remedy(press.clone()).await.unwrap().into_inner();
+    ended(life, press).await.unwrap().outcome()
+}
+
+/// Presses, and waits for the end of the run.
+pub async fn ended(life: &Life, press: ExecuteRemedyRequest) -> Result<RemedyRun, Status> {
+    let modes = FailureModeServiceClient::new(life.channel());
+    let run = modes.clone().execute_remedy(press.clone()).await?.into_inner();
     assert!(!run.id.is_empty());
     // The same key is the same run: asking again tells how it stands.
-    let outcome = async || modes.clone().execute_remedy(press.clone()).await.unwrap().into_inner().outcome();
-    until("the end of the run", async || ![Outcome::Running, Outcome::Verifying].contains(&outcome().await)).await;
-    outcome().await
+    let look = async || modes.clone().execute_remedy(press.clone()).await.unwrap().into_inner();
+    until("the end of the run", async || ![Outcome::Running, Outcome::Verifying].contains(&look().await.outcome())).await;
+    Ok(look().await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,7 +91,7 @@ async fn a_registry_that_is_taken_away_opens_pr_08_which_c_does_not_close_before
     life.end().await;
 }
 
-async fn drilled(life: &Life, id: &str, control: bool) -> DrillRun {
+pub async fn drilled(life: &Life, id: &str, control: bool) -> DrillRun {
     let mut drills = DrillServiceClient::new(life.channel());
     let begun = drills.start(StartDrillRequest { failure_mode: id.to_owned(), control }).await.unwrap().into_inner();
     let last = async || {

@@ -12,7 +12,9 @@ use loadline_proto::{
     ingest::PublishRequest,
     query::{Granularity, part::Origin},
     serving::{
-        PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient, register_request::Part,
+        ListPredictionsRequest, PredictionJob, PromoteRequest, RegisterHeader, RegisterRequest, SubmitPredictionRequest,
+        model_service_client::ModelServiceClient, prediction_job, prediction_job_service_client::PredictionJobServiceClient,
+        register_request::Part,
     },
 };
 use loadline_tests::{
@@ -22,16 +24,21 @@ use loadline_tests::{
     events::{billing, envelope},
     history::Keeper,
     jobs::{self, run, succeeded},
-    nats::NatsVersion,
+    nats::{NatsServer, NatsVersion},
     on_combinations,
     ports::{self, Ready},
     proxy::Proxy,
     questions::{self, is_ok, mode_until, open, sums},
-    service::{Program, Service},
+    service::{Program, Service, Settings},
     world::{Backends, World},
 };
 use sqlx::{Connection as _, PgConnection, raw_sql};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -301,5 +308,76 @@ async fn a_registry_and_a_store_that_are_gone_open_pr_08_refuse_promotions_and_a
     world.postgres.as_mut().context("PostgreSQL")?.restart().await?;
     ports::wait_until("a promotion", PATIENCE, || async { Ok(Ready::from(caller.promote(2, 1).await)) }).await?;
     ensure!(caller.ask().await?.model_version == "2");
+    Ok(())
+}
+
+/// Submits a question of which each `x` makes another job.
+async fn submit(jobs: &PredictionJobServiceClient<Channel>, x: u16) -> Result<String> {
+    let contents =
+        InferTensorContents { fp32_contents: vec![f32::from(x), 1.7, 0.5, -0.3, 0.1], ..InferTensorContents::default() };
+    let (name, datatype, contents) = ("X".to_owned(), "FP32".to_owned(), Some(contents));
+    let input = InferInputTensor { name, datatype, shape: vec![1, 5], contents, ..InferInputTensor::default() };
+    let question = Some(ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() });
+    let submitted = jobs.clone().submit(SubmitPredictionRequest { question, ..SubmitPredictionRequest::default() }).await?;
+    Ok(submitted.into_inner().job.context("a job")?.id)
+}
+
+/// Jobs that have ended well, by id, with when they ended.
+async fn succeeded_jobs(jobs: &PredictionJobServiceClient<Channel>) -> Result<BTreeMap<String, PredictionJob>> {
+    let request = ListPredictionsRequest { page_size: 1_000, ..ListPredictionsRequest::default() };
+    let listed = jobs.clone().list(request).await?.into_inner().jobs;
+    let ended: Vec<_> = listed.into_iter().filter(|job| job.state() == prediction_job::State::Succeeded).collect();
+    let by_id: BTreeMap<_, _> = ended.iter().map(|job| (job.id.clone(), job.clone())).collect();
+    ensure!(by_id.len() == ended.len(), "a job is there twice: {ended:?}");
+    Ok(by_id)
+}
+
+/// How many jobs wait in the outbox, as the evidence says.
+fn waiting(mode: &ModeStatus) -> u64 {
+    let told = questions::detail(mode).split_once("of the jobs ").and_then(|(_, rest)| rest.split(' ').next());
+    told.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_killed_nats_server_opens_pr_10_jobs_are_accepted_and_each_ends_once_when_it_is_back() -> Result<()> {
+    let mut nats = NatsServer::start(NatsVersion::Nats215).await?;
+    let store = tempfile::tempdir()?;
+    let file = |name: &str| format!("sqlite:{}", store.path().join(name).display());
+    let settings = Settings::new(Program::Serving, &file("log.db"), &file("store.db"));
+    let settings = settings.set("serving.queue", &nats.url()).set("serving.jobs.lease", "2s").set(SOON.0, SOON.1);
+    let serving = Service::start(settings).await?;
+    let address = serving.serving_address();
+    let channel = Endpoint::from_shared(format!("http://{address}"))?.timeout(PATIENCE).connect_lazy();
+    let (modes, caller) = (Clients::lazy(address)?, Caller(channel.clone()));
+    let jobs = PredictionJobServiceClient::new(channel);
+    caller.register("linear_regression.onnx").await?;
+    caller.promote(1, 0).await?;
+    mode_until(&modes, "PR-10", PATIENCE, is_ok).await?;
+    let mut submitted = BTreeSet::new();
+    for x in 0..50 {
+        submitted.insert(submit(&jobs, x).await?);
+    }
+
+    // Some of these are under way.
+    nats.kill();
+    for x in 50..100 {
+        submitted.insert(submit(&jobs, x).await?);
+    }
+    let is_open = open(Severity::P2, "wait in the outbox");
+    mode_until(&modes, "PR-10", PATIENCE, |mode| is_open(mode) && waiting(mode) >= 50).await?;
+    ensure!(caller.ask().await?.model_version == "1", "there is no queue in a direct answer");
+    ensure!(submitted.len() == 100, "each question is a job of its own");
+
+    nats.restart().await?;
+    mode_until(&modes, "PR-10", PATIENCE, is_ok).await?;
+    ports::wait_until("the end of every job", PATIENCE, || async {
+        let ended = succeeded_jobs(&jobs).await?;
+        Ok(if ended.keys().eq(&submitted) { Ready::Yes } else { Ready::No(format!("{} of 100", ended.len())) })
+    })
+    .await?;
+    let ended = succeeded_jobs(&jobs).await?;
+    // What comes a second time, after its lease, ends nothing a second time.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    ensure!(succeeded_jobs(&jobs).await? == ended, "a job that had ended has changed");
     Ok(())
 }

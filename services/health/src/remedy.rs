@@ -191,6 +191,8 @@ pub trait Successor: Send {
 /// A run, as the remedy sees it: where it says how far it is, and is told to stop.
 #[derive(Debug, Default)]
 pub struct Running {
+    by: String,
+    why: String,
     stop: CancellationToken,
     done: AtomicU64,
     total: AtomicU64,
@@ -198,6 +200,20 @@ pub struct Running {
 }
 
 impl Running {
+    pub(crate) fn of(by: &str, why: &str) -> Self {
+        Self { by: by.to_owned(), why: why.to_owned(), ..Self::default() }
+    }
+
+    /// Who began it, or takes it back; empty where that was before a restart.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// Why, in their words; empty where they gave no reason.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
     /// Says that `done` of `total` pieces are done (0: not known) and that the next step begins.
     ///
     /// # Errors

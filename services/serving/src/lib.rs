@@ -17,6 +17,7 @@
 //! - [`gate`]: whether a challenger may take its place
 //! - [`routes`]: a canary answers a part of the requests, a shadow none
 //! - [`jobs`]: predictions that nobody waits for on a connection
+//! - [`skill`]: whether the champion is worse than the version before it, by what then happened
 //! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
 //!   on purpose, to prove it
 //! - [`serve`]: the service on its ports
@@ -38,6 +39,7 @@ pub mod resident;
 pub mod routes;
 pub mod serve;
 pub mod settings;
+pub mod skill;
 pub mod statistics;
 pub mod status;
 pub mod tensors;
@@ -59,6 +61,7 @@ use loadline_runtime::{
 };
 use loadline_store::Store;
 use routes::Routes;
+use skill::Skill;
 use status::ServingError;
 use std::sync::Arc;
 use tonic::service::RoutesBuilder;
@@ -87,6 +90,7 @@ pub const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.serving.v1.ModelService/SetRoute", Access::Operator),
     ("/loadline.serving.v1.ModelService/GetRoute", Access::Operator),
     ("/loadline.serving.v1.ModelService/GetShadowReport", Access::Operator),
+    ("/loadline.serving.v1.ModelService/ReportOutcomes", Access::Operator),
     ("/loadline.serving.v1.PredictionJobService/Submit", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Get", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Watch", Access::Authenticated),
@@ -106,6 +110,7 @@ pub struct Serving {
     limits: Limits,
     gate: Gate,
     routes: Routes,
+    skill: Skill,
     jobs: Jobs,
     shutdown: Shutdown,
 }
@@ -130,7 +135,8 @@ impl Serving {
     /// A service that answers from what the library has in memory.
     pub fn new(parts: Parts) -> Self {
         let Parts { library, store, clock, limits, jobs, shutdown } = parts;
-        Self { library, store, clock, limits, gate: Gate::default(), routes: Routes::default(), jobs, shutdown }
+        let (gate, routes, skill) = (Gate::default(), Routes::default(), Skill::default());
+        Self { library, store, clock, limits, gate, routes, skill, jobs, shutdown }
     }
 
     /// Adds the gRPC services.

@@ -74,13 +74,16 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
     let monitor = platform.monitor("serving", platform.build(), DETECTS)?;
-    let faults = settings.drills.are_on().then(Faults::default);
-    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
-    let registry = Arc::new(registry(&settings.serving, faults.clone())?);
+    let faults = settings.drills.are_on().then(drills::OfPorts::default);
+    let breakable = faults.as_ref();
+    let faulty = breakable.map(|faults| &faults.registry);
+    let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faulty });
+    let registry = Arc::new(registry(&settings.serving, faulty.cloned())?);
     let (library, limits) = (library(&settings.serving, registry.clone())?, limits(&settings));
     let terms = Terms::from(&settings.serving.jobs);
     let queue = queue::open(settings.serving.queue.reveal(), store.clone(), terms.lease).context("opening serving.queue")?;
     queue.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
+    let queue = queue::behind(queue, breakable.map(|faults| &faults.queue));
     let jobs = Jobs::new(store.clone(), queue, terms, holder());
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());

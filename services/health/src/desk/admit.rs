@@ -163,7 +163,7 @@ impl Desk {
             draft,
             run: run.clone(),
             key: ask.idempotency_key.clone(),
-            running: Arc::new(Running::default()),
+            running: Arc::new(Running::of(&who.name, &ask.reason)),
             aborted: CancellationToken::new(),
             aborted_by: String::new(),
             ended: None,

@@ -87,7 +87,8 @@ impl Desk {
             return Err(refusal);
         }
         let done = held.running.effects();
-        let undoing = Held { running: Arc::default(), aborted: CancellationToken::new(), ..held.clone() };
+        let running = Arc::new(Running::of(&who.name, &ask.reason));
+        let undoing = Held { running, aborted: CancellationToken::new(), ..held.clone() };
         let before = held.run.outcome();
         self.change(&held.run.id, |held| {
             held.aborted = undoing.aborted.clone();

@@ -72,7 +72,31 @@ impl Kind {
     }
 }
 
+/// Where a rollback would lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WayBack {
+    /// What the alias names.
+    pub from: u64,
+    /// What it would name then.
+    pub to: u64,
+    /// The last entry of its history.
+    pub change: u64,
+}
+
 impl Serving {
+    /// Where a rollback would lead now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Serving::roll_back`].
+    pub async fn way_back(&self, model: &str, alias: &str) -> Result<WayBack, ServingError> {
+        let version = self.library.registry().get(model).await?.aliases.get(alias).copied().unwrap_or_default();
+        let history = self.whole_history(model, alias).await?;
+        let nothing = || ServingError::NothingBefore { model: model.to_owned(), alias: alias.to_owned(), version };
+        let to = before::of(&history, version).ok_or_else(nothing)?;
+        let change = self.last_change(model, alias).await?.map_or(0, |last| last.number);
+        Ok(WayBack { from: version, to, change })
+    }
+
     /// Lets an alias name a version. When it returns, this process has answered its last request by that alias with the one before.
     ///
     /// # Errors

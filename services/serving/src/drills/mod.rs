@@ -1,14 +1,32 @@
 //! The drills of serving, one a file.
 
+mod asking;
+mod own_model;
+mod queue_down;
 mod registry_down;
+mod worse_champion;
 
 use crate::Serving;
 use loadline_fault::Faults;
 use loadline_health::{Drill, Monitor};
 use std::sync::Arc;
 
+/// Where serving can be broken. Ports have calls of the same names: each has faults of its own.
+#[derive(Debug, Default)]
+pub struct OfPorts {
+    /// Of the registry, and of the process.
+    pub registry: Faults,
+    /// Of the queue of jobs.
+    pub queue: Faults,
+}
+
 /// Gives the monitor its drills, and those of the process.
-pub fn install(monitor: &Monitor, serving: &Serving, faults: &Faults, of_process: Vec<Arc<dyn Drill>>) {
-    let own: Vec<Arc<dyn Drill>> = vec![Arc::new(registry_down::RegistryDown::new(serving.library.clone(), faults.clone()))];
-    loadline_ledger::drills::install(monitor, serving.store.clone(), vec![faults.clone()], [own, of_process].concat());
+pub fn install(monitor: &Monitor, serving: &Serving, faults: &OfPorts, of_process: Vec<Arc<dyn Drill>>) {
+    let own: Vec<Arc<dyn Drill>> = vec![
+        Arc::new(registry_down::RegistryDown::new(serving.library.clone(), faults.registry.clone())),
+        Arc::new(queue_down::QueueDown::new(serving.clone(), faults.queue.clone())),
+        Arc::new(worse_champion::WorseChampion::new(serving.clone())),
+    ];
+    let active = vec![faults.registry.clone(), faults.queue.clone()];
+    loadline_ledger::drills::install(monitor, serving.store.clone(), active, [own, of_process].concat());
 }

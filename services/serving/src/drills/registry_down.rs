@@ -1,8 +1,8 @@
 //! PR-08: the registry answers neither probes nor looks, until its client is made anew. What changes a model goes on meanwhile, so
 //! that a drill stops nobody's promotion.
 
+use super::asking;
 use crate::{
-    engine::Refusal,
     library::{Library, RENEWED},
     resident::{CHAMPION, Served},
 };
@@ -12,7 +12,7 @@ use loadline_health::{
     Drill,
     drill::{DrillError, Press},
 };
-use loadline_models::{DataType, Port, Sha256, Tensor, Values};
+use loadline_models::Sha256;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -48,16 +48,6 @@ impl RegistryDown {
         let table = self.library.residents().table();
         let champion = |(name, served): (&String, &Arc<Served>)| Some((name.clone(), served.aliased(CHAMPION)?.sha256));
         table.iter().filter_map(champion).collect()
-    }
-
-    /// Asks a champion for one row, as a caller is answered.
-    async fn ask(&self, model: &str) -> Result<(), String> {
-        let version = self.library.residents().hold(model, "").map_err(|error| error.to_string())?;
-        match version.lane.answer(version.inputs.iter().map(one_row).collect(), 1, None).await {
-            // A model that refuses these values has answered.
-            Ok(_) | Err(Refusal::Invalid(_)) => Ok(()),
-            Err(refusal) => Err(format!("{model} does not answer: {refusal:?}")),
-        }
     }
 }
 
@@ -117,10 +107,7 @@ impl Drill for RegistryDown {
         if let Some(gone) = before.keys().find(|model| !now.contains_key(*model)) {
             return Err(format!("the champion of {gone} has left memory"));
         }
-        for model in before.keys() {
-            self.ask(model).await?;
-        }
-        Ok(())
+        asking::all(self.library.residents(), before.keys()).await
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
@@ -131,19 +118,4 @@ impl Drill for RegistryDown {
     async fn clean(&self) -> Result<(), String> {
         if self.library.freshness().is_stale() { Err("answers are still stale".to_owned()) } else { Ok(()) }
     }
-}
-
-/// A row of nothing in particular, of the form that a model takes.
-fn one_row(port: &Port) -> Tensor {
-    let shape: Vec<usize> = port.shape.iter().map(|length| length.unwrap_or(1)).collect();
-    let count = shape.iter().product();
-    let values = match port.data_type {
-        DataType::Bool => Values::Bool(vec![false; count]),
-        DataType::I32 => Values::I32(vec![0; count]),
-        DataType::I64 => Values::I64(vec![0; count]),
-        DataType::F32 => Values::F32(vec![0.0; count]),
-        DataType::F64 => Values::F64(vec![0.0; count]),
-        DataType::Text => Values::Text(vec![String::new(); count]),
-    };
-    Tensor::new(port.name.clone(), shape, values)
 }

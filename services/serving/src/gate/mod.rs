@@ -26,7 +26,8 @@ mod pair;
 mod told;
 
 pub use admit::ByGate;
-pub use evidence::{Evaluation, Evidence};
+pub use evidence::{Evaluation, Evidence, place};
+pub(crate) use told::comparison;
 
 use crate::{Serving, status::ServingError, tensors::Invalid};
 use asked::Asking;

@@ -74,7 +74,8 @@ pub fn differences(changes: &Changes) -> GateDifferences {
     GateDifferences { rows, changed_class, mean_distance, max_distance, most: most.collect() }
 }
 
-fn comparison(comparison: &Comparison) -> GateComparison {
+/// One metric of both.
+pub fn comparison(comparison: &Comparison) -> GateComparison {
     let Comparison { champion, challenger, improvement, standard_error, low, high } = *comparison;
     GateComparison { champion, challenger, improvement, standard_error, low, high }
 }

@@ -59,7 +59,7 @@ impl GrpcInferenceService for Serving {
         let (began, deadline) = (Instant::now(), Deadline::of(&request).map(|deadline| deadline.0));
         let request = request.into_inner();
         let held = self.route(&request)?;
-        let seen = self.seen(&held, &request);
+        let (seen, remembered) = (self.seen(&held, &request), self.remember(&held, &request));
         let answer = self.infer(&held, request, deadline).await;
         let statistics = held.lane.statistics();
         match answer {
@@ -67,6 +67,9 @@ impl GrpcInferenceService for Serving {
                 statistics.succeeded(began.elapsed(), self.now_ms());
                 if held.is_canary() {
                     answer.parameters.insert("route".to_owned(), text("canary"));
+                }
+                if let Some(remembered) = remembered {
+                    self.skill.answered(remembered, &answer);
                 }
                 if let Some(seen) = seen {
                     seen.answered(&answer, self.library.engine().clone());

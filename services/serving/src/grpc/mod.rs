@@ -2,6 +2,7 @@
 
 mod inference;
 mod models;
+mod outcomes;
 mod prediction_jobs;
 mod register;
 mod routes;

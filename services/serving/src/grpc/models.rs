@@ -1,6 +1,6 @@
 //! `ModelService`.
 
-use super::{register, routes};
+use super::{outcomes, register, routes};
 use crate::{
     Serving,
     aliases::{Kind, Wanted, named},
@@ -14,8 +14,9 @@ use loadline_models::registry;
 use loadline_proto::serving::{
     Alias, AliasChange, EvaluateGateRequest, EvaluateGateResponse, GetRouteRequest, GetRouteResponse, GetShadowReportRequest,
     GetShadowReportResponse, ListAliasHistoryRequest, ListAliasHistoryResponse, ListModelsRequest, ListModelsResponse, Model,
-    PromoteRequest, PromoteResponse, RegisterRequest, RegisterResponse, RollbackRequest, RollbackResponse, SetRouteRequest,
-    SetRouteResponse, Version, alias_change, model_service_server::ModelService,
+    PromoteRequest, PromoteResponse, RegisterRequest, RegisterResponse, ReportOutcomesRequest, ReportOutcomesResponse,
+    RollbackRequest, RollbackResponse, SetRouteRequest, SetRouteResponse, Version, alias_change,
+    model_service_server::ModelService,
 };
 use loadline_runtime::identity::Identity;
 use loadline_store::AliasEntry;
@@ -120,6 +121,14 @@ impl ModelService for Serving {
     ) -> Result<Response<GetShadowReportResponse>, Status> {
         let GetShadowReportRequest { model, alias } = request.into_inner();
         Ok(Response::new(self.told_shadow(&model, &named(alias))))
+    }
+
+    async fn report_outcomes(&self, request: Request<ReportOutcomesRequest>) -> Result<Response<ReportOutcomesResponse>, Status> {
+        let ReportOutcomesRequest { model, alias, outcomes } = request.into_inner();
+        let told = outcomes::asked(outcomes).map_err(ServingError::from)?;
+        let joined =
+            self.to_the_end(move |serving| async move { serving.report_outcomes(model, &named(alias), told).await }).await?;
+        Ok(Response::new(outcomes::told(joined)))
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! - [`question`]: what a job is made of, and its id; [`answer`]: what it is answered
 //! - [`queue`]: the port between the outbox and the workers, on the store and on JetStream
-//! - [`dispatch`], [`work`], [`tidy`]: what runs as long as the service does
+//! - [`dispatch`], [`work`], [`tidy`]: what runs as long as the service does; [`met`]: what it meets at the queue
 //!
 //! Order: one process dispatches jobs in the order in which they were accepted, and they begin in this order; a queue that was down
 //! takes them in the same order when it is back. Several processes, deliveries that come again and jobs that are handed back overtake.
@@ -20,6 +20,7 @@
 
 pub mod answer;
 mod dispatch;
+mod met;
 pub mod question;
 pub mod queue;
 mod tidy;
@@ -28,9 +29,10 @@ mod work;
 use crate::{resident::Residents, status::ServingError};
 use loadline_runtime::Shutdown;
 use loadline_settings::PredictionJobSettings;
-use loadline_store::{Accepted, PredictionJob, Store};
+use loadline_store::{Accepted, PredictionBacklog, PredictionJob, Store};
+use met::Met;
 use question::Question;
-use queue::Queue;
+use queue::{Queue, QueueError};
 use std::{
     sync::{
         Arc,
@@ -67,6 +69,9 @@ pub struct Jobs {
     terms: Terms,
     /// Who claims.
     holder: String,
+    /// Held by whoever dispatches.
+    dispatching: Arc<tokio::sync::Mutex<()>>,
+    met: Arc<Met>,
     /// Rung when the outbox has something new.
     accepted: Arc<Notify>,
     /// Rung when this process has changed a job.
@@ -99,6 +104,8 @@ impl Jobs {
             queue,
             terms,
             holder,
+            dispatching: Arc::default(),
+            met: Arc::default(),
             accepted: Arc::default(),
             changed: Arc::default(),
             idle: Arc::default(),
@@ -147,6 +154,36 @@ impl Jobs {
     /// Completes when this process has changed some job since this was called.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
+    }
+
+    /// Whether the queue answers, and publishing and pulling went well when they were last tried.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn probe(&self) -> Result<(), QueueError> {
+        self.queue.probe().await?;
+        self.met.problem().map_or(Ok(()), |problem| Err(QueueError::Unavailable(problem)))
+    }
+
+    /// What waits for the queue.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn backlog(&self) -> Result<PredictionBacklog, ServingError> {
+        Ok(self.store.prediction_backlog().await?)
+    }
+
+    /// Makes the connection to the queue anew, and dispatches over it what waits in the outbox; how many jobs that were.
+    ///
+    /// # Errors
+    /// When the queue is still not there: what was not dispatched stays in the outbox.
+    pub async fn reconnect(&self) -> Result<usize, QueueError> {
+        dispatch::anew(self).await
+    }
+
+    /// Whether this process works on jobs.
+    pub fn is_worked_on(&self) -> bool {
+        self.terms.workers > 0
     }
 
     /// Does what there is to do, until shutdown.

@@ -45,7 +45,9 @@ pub async fn work(jobs: Jobs, answering: Answering, shutdown: Shutdown) {
             free.push(another);
         }
         // Not dropped half-way: what it has claimed by then would wait for its lease.
-        match jobs.queue.pull(&terms, free.len(), PULL).await {
+        let pulled = jobs.queue.pull(&terms, free.len(), PULL).await;
+        jobs.met.pulled(pulled.as_ref());
+        match pulled {
             Ok(deliveries) => {
                 jobs.idle.store(deliveries.is_empty(), Relaxed);
                 for (delivery, place) in deliveries.into_iter().zip(free) {

@@ -1,6 +1,8 @@
 //! The remedies of serving, one a file, on the desk of its monitor.
 
 mod reconnect;
+mod reconnect_queue;
+mod roll_back;
 
 use crate::{Serving, library::Renewable};
 use loadline_health::{Desk, Monitor, Remedy, desk::Parts};
@@ -9,7 +11,11 @@ use std::sync::Arc;
 
 /// Gives the monitor its desk, with the remedies of the process beside those of serving.
 pub fn install(monitor: &Monitor, serving: &Serving, registry: Arc<Renewable>, of_process: Vec<Arc<dyn Remedy>>) {
-    let own: Vec<Arc<dyn Remedy>> = vec![Arc::new(reconnect::Reconnect { registry, library: serving.library.clone() })];
+    let own: Vec<Arc<dyn Remedy>> = vec![
+        Arc::new(reconnect::Reconnect { registry, library: serving.library.clone() }),
+        Arc::new(reconnect_queue::ReconnectQueue { jobs: serving.jobs.clone() }),
+        Arc::new(roll_back::RollBack { serving: serving.clone() }),
+    ];
     let remedies = [own, of_process].concat();
     let ledger = Arc::new(Ledger::new(serving.store.clone()));
     let parts = Parts { remedies, audit: ledger.clone(), leases: ledger.clone(), conservation: ledger };

@@ -1,7 +1,7 @@
 //! A version in memory.
 
 use crate::engine::{Answers, Engine, Lane};
-use loadline_models::{Port, Sha256};
+use loadline_models::{Port, Sha256, onnx::Classes};
 
 /// A version that can be asked.
 pub struct Loaded {
@@ -15,6 +15,8 @@ pub struct Loaded {
     pub inputs: Vec<Port>,
     /// What it gives.
     pub outputs: Vec<Port>,
+    /// What its classes are called, in their order, where its file says so.
+    pub classes: Option<Classes>,
     /// Where it is asked.
     pub lane: Lane,
 }
@@ -33,6 +35,12 @@ impl Loaded {
     /// A version that `answers`, with these ports.
     pub fn new(identity: Identity, inputs: Vec<Port>, outputs: Vec<Port>, engine: &Engine, answers: impl Answers) -> Self {
         let Identity { model, number, sha256 } = identity;
-        Self { model, number, sha256, inputs, outputs, lane: Lane::new(engine, answers) }
+        Self { model, number, sha256, inputs, outputs, classes: None, lane: Lane::new(engine, answers) }
+    }
+
+    /// The same with names for its classes.
+    #[must_use]
+    pub fn with_classes(self, classes: Option<Classes>) -> Self {
+        Self { classes, ..self }
     }
 }

@@ -66,10 +66,10 @@ pub struct Seen {
 
 /// An output with several floats a row.
 #[derive(Debug, PartialEq)]
-struct Floats {
-    name: String,
-    width: usize,
-    values: Vec<f64>,
+pub(crate) struct Floats {
+    pub name: String,
+    pub width: usize,
+    pub values: Vec<f64>,
 }
 
 impl Shadow {
@@ -170,7 +170,7 @@ async fn room(engine: &Engine) -> bool {
 }
 
 /// The first output with several floats a row, in either form that an answer has.
-fn floats(answer: &ModelInferResponse) -> Option<Floats> {
+pub(crate) fn floats(answer: &ModelInferResponse) -> Option<Floats> {
     answer.outputs.iter().enumerate().find_map(|(at, output)| {
         let InferOutputTensor { name, datatype, shape, contents, .. } = output;
         let data_type = DataType::named(datatype)?;

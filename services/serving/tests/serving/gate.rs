@@ -15,7 +15,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 
 /// Matches whose truth is `forecast(1.0, [0.0; 3])`, ten a day: two numbers each, and what happened.
-fn season(matches: usize) -> Vec<([f32; 2], u32, String)> {
+pub fn season(matches: usize) -> Vec<([f32; 2], u32, String)> {
     let mut state = 7_u64;
     let mut next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -56,7 +56,7 @@ async fn send(life: &Life, parts: Vec<Part>) -> Result<GateEvaluation, Status> {
     Ok(life.models().evaluate_gate(tokio_stream::iter(parts)).await?.into_inner().evaluation.unwrap())
 }
 
-async fn evaluate(life: &Life, header: GateHeader, matches: &[([f32; 2], u32, String)]) -> Result<GateEvaluation, Status> {
+pub async fn evaluate(life: &Life, header: GateHeader, matches: &[([f32; 2], u32, String)]) -> Result<GateEvaluation, Status> {
     let parts = matches.chunks(300).map(|part| Part::Rows(rows(part)));
     send(life, std::iter::once(Part::Header(header)).chain(parts).collect()).await
 }

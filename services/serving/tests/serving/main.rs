@@ -15,4 +15,5 @@ mod onnx;
 mod outage;
 mod protocol;
 mod routes;
+mod skill;
 mod world;

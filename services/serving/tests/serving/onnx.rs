@@ -220,3 +220,16 @@ fn info(name: &str, width: usize) -> ValueInfoProto {
     let tensor_type = TensorType { elem_type: FLOAT, shape: Some(Shape { dim: dims }) };
     ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
 }
+
+#[test]
+fn the_files_that_drills_promote_are_a_forecast_and_its_opposite() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+    for (name, scale) in [("drill_better.onnx", 1.0), ("drill_worse.onnx", -1.0)] {
+        let (file, due) = (format!("{folder}/{name}"), forecast(scale, [0.0; 3]));
+        // As frames are: accepted on request.
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(&file, &due).unwrap();
+        }
+        assert!(std::fs::read(&file).unwrap() == due, "{name}: INSTA_UPDATE=always writes it anew");
+    }
+}

@@ -15,9 +15,11 @@
 //! What both promise, and how, is in [`Queue`]; [`contract`] tries it.
 
 pub mod contract;
+mod faulty;
 mod in_store;
 mod jetstream;
 
+pub use faulty::behind;
 pub use in_store::InStore;
 pub use jetstream::WorkQueue;
 

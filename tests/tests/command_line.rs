@@ -46,6 +46,7 @@ impl Node {
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1");
         command.env("LOADLINE_INGEST", self.service.ingest_address().to_string());
         command.env("LOADLINE_QUERY", self.service.query_address().to_string());
+        command.env("LOADLINE_SERVING", self.service.serving_address().to_string());
         Ok(command)
     }
 
@@ -305,5 +306,146 @@ async fn the_audit_is_listed_and_a_changed_entry_is_named() -> Result<()> {
     store.close().await?;
     let broken = node.json(1, &["audit", "verify"]).await?;
     assert_eq!((&broken["entries"], &broken["broken_at"]), (&json!(1), &listed["entries"][0]["id"]), "{broken}");
+    Ok(())
+}
+
+/// Of two numbers a forecast over three classes, and about the opposite of it.
+const MODELS: [&str; 2] = ["drill_better.onnx", "drill_worse.onnx"];
+
+impl Node {
+    /// Both versions of a model; the first is the champion.
+    async fn models(&self, files: [&str; 2]) -> Result<()> {
+        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../services/serving/fixtures"));
+        for file in files {
+            let file = folder.join(file).display().to_string();
+            self.run(&["models", "register", &file, "--model", "strength"]).await?.with_code(0)?;
+        }
+        self.run(&["models", "promote", "strength", "1", "--reason", "the first"]).await?.with_code(0).map(drop)
+    }
+
+    /// What a command of `models` prints, which has to end so.
+    async fn models_say(&self, code: i32, line: &str) -> Result<String> {
+        let arguments: Vec<&str> = std::iter::once("models").chain(line.split_whitespace()).collect();
+        self.run(&arguments).await?.with_code(code)
+    }
+}
+
+/// Matches, ten a day, with what the better version would expect to happen.
+fn matches(many: u32) -> Vec<String> {
+    let one = |at: u32| {
+        let x = [f64::from(at * 7 % 11) / 5.0 - 1.0, f64::from(at * 5 % 13) / 6.0 - 1.0];
+        let result = if x[0].max(x[1]) < 0.0 {
+            "draw"
+        } else if x[1] > x[0] {
+            "away"
+        } else {
+            "home"
+        };
+        format!("day {},{},{result},{}", at / 10, x[0], x[1])
+    };
+    std::iter::once("day,x0,result,x1".to_owned()).chain((0..many).map(one)).collect()
+}
+
+#[tokio::test]
+async fn a_challenger_is_judged_compared_and_promoted_by_the_rows_of_a_file() -> Result<()> {
+    const JUDGED: &str = "--group day --outcome result --classes home,draw,away";
+    let node = Node::start().await?;
+    node.models([MODELS[1], MODELS[0]]).await?;
+    node.write("season.csv", &matches(600))?;
+    node.write("few.csv", &matches(100))?;
+    let rows: Vec<String> =
+        matches(20).iter().map(|line| line.split(',').skip(1).step_by(2).collect::<Vec<_>>().join(",")).collect();
+    node.write("rows.csv", &rows)?;
+    let hold = node.models_say(1, &format!("gate strength 2 --csv few.csv {JUDGED}")).await?;
+    assert!(hold.starts_with("HOLD: 100 more matches\nMETRIC"), "{hold}");
+    let judged = node.models_say(0, &format!("gate strength 2 --csv season.csv {JUDGED}")).await?;
+    assert!(
+        judged.starts_with("PROMOTE\n") && judged.contains("version 2 in place of 1, on 600 matches of 60 groups"),
+        "{judged}"
+    );
+    let differs = node.models_say(0, "diff strength 2 --csv rows.csv").await?;
+    assert!(differs.contains("version 2 in place of 1") && differs.contains("of 20 another class"), "{differs}");
+    assert!(differs.lines().nth(1).is_some_and(|head| head.trim_start().starts_with("ROW")), "{differs}");
+
+    let promoted = node.models_say(0, &format!("promote strength 2 --reason better --gate season.csv {JUDGED}")).await?;
+    assert!(promoted.starts_with("PROMOTE\n") && promoted.contains("champion of strength is version 2 now, was 1"), "{promoted}");
+    let history = node.json(0, &["models", "history", "strength"]).await?;
+    let evidence: Value = serde_json::from_str(history["changes"][0]["evidence"].as_str().context("evidence")?)?;
+    assert_eq!((&evidence["report"]["verdict"], &evidence["report"]["matches"]), (&json!("PROMOTE"), &json!(600)));
+
+    let back = format!("promote strength 1 --reason back --gate season.csv {JUDGED}");
+    let refused = node.models_say(1, &back).await?;
+    assert!(
+        refused.starts_with("REJECT: its ranked probability score is worse") && refused.contains("not promoted"),
+        "{refused}"
+    );
+    let told = node.json(1, &back.split(' ').fold(vec!["models"], |all, word| [all, vec![word]].concat())).await?;
+    assert_eq!((&told["verdict"], &told["champion_version"]), (&json!("VERDICT_REJECT"), &json!(2)), "{told}");
+    let forced = node.models_say(0, &format!("{back} --override-reason cheaper")).await?;
+    assert!(forced.contains("champion of strength is version 1 now, was 2"), "{forced}");
+
+    node.write("bad.csv", &[matches(30), vec!["day 9,1,win,2".to_owned()]].concat())?;
+    let bad = node.run(&format!("models gate strength 2 --csv bad.csv {JUDGED}").split(' ').collect::<Vec<_>>()).await?;
+    assert_eq!(bad.code, Some(2));
+    assert!(bad.errors.contains("line 32") && bad.errors.contains("home, draw, away"), "{}", bad.errors);
+    Ok(())
+}
+
+#[tokio::test]
+async fn routes_and_shadows_are_set_shown_and_ended_each_without_the_other() -> Result<()> {
+    let node = Node::start().await?;
+    node.models(MODELS).await?;
+    let nothing = node.models_say(0, "route strength").await?;
+    assert!(nothing.contains("every request is answered by what it names"), "{nothing}");
+    let canary = node.models_say(0, "route strength --canary 2 --percent 12.5 --reason tried").await?;
+    assert_eq!(canary, "champion of strength: version 1 answers 87.5 %, canary 2 answers 12.5 %\n");
+    let both = node.models_say(0, "shadow strength 2 --reason tried").await?;
+    assert!(both.contains("canary 2 answers 12.5 %, and 2 is asked in the shadow"), "{both}");
+    let told = node.json(0, &["models", "route", "strength"]).await?;
+    assert_eq!(told, json!({"route": {"shadow": 2, "canary": 2, "percent": 12.5}, "version": 1}));
+    let shadow = node.models_say(0, "route strength --off --reason enough").await?;
+    assert!(shadow.contains("version 1 answers 100 %, and 2 is asked in the shadow"), "{shadow}");
+    let report = node.models_say(0, "shadow strength").await?;
+    assert!(report.contains("version 2 in the shadow of 1 answered"), "{report}");
+    node.models_say(0, "shadow strength --off --reason enough").await?;
+    assert!(node.models_say(0, "shadow strength").await?.contains("nothing is in its shadow"));
+    for incomplete in ["route strength --canary 2 --percent 5", "route strength --canary 2 --reason why", "shadow strength 2"] {
+        node.models_say(2, incomplete).await.with_context(|| incomplete.to_owned())?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn predictions_that_nobody_waits_for_are_jobs_that_can_be_looked_at() -> Result<()> {
+    let node = Node::start().await?;
+    node.models(MODELS).await?;
+    let ask = ["predict", "strength", "0.5", "-0.5"];
+    let submitted = node.json(0, &[&ask[..], &["--async"]].concat()).await?;
+    assert_eq!(
+        (&submitted["created"], &submitted["job"]["rows"], &submitted["job"]["version"]),
+        (&json!(true), &json!(1), &json!(1))
+    );
+    let id = submitted["job"]["id"].as_str().context("an id")?;
+    let found = node.run(&["predict", "jobs", id, "--wait"]).await?.with_code(0)?;
+    assert!(found.starts_with(&format!("job {id}: 1 row of strength 1, succeeded\ny[0],y[1],y[2]\n")), "{found}");
+    let direct = node.json(0, &ask).await?;
+    let last = found.lines().last().context("an answer")?;
+    assert_eq!(last.split(',').next().and_then(|cell| cell.parse::<f64>().ok()), direct["y[0]"].as_f64(), "{found} {direct}");
+    let again = node.run(&[&ask[..], &["--async"]].concat()).await?.with_code(0)?;
+    assert_eq!(again, format!("job {id}: 1 row of strength 1, succeeded, submitted before\n"));
+    let keyed = node.json(0, &[&ask[..], &["--async", "--key", "again"]].concat()).await?;
+    assert_ne!(keyed["job"]["id"], json!(id), "another key is another job");
+
+    let rows: Vec<String> = std::iter::once("a,b".to_owned()).chain((0..25).map(|at| format!("{at},1"))).collect();
+    node.write("rows.csv", &rows)?;
+    let batches = node.run(&["predict", "strength", "--csv", "rows.csv", "--async", "--batch", "10"]).await?.with_code(0)?;
+    assert_eq!(batches.lines().count(), 3, "{batches}");
+    let gap = node.json(0, &["predict", "strength", "nan", "1", "--async"]).await?;
+    let failed = node.run(&["predict", "jobs", gap["job"]["id"].as_str().context("an id")?, "--wait"]).await?.with_code(1)?;
+    assert!(failed.contains("failed\n  INVALID: "), "{failed}");
+    let listed = node.json(0, &["predict", "jobs", "--model", "strength", "--limit", "50"]).await?;
+    assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(6), "{listed}");
+    let unknown = node.run(&["predict", "jobs", "ab"]).await?;
+    assert!(unknown.code == Some(2) && unknown.errors.contains("no job"), "{unknown:?}");
     Ok(())
 }

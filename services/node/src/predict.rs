@@ -5,7 +5,8 @@
 //! ```
 
 mod answer;
-mod rows;
+mod jobs;
+pub(crate) mod rows;
 
 use crate::{
     connect::{Peer, ServingAddress},
@@ -16,8 +17,11 @@ use crate::{
     },
 };
 use anyhow::{Context as _, bail};
-use loadline_proto::inference::{
-    ModelInferRequest, ModelInferResponse, ModelMetadataRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+use loadline_proto::{
+    inference::{
+        ModelInferRequest, ModelInferResponse, ModelMetadataRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+    },
+    serving::{SubmitPredictionRequest, SubmitPredictionResponse, prediction_job_service_client::PredictionJobServiceClient},
 };
 use rows::{Batch, Header};
 use std::{
@@ -32,16 +36,22 @@ const EXAMPLES: &str = "\
   loadline predict wine 5.1 3.5 1.4 0.2                  one row of a model with one input
   loadline predict churn age=41 plan=basic               one row of a model with an input a column
   loadline predict wine --csv rows.csv > answers.csv     every row of a file; its header names the columns
+  loadline predict wine --async --csv rows.csv           nobody waits: a job for every --batch of rows
+  loadline predict jobs 1c0f…                            where a job stands, and its answer
 
 A model with one input takes the columns in their order, one with several takes each by its name. An empty cell is a gap (NaN).
 Exit codes: 0 all answered, 1 some lines are no rows, 2 not done.";
 
 /// Ask a model for a row, or for every row of a CSV file
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(disable_help_subcommand = true)]
 pub struct PredictArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Name of the model
-    model: String,
+    #[arg(required = true)]
+    model: Option<String>,
     /// Values of one row: in order, or NAME=VALUE
     #[arg(allow_negative_numbers = true)]
     values: Vec<String>,
@@ -54,11 +64,23 @@ pub struct PredictArgs {
     /// Rows sent at once
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     batch: u32,
+    /// Do not wait: submit jobs, print their ids and leave
+    #[arg(long = "async")]
+    detach: bool,
+    /// With --async: another key makes another job of the same rows
+    #[arg(long, default_value = "", requires = "detach")]
+    key: String,
     /// Print JSON, an object a row
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(flatten)]
     address: ServingAddress,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    /// Show jobs, the newest first; or one, with its answer
+    Jobs(jobs::JobsArgs),
 }
 
 type Client = GrpcInferenceServiceClient<Channel>;
@@ -70,16 +92,23 @@ type Client = GrpcInferenceServiceClient<Channel>;
 pub async fn run(args: PredictArgs) -> anyhow::Result<ExitCode> {
     let output = Output::stdout(args.json);
     let peer = args.address.connect()?;
+    let model = match (args.command, args.model) {
+        (Some(Command::Jobs(wanted)), _) => return jobs::run(&output, &peer, wanted).await,
+        (None, Some(model)) => model,
+        (None, None) => bail!("name a model; `loadline models` lists them"),
+    };
     let mut client = Client::new(peer.channel.clone());
-    let request = ModelMetadataRequest { name: args.model.clone(), version: args.of.clone() };
+    let request = ModelMetadataRequest { name: model.clone(), version: args.of.clone() };
     let metadata = peer.call(client.model_metadata(peer.request(request))).await?;
-    let asking = Asking { peer, client, model: args.model, version: args.of };
+    let asking = Asking { peer, client, model, version: args.of, key: args.detach.then_some(args.key) };
     match args.csv {
         Some(file) => every_row(asking, &output, &file, metadata.inputs, args.batch as usize).await,
         None => {
             let row = rows::typed(&args.values, &metadata.inputs)?;
-            let answer = asking.ask(row).await?;
-            output.print(&answer::lone(&output, &answer)?)?;
+            output.print(&match &asking.key {
+                Some(key) => jobs::submitted(&output, &asking.submit(row, key).await?)?,
+                None => answer::lone(&output, &asking.ask(row).await?)?,
+            })?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -91,13 +120,25 @@ struct Asking {
     client: Client,
     model: String,
     version: String,
+    /// Of jobs, where nobody waits.
+    key: Option<String>,
 }
 
 impl Asking {
     async fn ask(&self, batch: Batch) -> anyhow::Result<ModelInferResponse> {
+        self.peer.call(self.client.clone().model_infer(self.peer.request(self.question(batch)))).await
+    }
+
+    async fn submit(&self, batch: Batch, key: &str) -> anyhow::Result<SubmitPredictionResponse> {
+        let (question, key) = (Some(self.question(batch)), key.to_owned());
+        let request = SubmitPredictionRequest { question, key, ..SubmitPredictionRequest::default() };
+        let mut client = PredictionJobServiceClient::new(self.peer.channel.clone());
+        self.peer.call(client.submit(self.peer.request(request))).await
+    }
+
+    fn question(&self, batch: Batch) -> ModelInferRequest {
         let (model_name, model_version) = (self.model.clone(), self.version.clone());
-        let request = ModelInferRequest { model_name, model_version, inputs: batch.into_inputs(), ..Default::default() };
-        self.peer.call(self.client.clone().model_infer(self.peer.request(request))).await
+        ModelInferRequest { model_name, model_version, inputs: batch.into_inputs(), ..Default::default() }
     }
 }
 
@@ -121,7 +162,7 @@ async fn every_row(
         let next = match lines.next_line()? {
             None => None,
             Some(Content::Text("")) => continue,
-            Some(Content::Text(line)) => Some(header.add(line, &mut batch)),
+            Some(Content::Text(line)) => Some(header.add(line, &mut batch).map(drop)),
             Some(Content::Bytes) => Some(Err("is no UTF-8".to_owned())),
             Some(Content::TooLong) => Some(Err("is too long".to_owned())),
         };
@@ -131,8 +172,11 @@ async fn every_row(
         }
         if batch.rows() >= most || (next.is_none() && batch.rows() > 0) {
             let rows = batch.rows() as u64;
-            let answer = asking.ask(std::mem::replace(&mut batch, header.batch())).await?;
-            output.print(&answer::lines(output, &answer, &mut printed_header)?)?;
+            let batch = std::mem::replace(&mut batch, header.batch());
+            output.print(&match &asking.key {
+                Some(key) => jobs::submitted(output, &asking.submit(batch, key).await?)?,
+                None => answer::lines(output, &asking.ask(batch).await?, &mut printed_header)?,
+            })?;
             answered += rows;
             progress.settled(lines.position().bytes, answered);
         }
@@ -145,7 +189,7 @@ async fn every_row(
 }
 
 /// A file with its length, or standard input.
-fn opened(path: &Path) -> anyhow::Result<(Box<dyn BufRead>, Option<u64>)> {
+pub(crate) fn opened(path: &Path) -> anyhow::Result<(Box<dyn BufRead>, Option<u64>)> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
     }

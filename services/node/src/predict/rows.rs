@@ -15,6 +15,8 @@ pub struct Header {
     splitter: Splitter,
     columns: usize,
     inputs: Vec<Wanted>,
+    /// Columns that are for no input, such as what happened.
+    others: Vec<usize>,
 }
 
 /// An input, and which columns it takes.
@@ -37,18 +39,26 @@ impl Header {
     /// # Errors
     /// In words: columns that are missing, too many or doubled.
     pub fn new(line: &str, inputs: &[TensorMetadata]) -> Result<Self, String> {
+        Self::beside(line, inputs, &[])
+    }
+
+    /// The same where some columns, by their names, are for no input: their cells are handed back, row by row.
+    ///
+    /// # Errors
+    /// As [`Header::new`].
+    pub fn beside(line: &str, inputs: &[TensorMetadata], others: &[&str]) -> Result<Self, String> {
         let mut splitter = Splitter::new(MAX_COLUMNS);
         let names: Vec<String> = splitter.split(line)?.into_iter().map(|name| name.trim().to_owned()).collect();
+        let others = others.iter().map(|other| column(other, &names)).collect::<Result<Vec<_>, _>>()?;
+        let left: Vec<usize> = (0..names.len()).filter(|column| !others.contains(column)).collect();
         let inputs = match inputs {
-            [only] if width(only) == names.len() => {
-                vec![Wanted { metadata: only.clone(), columns: (0..names.len()).collect() }]
-            }
+            [only] if width(only) == left.len() => vec![Wanted { metadata: only.clone(), columns: left }],
             [only] if width(only) > 1 => {
-                return Err(format!("the header has {} columns; the model takes {}", names.len(), width(only)));
+                return Err(format!("the header has {} columns; the model takes {}", left.len(), width(only)));
             }
             several => several.iter().map(|input| by_name(input, &names)).collect::<Result<_, _>>()?,
         };
-        Ok(Self { splitter, columns: names.len(), inputs })
+        Ok(Self { splitter, columns: names.len(), inputs, others })
     }
 
     /// A batch without rows.
@@ -57,11 +67,11 @@ impl Header {
         Batch { inputs, rows: 0 }
     }
 
-    /// Adds a line to a batch, whole or not at all.
+    /// Adds a line to a batch, whole or not at all; answers the cells that are for no input.
     ///
     /// # Errors
     /// In words.
-    pub fn add(&mut self, line: &str, batch: &mut Batch) -> Result<(), String> {
+    pub fn add(&mut self, line: &str, batch: &mut Batch) -> Result<Vec<String>, String> {
         let cells = self.splitter.split(line)?;
         if cells.len() != self.columns {
             return Err(format!("has {} columns where the header has {}", cells.len(), self.columns));
@@ -76,7 +86,7 @@ impl Header {
         let row = row.collect::<Result<Vec<_>, String>>()?;
         batch.inputs.iter_mut().zip(row).for_each(|((_, all), row)| append(all, row));
         batch.rows += 1;
-        Ok(())
+        Ok(self.others.iter().map(|column| cells[*column].trim().to_owned()).collect())
     }
 }
 
@@ -143,11 +153,16 @@ fn by_name(input: &TensorMetadata, names: &[String]) -> Result<Wanted, String> {
     if width(input) != 1 {
         return Err(format!("input `{}` takes {} values a row, which no one column has", input.name, width(input)));
     }
-    let mut columns = names.iter().enumerate().filter(|(_, name)| **name == input.name).map(|(column, _)| column);
+    Ok(Wanted { metadata: input.clone(), columns: vec![column(&input.name, names)?] })
+}
+
+/// The only column of a name.
+fn column(wanted: &str, names: &[String]) -> Result<usize, String> {
+    let mut columns = names.iter().enumerate().filter(|(_, name)| *name == wanted).map(|(column, _)| column);
     match (columns.next(), columns.next()) {
-        (Some(column), None) => Ok(Wanted { metadata: input.clone(), columns: vec![column] }),
-        (Some(_), Some(_)) => Err(format!("the header names the column {:?} twice", input.name)),
-        (None, _) => Err(format!("the header lacks the column {:?}", input.name)),
+        (Some(column), None) => Ok(column),
+        (Some(_), Some(_)) => Err(format!("the header names the column {wanted:?} twice")),
+        (None, _) => Err(format!("the header lacks the column {wanted:?}")),
     }
 }
 
@@ -210,6 +225,16 @@ mod tests {
         assert!(Header::new("a,b", &[input("x", "FP64", 3)]).unwrap_err().contains("takes 3"));
         assert!(Header::new("a,a", &[input("a", "FP32", 1), input("b", "FP32", 1)]).unwrap_err().contains("twice"));
         assert!(Header::new("a", &[input("a", "FP32", 1), input("b", "FP32", 1)]).unwrap_err().contains("\"b\""));
+    }
+
+    #[test]
+    fn columns_that_are_for_no_input_are_handed_back() {
+        let mut header = Header::beside("day,a,result,b", &[input("x", "FP32", 2)], &["result", "day"]).unwrap();
+        let mut batch = header.batch();
+        assert_eq!(header.add("Sunday,1,home,2", &mut batch).unwrap(), ["home", "Sunday"]);
+        assert_eq!(batch.into_inputs()[0].contents.as_ref().unwrap().fp32_contents, [1.0, 2.0]);
+        assert!(Header::beside("a,b", &[input("x", "FP32", 2)], &["day"]).unwrap_err().contains("lacks the column \"day\""));
+        assert!(Header::beside("day,a", &[input("x", "FP32", 2)], &["day"]).unwrap_err().contains("has 1 columns"));
     }
 
     #[test]

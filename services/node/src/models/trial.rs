@@ -16,7 +16,7 @@ use loadline_proto::{
         model_service_client::ModelServiceClient,
     },
 };
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Rows of one message, and about their bytes: it takes a MiB at most.
 const ROWS: usize = 256;
@@ -68,7 +68,7 @@ pub struct Versions {
 pub async fn of(
     peer: &Peer,
     versions: Versions,
-    file: &PathBuf,
+    file: &Path,
     rows: &Rows,
     judged: Option<&Judged>,
 ) -> anyhow::Result<GateEvaluation> {
@@ -93,7 +93,7 @@ pub async fn of(
 
 /// The whole file, in pieces. A line that is no row ends it: a verdict on a part of the rows would be one on other rows.
 fn read(
-    file: &PathBuf,
+    file: &Path,
     inputs: &[loadline_proto::inference::model_metadata_response::TensorMetadata],
     rows: &Rows,
     judged: Option<&Judged>,

@@ -1,11 +1,13 @@
 //! Jobs as their submitters see them.
 
 use crate::{
+    modes::{QUEUE, reaches},
     nats,
     onnx::plus,
     world::{Life, MODEL, World, row, until},
 };
 use loadline_proto::{
+    health::{self, PlanRemedyRequest, failure_mode_service_client::FailureModeServiceClient},
     inference::{ModelInferRequest, ModelInferResponse},
     serving::{
         CancelPredictionRequest, GetPredictionRequest, ListPredictionsRequest, PredictionJob, SubmitPredictionRequest,
@@ -281,11 +283,18 @@ async fn a_queue_that_is_silent_holds_up_jobs_and_no_answer_and_loses_none() {
     for id in &waiting {
         assert_eq!(get(&life, id).await.0.state(), State::Accepted, "it is durable, and waits in the outbox");
     }
+    let open = reaches(&life, QUEUE, health::State::Open).await;
+    assert!(open.evidence.as_ref().is_some_and(|evidence| evidence.detail.contains("10 wait in the outbox")), "{open:?}");
+    let ask = PlanRemedyRequest { failure_mode: QUEUE.to_owned(), key: "C".to_owned(), ..PlanRemedyRequest::default() };
+    let plan = FailureModeServiceClient::new(life.channel()).plan_remedy(ask).await.unwrap().into_inner();
+    let counts: Vec<_> = plan.effects.iter().map(|effect| effect.count).collect();
+    assert_eq!((plan.target.as_str(), plan.confirm.as_str(), &counts[..]), ("queue", "y", &[1, 10][..]), "{plan:?}");
     server.signal(Signal::SIGCONT);
     for (id, x) in waiting.iter().zip(2_u8..) {
         let (_, job, answer) = followed(&life, id).await;
         assert_eq!((job.state(), y(&answer.unwrap())), (State::Succeeded, vec![f32::from(x) + 1.0; 3]));
     }
+    reaches(&life, QUEUE, health::State::Ok).await;
     life.end().await;
 }
 

@@ -17,7 +17,7 @@ use std::fs;
 use tonic::{Code, Status};
 
 const REGISTRY: &str = "PR-08";
-const QUEUE: &str = "PR-10";
+pub const QUEUE: &str = "PR-10";
 pub const REGRESSION: &str = "PR-07";
 
 /// Drills are on, and nothing is waited for that long.

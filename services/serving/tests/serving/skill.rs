@@ -84,11 +84,11 @@ async fn a_champion_that_does_harm_opens_pr_07_and_b_rolls_it_back_and_can_be_ta
     let asked = questions("a", 60);
     ask(&life, &asked).await;
     let few = report(&life, outcomes(&asked[..15])).await.unwrap();
-    assert_eq!((counts(&few), few.skill.as_ref().map(|skill| skill.champion_is_worse)), ([15, 0, 0, 0], Some(false)));
+    assert_eq!((counts(&few), few.skill.map(|skill| skill.champion_is_worse)), ([15, 0, 0, 0], Some(false)));
     let refused = plan(&life, "").await.unwrap_err();
     assert!(refused.message().contains("no champion is known to be worse"), "{refused}");
     let told = report(&life, outcomes(&asked)).await.unwrap();
-    let skill = told.skill.clone().unwrap();
+    let skill = told.skill.unwrap();
     assert_eq!(counts(&told), [45, 15, 0, 0], "each counts once");
     assert_eq!((skill.champion_version, skill.previous_version, skill.matches, skill.groups), (2, 1, 60, 60));
     let rps = skill.rps.unwrap();

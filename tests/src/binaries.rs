@@ -28,6 +28,15 @@ pub fn nats_215() -> Result<PathBuf> {
     version_checked(found.unwrap_or_else(|| "nats-server".into()), "v2.15.", "nats-server 2.15", advice)
 }
 
+/// Redis: `LOADLINE_REDIS`, else `/usr/bin/redis-server`.
+///
+/// # Errors
+/// When it is absent.
+pub fn redis() -> Result<PathBuf> {
+    let path = from_env("LOADLINE_REDIS").unwrap_or_else(|| "/usr/bin/redis-server".into());
+    present(path, "LOADLINE_REDIS", "apt-get install redis-server")
+}
+
 /// ClickHouse 18.16, as Debian 12 ships it: `LOADLINE_CLICKHOUSE_18`, else `/usr/sbin/clickhouse-server`.
 ///
 /// # Errors

@@ -290,7 +290,10 @@ mod tests {
         let modes = Catalogue::embedded().modes().iter();
         let detected: Vec<&str> = modes.filter(|mode| !mode.planned).map(|mode| mode.id.as_str()).collect();
         let analytics = ["AN-01", "AN-02", "AN-03", "AN-04", "AN-05", "AN-06", "AN-07", "AN-08", "AN-09", "AN-10"];
-        assert_eq!(detected, [&analytics[..], &["PR-07", "PR-08", "PR-09", "PR-10", "PR-13", "PR-14", "PR-15"]].concat());
+        assert_eq!(
+            detected,
+            [&analytics[..], &["PR-07", "PR-08", "PR-09", "PR-10", "PR-11", "PR-12", "PR-13", "PR-14", "PR-15"]].concat()
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ mod tests {
         register(&provider.meter("test"), &monitor);
         monitor.observe("AN-03", Reading::bad(3.0, "3 in the last minute"));
         let seen = states(&exporter, &provider);
-        assert_eq!((seen["AN-03"], seen["AN-02"], seen["PR-12"]), (3, 8, 7));
+        assert_eq!((seen["AN-03"], seen["AN-02"], seen["PR-03"]), (3, 8, 7));
         drop(monitor);
         assert!(states(&exporter, &provider).is_empty());
     }

@@ -11,6 +11,7 @@
 //! - [`grpc`]: the services, the Open Inference Protocol and `ModelService`; [`status`]: the one map from errors to statuses
 //! - [`tensors`]: what a request must be, and how an answer looks
 //! - [`engine`]: requests that wait together are one batch; [`statistics`]: how many, and how long
+//! - [`cache`]: answers that were given before, by artifact and question
 //! - [`resident`]: versions in memory, and how requests find them while they change
 //! - [`library`]: what has to be in memory, from the registry or from what answered last
 //! - [`aliases`]: who let which alias name which version, and why
@@ -27,6 +28,7 @@
 //! with the artifact that gave it.
 
 pub mod aliases;
+pub mod cache;
 pub mod detect;
 mod drills;
 pub mod engine;
@@ -47,6 +49,7 @@ pub mod tensors;
 pub use loadline_models::golden::as_child;
 pub use settings::Limits;
 
+use cache::Cache;
 use gate::Gate;
 use jobs::Jobs;
 use library::Library;
@@ -111,6 +114,7 @@ pub struct Serving {
     gate: Gate,
     routes: Routes,
     skill: Skill,
+    cache: Cache,
     jobs: Jobs,
     shutdown: Shutdown,
 }
@@ -125,6 +129,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What a request may be.
     pub limits: Limits,
+    /// Answers that were given before.
+    pub cache: Cache,
     /// Predictions that nobody waits for.
     pub jobs: Jobs,
     /// When streams have to end.
@@ -134,9 +140,9 @@ pub struct Parts {
 impl Serving {
     /// A service that answers from what the library has in memory.
     pub fn new(parts: Parts) -> Self {
-        let Parts { library, store, clock, limits, jobs, shutdown } = parts;
+        let Parts { library, store, clock, limits, cache, jobs, shutdown } = parts;
         let (gate, routes, skill) = (Gate::default(), Routes::default(), Skill::default());
-        Self { library, store, clock, limits, gate, routes, skill, jobs, shutdown }
+        Self { library, store, clock, limits, gate, routes, skill, cache, jobs, shutdown }
     }
 
     /// Adds the gRPC services.

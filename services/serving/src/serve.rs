@@ -2,6 +2,7 @@
 
 use crate::{
     ACCESS, LONG_LIVED, Limits, Parts, Serving,
+    cache::{Cache, shared},
     detect::DETECTS,
     drills,
     engine::{self, Engine},
@@ -23,7 +24,7 @@ use loadline_runtime::{
     admin::{self, Readiness},
     run::bind,
 };
-use loadline_settings::ServingSettings;
+use loadline_settings::{CacheSettings, ServingSettings};
 use loadline_store::{Store, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -87,7 +88,9 @@ pub async fn serve(
     let jobs = Jobs::new(store.clone(), queue, terms, holder());
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());
-    let parts = Parts { library: library.clone(), store: store.clone(), clock, limits, jobs: jobs.clone(), shutdown: shutting };
+    let cache = cache(&settings.serving.cache, breakable.map(|faults| &faults.cache))?;
+    let (library_too, store_too, jobs_too) = (library.clone(), store.clone(), jobs.clone());
+    let parts = Parts { library: library_too, store: store_too, clock, limits, cache, jobs: jobs_too, shutdown: shutting };
     let serving = Serving::new(parts);
     remedies::install(&monitor, &serving, registry, watch.remedies());
     if let Some(faults) = &faults {
@@ -147,6 +150,15 @@ fn registry(settings: &ServingSettings, faults: Option<Faults>) -> anyhow::Resul
     let registry = Renewable::new(open, faults).context("opening serving.registry")?;
     registry.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     Ok(registry)
+}
+
+/// The cache of the settings; nothing is asked of its shared tier yet.
+///
+/// # Errors
+/// A tier that can never be used.
+fn cache(settings: &CacheSettings, faults: Option<&Faults>) -> anyhow::Result<Cache> {
+    let shared = shared::open(&settings.shared, *settings.ttl, faults).context("opening serving.cache.shared")?;
+    Ok(Cache::new(settings.memory.0, shared))
 }
 
 /// A library on a registry and the folder of the settings; nothing is asked of either yet.

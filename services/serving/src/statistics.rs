@@ -15,6 +15,8 @@ use std::{
 pub struct Statistics {
     success: Total,
     fail: Total,
+    cache_hit: Total,
+    cache_miss: Total,
     /// Milliseconds since 1970.
     last: AtomicU64,
     batches: Mutex<Batches>,
@@ -56,6 +58,16 @@ impl Statistics {
         self.fail.add(time);
     }
 
+    /// A question was answered from the cache; how long that took.
+    pub fn hit(&self, time: Duration) {
+        self.cache_hit.add(time);
+    }
+
+    /// A question was looked for in the cache, answered by the model and kept; how long that took.
+    pub fn missed(&self, time: Duration) {
+        self.cache_miss.add(time);
+    }
+
     /// The model answered a batch.
     pub fn executed(&self, batch: &Executed) {
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,6 +104,8 @@ impl Statistics {
                 compute_input,
                 compute_infer,
                 compute_output,
+                cache_hit: Some(self.cache_hit.told()),
+                cache_miss: Some(self.cache_miss.told()),
             }),
             batch_stats: batches.by_size.iter().map(|(size, totals)| of_size(*size, totals)).collect(),
         }

@@ -25,7 +25,7 @@ pub use sections::{
     DrillSettings, IngestSettings, InstallationSettings, LogSettings, QuerySettings, RulesSettings, SimulateSettings,
     StoreSettings,
 };
-pub use serving::{PredictionJobSettings, ServingSettings};
+pub use serving::{CacheSettings, PredictionJobSettings, ServingSettings};
 pub use streams::{Carries, DRILL_STREAM, StreamSettings};
 
 use loadline_runtime::{

@@ -33,8 +33,51 @@ pub struct ServingSettings {
     pub check_with: PathBuf,
     /// Where jobs wait for workers: `store:`, which needs nothing more, or `nats://…`, a work queue of JetStream.
     pub queue: SecretUrl,
+    /// Answers that were given before.
+    pub cache: CacheSettings,
     /// Predictions that nobody waits for.
     pub jobs: PredictionJobSettings,
+}
+
+/// `[serving.cache]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheSettings {
+    /// Memory that answers may take; 0: none are kept, here or elsewhere.
+    pub memory: ByteSize,
+    /// Where processes share them: `none:`, or a Redis server, `redis://user:password@host:6379/0`. While it is down, models answer.
+    pub shared: SecretUrl,
+    /// How long an answer is kept there. In memory it stays until others need its place: an artifact never answers otherwise.
+    pub ttl: HumanDuration,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { memory: ByteSize::mib(64), shared: SecretUrl::new("none:"), ttl: HumanDuration::secs(24 * 3_600) }
+    }
+}
+
+impl Check for CacheSettings {
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if self.memory.0 > 0 && !(ByteSize::mib(1)..=ByteSize::mib(1 << 16)).contains(&self.memory) {
+            problems.refuse(key(at, "memory"), self.memory, "0, or from 1MiB to 64GiB");
+        }
+        match self.shared.scheme() {
+            "none" => {}
+            "redis" if self.memory.0 == 0 => {
+                problems.refuse(
+                    key(at, "shared"),
+                    &self.shared,
+                    "none: while serving.cache.memory is 0, which keeps no answers anywhere",
+                );
+            }
+            "redis" => {}
+            _ => problems.refuse(key(at, "shared"), &self.shared, "none: or redis://HOST:6379"),
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(366 * 24 * 3_600)).contains(&*self.ttl) {
+            problems.refuse(key(at, "ttl"), self.ttl, "from 1s to 366d");
+        }
+    }
 }
 
 /// `[serving.jobs]`
@@ -111,6 +154,7 @@ impl Default for ServingSettings {
             file_bytes: ByteSize::mib(64),
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),
+            cache: CacheSettings::default(),
             jobs: PredictionJobSettings::default(),
         }
     }
@@ -124,6 +168,7 @@ impl Check for ServingSettings {
         if !["store", "nats", "tls"].contains(&self.queue.scheme()) {
             problems.refuse(key(at, "queue"), &self.queue, "store: or nats://HOST:4222");
         }
+        self.cache.check(&key(at, "cache"), problems);
         self.jobs.check(&key(at, "jobs"), problems);
         if self.artifacts.as_os_str().is_empty() {
             problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");

@@ -383,8 +383,8 @@ mod tests {
 
     #[test]
     fn only_modes_that_the_catalogue_says_are_detected_can_be() {
-        let planned = Monitor::new("query", "test", &["PR-12"]).unwrap_err();
-        assert_eq!(planned, MonitorError::Planned { id: "PR-12".to_owned() });
+        let planned = Monitor::new("query", "test", &["PR-03"]).unwrap_err();
+        assert_eq!(planned, MonitorError::Planned { id: "PR-03".to_owned() });
         let unknown = Monitor::new("rollup", "test", &["AN-99"]).unwrap_err();
         assert_eq!(unknown, MonitorError::Unknown { id: "AN-99".to_owned() });
         let monitor = Monitor::new("ingest", "test", &["AN-02"]).unwrap();
@@ -403,13 +403,13 @@ mod tests {
         let monitor = Monitor::new("ingest", "test", &["AN-02"]).unwrap();
         let (head, before) = (monitor.head(), monitor.statuses());
         monitor.observe("AN-03", Reading::bad(1.0, ""));
-        monitor.observe("PR-12", Reading::good(1.0, ""));
+        monitor.observe("PR-03", Reading::good(1.0, ""));
         monitor.observe("nonsense", Reading::good(1.0, ""));
         monitor.observe("AN-02", Reading::good(f64::NAN, ""));
         assert_eq!(monitor.statuses(), before);
         assert!(!head.has_changed().unwrap());
         assert_eq!(state(&monitor, "AN-02"), State::Unknown);
-        assert_eq!(state(&monitor, "PR-12"), State::Planned);
+        assert_eq!(state(&monitor, "PR-03"), State::Planned);
     }
 
     #[tokio::test(start_paused = true)]

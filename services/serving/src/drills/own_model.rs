@@ -9,7 +9,12 @@ use loadline_models::{
     Sha256, onnx,
     registry::{Model, NewVersion, RegistryError},
 };
-use loadline_proto::inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor};
+use loadline_proto::inference::{
+    InferTensorContents, ModelInferRequest, grpc_inference_service_server::GrpcInferenceService as _,
+    model_infer_request::InferInputTensor,
+};
+use tonic::Request;
+use uuid::Uuid;
 
 /// Its name.
 pub const MODEL: &str = "loadline-drill";
@@ -74,6 +79,29 @@ impl OwnModel {
         let (name, datatype, shape) = ("x".to_owned(), "FP32".to_owned(), vec![1, 2]);
         let input = InferInputTensor { name, datatype, shape, contents, ..InferInputTensor::default() };
         ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() }
+    }
+
+    /// One that nobody asked before.
+    pub fn new_question() -> [f32; 2] {
+        let (high, low) = Uuid::now_v7().as_u64_pair();
+        // Far from where the two are nearly the same.
+        [high, low].map(|bits| (bits % 1_000_003) as f32 / 1_000_003.0 + 0.5)
+    }
+
+    /// Asks its champion as callers do, and looks whether the answer is that of the better one.
+    ///
+    /// # Errors
+    /// What is wrong with the answer, in words.
+    pub async fn answers_rightly(&self, x: &[f32; 2]) -> Result<(), String> {
+        let answer = self.0.model_infer(Request::new(Self::question(*x))).await;
+        let answer = answer.map_err(|status| format!("the champion does not answer: {status}"))?.into_inner();
+        let contents = answer.outputs.first().and_then(|output| output.contents.as_ref());
+        let told = contents.map(|contents| contents.fp32_contents.clone()).unwrap_or_default();
+        let powers = [x[0], 0.0, x[1]].map(f32::exp);
+        let expected = powers.map(|power| power / powers.iter().sum::<f32>());
+        let near =
+            told.len() == expected.len() && told.iter().zip(expected).all(|(told, expected)| (told - expected).abs() < 1e-4);
+        if near { Ok(()) } else { Err(format!("the champion answers {told:?} to {x:?}, not {expected:?}")) }
     }
 
     /// Lets its champion be a version.

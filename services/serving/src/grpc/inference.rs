@@ -157,7 +157,7 @@ impl Serving {
             ..ModelInferResponse::default()
         };
         let asked = request::read(request, &held.inputs, &held.outputs, self.limits.request_rows)?;
-        let outputs = held.lane.answer(asked.inputs, asked.rows, deadline).await?;
+        let outputs = self.cache.answer(held, asked.inputs, asked.rows, deadline).await?;
         if let Some(at) = response::first_gap(&outputs) {
             return Err(asked.gap.map_or(ServingError::NoNumber(at), ServingError::Invalid));
         }

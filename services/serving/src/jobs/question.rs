@@ -4,11 +4,11 @@ use crate::{
     resident::Loaded,
     status::ServingError,
     tensors::{
-        Invalid, raw,
+        Invalid, canonical,
         request::{self, Asked},
     },
 };
-use loadline_models::{Sha256, Tensor};
+use loadline_models::Sha256;
 use loadline_proto::inference::ModelInferRequest;
 use loadline_store::NewPrediction;
 use prost::Message as _;
@@ -57,30 +57,21 @@ pub fn job(question: Question, version: &Loaded, most_rows: usize) -> Result<New
 /// The same for the same artifact, inputs, outputs wanted, form of the answer and key, in whatever order and form the inputs came.
 fn id(sha256: Sha256, asked: &Asked, key: &str) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("loadline prediction job 1");
-    // Each part with its length: no two lists of parts are one text.
-    let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
+    let mut part = |bytes: &[u8]| canonical::part(&mut hasher, bytes);
     part(sha256.to_string().as_bytes());
     part(key.as_bytes());
     part(&[asked.raw.into(), asked.outputs.is_some().into()]);
     for output in asked.outputs.iter().flatten() {
         part(&(*output as u64).to_le_bytes());
     }
-    for Tensor { name, shape, values } in &asked.inputs {
-        part(name.as_bytes());
-        part(values.data_type().name().as_bytes());
-        shape.iter().for_each(|length| part(&(*length as u64).to_le_bytes()));
-        part(&raw::bytes(values));
-    }
+    canonical::tensors(&mut hasher, &asked.inputs);
     hasher.finalize().to_hex().to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadline_models::Values;
+    use loadline_models::{Tensor, Values};
 
     fn asked(values: &[f32]) -> Asked {
         let tensor = Tensor { name: "x".to_owned(), shape: vec![1, values.len()], values: Values::F32(values.to_vec()) };

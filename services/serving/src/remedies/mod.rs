@@ -1,6 +1,8 @@
 //! The remedies of serving, one a file, on the desk of its monitor.
 
+mod flush;
 mod reconnect;
+mod reconnect_cache;
 mod reconnect_queue;
 mod roll_back;
 
@@ -15,6 +17,8 @@ pub fn install(monitor: &Monitor, serving: &Serving, registry: Arc<Renewable>, o
         Arc::new(reconnect::Reconnect { registry, library: serving.library.clone() }),
         Arc::new(reconnect_queue::ReconnectQueue { jobs: serving.jobs.clone() }),
         Arc::new(roll_back::RollBack { serving: serving.clone() }),
+        Arc::new(reconnect_cache::ReconnectCache { cache: serving.cache.clone() }),
+        Arc::new(flush::Flush { cache: serving.cache.clone() }),
     ];
     let remedies = [own, of_process].concat();
     let ledger = Arc::new(Ledger::new(serving.store.clone()));

@@ -6,6 +6,7 @@
 //!
 //! Every refusal names the field and what the model takes.
 
+pub mod canonical;
 pub mod ports;
 pub mod raw;
 pub mod request;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // The helpers of tests are tests too.
 
 mod bad_input;
+mod cache;
 mod changes;
 mod gate;
 mod hostile;

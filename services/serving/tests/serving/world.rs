@@ -12,7 +12,12 @@ use loadline_proto::{
         model_service_client::ModelServiceClient, register_request::Part,
     },
 };
-use loadline_runtime::{Shutdown, admin::Readiness, config::SecretUrl, telemetry};
+use loadline_runtime::{
+    Shutdown,
+    admin::Readiness,
+    config::{ByteSize, SecretUrl},
+    telemetry,
+};
 use loadline_serving::serve::{MODELS, serve};
 use loadline_settings::Settings;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -50,6 +55,8 @@ impl World {
         settings.serving.artifacts = folder.path().join("artifacts");
         settings.serving.registry = SecretUrl::new(format!("file:{}", folder.path().join("models").display()));
         settings.serving.check_with = env!("CARGO_BIN_EXE_loadline-serving").into();
+        // Most tests are about the model, asked the same again and again.
+        settings.serving.cache.memory = ByteSize(0);
         settings.serving.look_every = loadline_runtime::config::HumanDuration::millis(100);
         Self { folder, settings }
     }

@@ -10,6 +10,7 @@ use loadline_proto::{
     ingest::{DeadLetter, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse, ListStreamsResponse},
     query::{GetDeliveryRequest, GetDeliveryResponse, ListTopAccountsRequest, ListTopAccountsResponse},
     rollup::{ListJobsResponse, ListRunsRequest, ListRunsResponse},
+    serving::{GetRouteResponse, ListAliasHistoryResponse, ListModelsResponse},
 };
 use std::time::Duration;
 
@@ -152,6 +153,15 @@ pub enum Question {
     Letter(GetDeadLetterRequest),
     /// What can be proven.
     Drills,
+    /// The models of the registry.
+    Models,
+    /// An alias of one of these.
+    Alias {
+        /// The model.
+        model: String,
+        /// Its alias.
+        alias: String,
+    },
 }
 
 /// The answer to it.
@@ -170,6 +180,25 @@ pub enum Answer {
     },
     Letter(Box<DeadLetter>),
     Drills(ListDrillsResponse),
+    Models(ListModelsResponse),
+    Alias(Box<AliasAnswer>),
+}
+
+/// All that serving says of one alias.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AliasAnswer {
+    /// The model.
+    pub model: String,
+    /// Its alias.
+    pub alias: String,
+    /// Which other versions get its requests.
+    pub route: GetRouteResponse,
+    /// What it named, the newest first.
+    pub changes: ListAliasHistoryResponse,
+    /// What the gate said, the newest first.
+    pub evaluations: ListAliasHistoryResponse,
+    /// Its routes, the newest first.
+    pub routes: ListAliasHistoryResponse,
 }
 
 /// A question without its details.
@@ -184,12 +213,24 @@ pub enum Topic {
     Letters,
     Letter,
     Drills,
+    Models,
+    Alias,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Streams, Self::Top, Self::Delivery, Self::Jobs, Self::Runs, Self::Letters, Self::Letter, Self::Drills];
+    pub const ALL: [Self; 10] = [
+        Self::Streams,
+        Self::Top,
+        Self::Delivery,
+        Self::Jobs,
+        Self::Runs,
+        Self::Letters,
+        Self::Letter,
+        Self::Drills,
+        Self::Models,
+        Self::Alias,
+    ];
 
     /// The service that answers it; `None`: each process for itself.
     pub fn service(self) -> Option<&'static str> {
@@ -197,6 +238,7 @@ impl Topic {
             Self::Streams | Self::Letters | Self::Letter => Some("ingest"),
             Self::Top | Self::Delivery => Some("query"),
             Self::Jobs | Self::Runs => Some("rollup"),
+            Self::Models | Self::Alias => Some("serving"),
             Self::Drills => None,
         }
     }
@@ -214,6 +256,8 @@ impl Question {
             Self::Letters(_) => Topic::Letters,
             Self::Letter(_) => Topic::Letter,
             Self::Drills => Topic::Drills,
+            Self::Models => Topic::Models,
+            Self::Alias { .. } => Topic::Alias,
         }
     }
 }

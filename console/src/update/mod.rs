@@ -114,6 +114,10 @@ fn cursors(model: &mut Model) {
             letter.settle(model.letters().iter().map(|letter| &letter.id));
             model.ui.letter = letter;
         }
+        Screen::Models => {
+            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
+            model.ui.registered.settle(lines.iter());
+        }
         Screen::Drills => {
             let drills: Vec<_> = model.drill_lines().iter().map(DrillLine::id).collect();
             model.ui.drill.settle(drills.iter());

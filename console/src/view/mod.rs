@@ -15,6 +15,7 @@ mod hints;
 mod jobs;
 mod layout;
 mod ledger;
+mod models;
 mod palette;
 mod pane;
 pub mod plot;
@@ -50,6 +51,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         Screen::Jobs => jobs::draw(model, frame, places.whole),
         Screen::Letters => dead_letters::draw(model, frame, places.whole),
         Screen::Drills => drills::draw(model, frame, places.whole),
+        Screen::Models => models::draw(model, frame, places.whole),
     }
     if let Some(area) = places.running {
         running::draw(model, frame, area);

@@ -12,6 +12,7 @@ use loadline_proto::{
     rollup::{ListJobsResponse, ListRunsRequest, ListRunsResponse},
     serving::{GetRouteResponse, ListAliasHistoryResponse, ListModelsResponse},
 };
+use ratatui::layout::{Position, Size};
 use std::time::Duration;
 
 /// Something that came in.
@@ -23,6 +24,8 @@ pub enum Msg {
     Key(Chord),
     /// A key is held down, and the terminal says so.
     Repeat(Chord),
+    /// The mouse was used.
+    Mouse(Mouse),
     /// Text was pasted: it is never taken for keys.
     Paste(String),
     /// The terminal has another size.
@@ -37,6 +40,28 @@ pub enum Msg {
     Suspend,
     /// A frame was drawn: the oldest input in it, if there was one, had waited so long.
     Drawn(Option<Duration>),
+}
+
+/// What was done with the mouse, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mouse {
+    /// What.
+    pub kind: MouseKind,
+    /// Where, from the upper left corner.
+    pub at: Position,
+    /// Size of the terminal.
+    pub screen: Size,
+}
+
+/// What a mouse can do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MouseKind {
+    /// Its left button was pressed.
+    Click,
+    /// Its wheel was turned up.
+    Up,
+    /// And down.
+    Down,
 }
 
 /// From one process.

@@ -73,7 +73,7 @@ pub fn encode(at: Moment, msg: &Msg) -> Option<Record> {
         Msg::Repeat(chord) => record(Kind::Repeat, 0, 0, chord.to_string().into_bytes()),
         Msg::Paste(text) => record(Kind::Paste, 0, 0, text.clone().into_bytes()),
         Msg::Tick => record(Kind::Tick, 0, 0, Vec::new()),
-        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
+        Msg::Mouse(_) | Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
     }
 }
 

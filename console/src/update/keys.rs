@@ -198,7 +198,7 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.scroll = 0;
 }
 
-fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
+pub(super) fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
     if let Some(Overlay::Actions { cursor }) = model.ui.overlay {
         let last = row_actions(model).len().saturating_sub(1);
         model.ui.overlay = Some(Overlay::Actions { cursor: cursor.saturating_add_signed(by).min(last) });

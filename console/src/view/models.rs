@@ -1,7 +1,7 @@
 //! Models: which version answers by which name, what else gets its requests, what the gate said, and who changed what.
 
 use super::{
-    pane::{NOTHING_PASSES, lines, mark, pane, scrolled},
+    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     theme::Look,
 };
 use crate::{
@@ -29,10 +29,10 @@ const DIGITS: usize = 8;
 /// Columns of a state: `READY_STALE(59s)`.
 const STATE: usize = 16;
 
-/// Draws the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the screen; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (listed, told) = halves(area);
-    list(model, frame, listed);
+    let hits = list(model, frame, listed);
     let inner = pane(frame, model.ui.look, told, Line::styled(title_of(model), model.ui.look.strong()), false);
     let drawn = text(model, inner.width.into());
     let missing = drawn.len().saturating_sub(inner.height.into());
@@ -44,6 +44,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let place = Rect { x: inner.right() - columns, y: inner.bottom(), width: columns, height: 1 }.intersection(frame.area());
         frame.render_widget(Line::styled(more, model.ui.look.strong()), place);
     }
+    hits
 }
 
 /// The list, and what is known of its selected line; they share an edge.
@@ -67,7 +68,7 @@ fn title_of(model: &Model) -> String {
     }
 }
 
-fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let registry = &world.registry;
     let filter = model.ui.filter(Screen::Models);
@@ -90,8 +91,11 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let room = usize::from(inner.height).saturating_sub(drawn.len());
     let rows = rows(&listed);
     let at = rows.iter().position(|row| matches!(row, Row::Line(place, _) if *place == cursor)).unwrap_or(0);
-    let now = server_time(model);
-    for row in rows.iter().skip(scrolled(at, rows.len(), room)).take(room) {
+    let (first, head, now) = (scrolled(at, rows.len(), room), drawn.len(), server_time(model));
+    let places = rows.iter().skip(first).take(room).enumerate();
+    let places = places.filter_map(|(at, row)| if let Row::Line(place, _) = row { Some((head + at, *place)) } else { None });
+    let hits = hits(inner, 0, places);
+    for row in rows.iter().skip(first).take(room) {
         drawn.push(match row {
             Row::Model(of) => Line::styled(cut(&format!(" {}", of.name), inner.width.into()), look.strong()),
             Row::Line(place, listed) => {
@@ -104,6 +108,7 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         drawn.push(Line::styled(if registry.models.is_empty() { " no model is registered" } else { NOTHING_PASSES }, look.dim()));
     }
     lines(frame, inner, drawn);
+    hits
 }
 
 /// What is drawn in a line: the name of a model, or what can be selected of it and at which place.

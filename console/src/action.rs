@@ -135,6 +135,7 @@ actions! {
     Jobs "jobs" ["p" "F4"] Everywhere "jobs" "Background jobs and their runs.";
     DeadLetters "dead-letters" ["e" "F5"] Everywhere "dead letters" "What could not be counted, and why.";
     Drills "drills" ["f" "F6"] Everywhere "drills" "What is proven: drills, their faults and their last verdicts.";
+    Models "models" ["i" "F7"] Everywhere "models" "Models: versions, aliases, routes, what the gate said, and who changed what.";
     Refresh "refresh" ["r"] Everywhere "" "Asks again now what is asked from time to time, and connects without waiting.";
     Redraw "redraw" ["Ctrl-l"] Everywhere "" "Draws the whole screen anew.";
     Suspend "suspend" ["Ctrl-z"] Everywhere "" "Goes to the background of the shell.";

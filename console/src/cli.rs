@@ -117,6 +117,9 @@ struct ScreenArgs {
     /// A TOML file of keys, lines of `action = ["key", …]`
     #[arg(long, value_name = "FILE", env = "LOADLINE_CONSOLE_KEYS", global = true)]
     keys: Option<PathBuf>,
+    /// Leave the mouse to the terminal
+    #[arg(long, global = true)]
+    no_mouse: bool,
     /// Look at a recording instead of connecting
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "once", "plain"])]
     replay: Option<PathBuf>,
@@ -142,6 +145,10 @@ impl ScreenArgs {
         Look::of_environment(self.theme, self.ascii)
     }
 
+    fn mouse(&self) -> bool {
+        !self.no_mouse && mouse_of_environment()
+    }
+
     fn keys(&self) -> anyhow::Result<KeyMap> {
         let Some(path) = &self.keys else { return Ok(KeyMap::default()) };
         let text = fs::read_to_string(path).with_context(|| format!("keys of {}", path.display()))?;
@@ -162,8 +169,8 @@ impl Cli {
             None if screen.once => runtime()?.block_on(self.once())?,
             None if screen.plain => runtime()?.block_on(self.plain())?,
             None => match &screen.replay {
-                Some(path) => show_recording(path, screen.keys()?, screen.look())?,
-                None => show(&self.watched.connect, screen.keys()?, screen.look(), pending())?,
+                Some(path) => show_recording(path, screen.keys()?, screen.look(), screen.mouse())?,
+                None => watch(&self.watched.connect, screen.keys()?, screen.look(), screen.mouse(), pending())?,
             },
         }
         Ok(ExitCode::SUCCESS)
@@ -215,20 +222,31 @@ async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode>
 /// # Errors
 /// When there is no terminal, or it is gone.
 pub fn show(targets: &[Target], keys: KeyMap, look: Look, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+    watch(targets, keys, look, mouse_of_environment(), until)
+}
+
+/// Whether the mouse is taken unless the command line says otherwise: not where `LOADLINE_CONSOLE_NO_MOUSE` is set.
+fn mouse_of_environment() -> bool {
+    std::env::var("LOADLINE_CONSOLE_NO_MOUSE").unwrap_or_default().is_empty()
+}
+
+fn watch(targets: &[Target], keys: KeyMap, look: Look, mouse: bool, until: impl Future<Output = ()>) -> anyhow::Result<()> {
     let clock = Clock::system();
     runtime()?.block_on(async {
         let (connections, inputs) = Connections::start(&addresses(targets), clock);
         let model = Model::new(targets, keys, clock.now());
-        screen(model, look, Some(connections), inputs, clock, until).await
+        let parts = Parts { model, look, mouse, connections: Some(connections), inputs, clock };
+        screen(parts, until).await
     })
 }
 
 /// A recording on the same screen.
-fn show_recording(path: &Path, keys: KeyMap, look: Look) -> anyhow::Result<()> {
+fn show_recording(path: &Path, keys: KeyMap, look: Look, mouse: bool) -> anyhow::Result<()> {
     let clock = Clock::system();
     runtime()?.block_on(async {
         let (_, silent) = mpsc::channel(1);
-        screen(recorded(path, keys)?, look, None, silent, clock, pending()).await
+        let parts = Parts { model: recorded(path, keys)?, look, mouse, connections: None, inputs: silent, clock };
+        screen(parts, pending()).await
     })
 }
 
@@ -241,16 +259,20 @@ fn addresses(targets: &[Target]) -> Vec<String> {
     targets.iter().map(|target| target.address.clone()).collect()
 }
 
-async fn screen(
-    mut model: Model,
+/// What a screen shows, and how.
+struct Parts {
+    model: Model,
     look: Look,
+    mouse: bool,
     connections: Option<Connections>,
-    mut inputs: Receiver<Stamped>,
+    inputs: Receiver<Stamped>,
     clock: Clock,
-    until: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+}
+
+async fn screen(parts: Parts, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let Parts { mut model, look, mouse, connections, mut inputs, clock } = parts;
     model.ui.look = look;
-    let taken = Taken::take().context("this is no terminal; try --once, --plain or check")?;
+    let taken = Taken::take(mouse).context("this is no terminal; try --once, --plain or check")?;
     let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
     let keys = events()?.take_until(until);
     let result = run(&mut model, &mut terminal, &mut inputs, keys, &mut Host { connections }, clock).await;

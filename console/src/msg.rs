@@ -10,7 +10,9 @@ use loadline_proto::{
     ingest::{DeadLetter, GetDeadLetterRequest, ListDeadLettersRequest, ListDeadLettersResponse, ListStreamsResponse},
     query::{GetDeliveryRequest, GetDeliveryResponse, ListTopAccountsRequest, ListTopAccountsResponse},
     rollup::{ListJobsResponse, ListRunsRequest, ListRunsResponse},
+    serving::{GetRouteResponse, ListAliasHistoryResponse, ListModelsResponse},
 };
+use ratatui::layout::{Position, Size};
 use std::time::Duration;
 
 /// Something that came in.
@@ -22,6 +24,8 @@ pub enum Msg {
     Key(Chord),
     /// A key is held down, and the terminal says so.
     Repeat(Chord),
+    /// The mouse was used.
+    Mouse(Mouse),
     /// Text was pasted: it is never taken for keys.
     Paste(String),
     /// The terminal has another size.
@@ -36,6 +40,28 @@ pub enum Msg {
     Suspend,
     /// A frame was drawn: the oldest input in it, if there was one, had waited so long.
     Drawn(Option<Duration>),
+}
+
+/// What was done with the mouse, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mouse {
+    /// What.
+    pub kind: MouseKind,
+    /// Where, from the upper left corner.
+    pub at: Position,
+    /// Size of the terminal.
+    pub screen: Size,
+}
+
+/// What a mouse can do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MouseKind {
+    /// Its left button was pressed.
+    Click,
+    /// Its wheel was turned up.
+    Up,
+    /// And down.
+    Down,
 }
 
 /// From one process.
@@ -152,6 +178,15 @@ pub enum Question {
     Letter(GetDeadLetterRequest),
     /// What can be proven.
     Drills,
+    /// The models of the registry.
+    Models,
+    /// An alias of one of these.
+    Alias {
+        /// The model.
+        model: String,
+        /// Its alias.
+        alias: String,
+    },
 }
 
 /// The answer to it.
@@ -170,6 +205,25 @@ pub enum Answer {
     },
     Letter(Box<DeadLetter>),
     Drills(ListDrillsResponse),
+    Models(ListModelsResponse),
+    Alias(Box<AliasAnswer>),
+}
+
+/// All that serving says of one alias.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AliasAnswer {
+    /// The model.
+    pub model: String,
+    /// Its alias.
+    pub alias: String,
+    /// Which other versions get its requests.
+    pub route: GetRouteResponse,
+    /// What it named, the newest first.
+    pub changes: ListAliasHistoryResponse,
+    /// What the gate said, the newest first.
+    pub evaluations: ListAliasHistoryResponse,
+    /// Its routes, the newest first.
+    pub routes: ListAliasHistoryResponse,
 }
 
 /// A question without its details.
@@ -184,12 +238,24 @@ pub enum Topic {
     Letters,
     Letter,
     Drills,
+    Models,
+    Alias,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Streams, Self::Top, Self::Delivery, Self::Jobs, Self::Runs, Self::Letters, Self::Letter, Self::Drills];
+    pub const ALL: [Self; 10] = [
+        Self::Streams,
+        Self::Top,
+        Self::Delivery,
+        Self::Jobs,
+        Self::Runs,
+        Self::Letters,
+        Self::Letter,
+        Self::Drills,
+        Self::Models,
+        Self::Alias,
+    ];
 
     /// The service that answers it; `None`: each process for itself.
     pub fn service(self) -> Option<&'static str> {
@@ -197,6 +263,7 @@ impl Topic {
             Self::Streams | Self::Letters | Self::Letter => Some("ingest"),
             Self::Top | Self::Delivery => Some("query"),
             Self::Jobs | Self::Runs => Some("rollup"),
+            Self::Models | Self::Alias => Some("serving"),
             Self::Drills => None,
         }
     }
@@ -214,6 +281,8 @@ impl Question {
             Self::Letters(_) => Topic::Letters,
             Self::Letter(_) => Topic::Letter,
             Self::Drills => Topic::Drills,
+            Self::Models => Topic::Models,
+            Self::Alias { .. } => Topic::Alias,
         }
     }
 }

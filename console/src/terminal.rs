@@ -4,26 +4,33 @@ use crate::{
     connection::Connections,
     keys::{Chord, Key, Named},
     model::Model,
-    msg::{Effect, Msg},
+    msg::{Effect, Mouse, MouseKind, Msg},
     run::{Flow, Outside},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crossterm::{
+    Command,
     cursor::Show,
     event::{
         DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event, EventStream, KeyCode,
-        KeyEvent, KeyEventKind, KeyModifiers,
+        KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
     },
     execute,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size},
 };
 use futures::{Stream, StreamExt as _, future::ready, stream};
 use nix::sys::signal::{Signal, raise};
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    layout::{Position, Size},
+};
 use std::{
+    fmt,
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stdin, stdout},
     panic,
+    sync::atomic::{AtomicBool, Ordering},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,11 +42,12 @@ const CLIPBOARD: usize = 74_000;
 pub struct Taken(());
 
 impl Taken {
-    /// Takes the terminal, and sees to it that a panic gives it back before it is reported.
+    /// Takes the terminal, and the mouse where it is wanted, and sees to it that a panic gives them back before it is reported.
     ///
     /// # Errors
     /// When this is no terminal.
-    pub fn take() -> io::Result<Self> {
+    pub fn take(mouse: bool) -> io::Result<Self> {
+        MOUSE.store(mouse, Ordering::Relaxed);
         if !stdin().is_terminal() || !stdout().is_terminal() {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -59,13 +67,38 @@ impl Drop for Taken {
     }
 }
 
+/// Whether the mouse is wanted: what gives the terminal back and takes it again may be a panic or a signal.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+
+/// Asks for presses and the wheel. crossterm's own command also asks for every movement, each of which would wake the console.
+struct EnableClicks;
+
+impl Command for EnableClicks {
+    fn write_ansi(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        f.write_str("\x1b[?1000h\x1b[?1006h")
+    }
+}
+
+/// The reverse.
+struct DisableClicks;
+
+impl Command for DisableClicks {
+    fn write_ansi(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        f.write_str("\x1b[?1006l\x1b[?1000l")
+    }
+}
+
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+    if MOUSE.load(Ordering::Relaxed) { execute!(stdout(), EnableClicks) } else { Ok(()) }
 }
 
 /// As far as it can: there is nobody left to tell of an error.
 fn give_back() {
+    if MOUSE.load(Ordering::Relaxed) {
+        let _ = execute!(stdout(), DisableClicks);
+    }
     let _ = execute!(stdout(), DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
@@ -161,8 +194,20 @@ fn message(event: Event) -> Option<Msg> {
         Event::Resize(..) => Some(Msg::Resized),
         Event::FocusGained => Some(Msg::Focus(true)),
         Event::FocusLost => Some(Msg::Focus(false)),
-        Event::Key(_) | Event::Mouse(_) => None,
+        Event::Mouse(event) => mouse(event).map(Msg::Mouse),
+        Event::Key(_) => None,
     }
+}
+
+fn mouse(event: MouseEvent) -> Option<Mouse> {
+    let kind = match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => MouseKind::Click,
+        MouseEventKind::ScrollUp => MouseKind::Up,
+        MouseEventKind::ScrollDown => MouseKind::Down,
+        _ => return None,
+    };
+    let (width, height) = size().ok()?;
+    Some(Mouse { kind, at: Position { x: event.column, y: event.row }, screen: Size { width, height } })
 }
 
 fn chord(event: KeyEvent) -> Option<Chord> {

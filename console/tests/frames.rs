@@ -6,7 +6,7 @@ mod fixture;
 #[path = "fixture/scene.rs"]
 mod scene;
 
-use fixture::{Console, catalogue, delta, frame, heartbeat, seconds, snapshot, status, target, trouble};
+use fixture::{Console, catalogue, delta, frame, heartbeat, registry, seconds, snapshot, status, target, trouble};
 use loadline_console::{
     headless,
     model::{endpoint::Link, ui::Screen},
@@ -99,6 +99,22 @@ fn what_is_done_and_proven_looks_as_it_did_at_three_sizes_and_in_three_ways() {
 }
 
 #[test]
+fn models_look_as_they_did_at_three_sizes_and_in_three_ways() {
+    for (size, columns, rows) in [("80x24", 80, 24), ("120x40", 120, 40), ("200x60", 200, 60)] {
+        for (way, look) in [("colour", COLOUR), ("no_color", MONO), ("ascii", ASCII)] {
+            let mut console = registry::console();
+            console.model.ui.look = look;
+            insta::assert_snapshot!(format!("models_{size}_{way}"), with_styles(&drawn(&console, columns, rows)));
+        }
+    }
+    for (name, keys) in [("model_version", "j j j"), ("model_described", "Enter")] {
+        let mut console = registry::console();
+        console.press(keys);
+        insta::assert_snapshot!(name, with_styles(&drawn(&console, 100, 30)));
+    }
+}
+
+#[test]
 fn every_other_picture_looks_as_it_did() {
     let pictures = [
         ("usage", "t"),
@@ -137,7 +153,7 @@ fn a_p1_takes_the_two_top_lines_by_text() {
 
 #[test]
 fn without_colours_there_is_none_and_in_ascii_nothing_else() {
-    for keys in ["o", "t", "p", "e", "?", "d", "v", ": a", "/ x"] {
+    for keys in ["o", "t", "p", "e", "i", "?", "d", "v", ": a", "/ x"] {
         let mut console = trouble();
         console.model.ui.look = ASCII;
         let mut wide = status("AN-02", WireState::Open, Wire::P1);
@@ -268,7 +284,7 @@ proptest! {
     #[test]
     fn no_size_and_no_screen_panics(
         columns in prop_oneof![1_u16..30, 1_u16..250], rows in prop_oneof![1_u16..12, 1_u16..90],
-        keys in prop::collection::vec(prop::sample::select("tpebodz?/:jkGglhv12045ycfxamuTXCD".chars().collect::<Vec<_>>()), 0..6),
+        keys in prop::collection::vec(prop::sample::select("itpebodz?/:jkGglhv12045ycfxamuTXCD".chars().collect::<Vec<_>>()), 0..6),
         ascii in any::<bool>(),
     ) {
         let mut console = trouble();
@@ -283,7 +299,7 @@ proptest! {
 
 #[test]
 fn a_screen_of_one_cell_is_drawn() {
-    for screen in [Screen::Board, Screen::Usage, Screen::Jobs, Screen::Letters, Screen::Drills] {
+    for screen in [Screen::Board, Screen::Usage, Screen::Jobs, Screen::Letters, Screen::Drills, Screen::Models] {
         let mut console = trouble();
         console.model.ui.screen = screen;
         assert_eq!(drawn(&console, 1, 1).content.len(), 1);

@@ -79,6 +79,13 @@ impl Console {
             !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
         });
         assert!(self.is_cooked());
+        let has = |what: &str| self.bytes.lock().unwrap().windows(what.len()).rposition(|bytes| bytes == what.as_bytes());
+        // Movements, which would wake it all the time, are never asked for.
+        assert!(has("\u{1b}[?1003h").is_none() && has("\u{1b}[?1002h").is_none());
+        for mode in ["1000", "1006"] {
+            let (on, off) = (has(&format!("\u{1b}[?{mode}h")), has(&format!("\u{1b}[?{mode}l")));
+            assert!(on.is_some() && off > on, "{mode}: {on:?} {off:?}");
+        }
     }
 
     fn started(&self) {
@@ -122,7 +129,7 @@ fn a_panic_leaves_the_terminal_as_it_was_and_is_readable() {
 #[test]
 #[ignore = "a child of the test above"]
 fn a_child_that_panics_on_screen() {
-    let _taken = Taken::take().unwrap();
+    let _taken = Taken::take(true).unwrap();
     panic!("on purpose");
 }
 
@@ -144,6 +151,28 @@ fn suspended_it_gives_the_terminal_back_and_continued_it_takes_it_again() {
         assert_eq!(screen.ended(), 0, "{stop}");
         screen.restored();
     }
+}
+
+#[test]
+fn the_mouse_selects_in_a_terminal_and_is_left_to_it_where_it_is_not_wanted() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let modes = ["AN-01", "AN-02"].map(|id| status(id, WireState::Open, Wire::P2));
+    let fake = runtime.block_on(server::Fake::start(vec![vec![frame("ingest", 1, snapshot(modes.into()))]]));
+    let mut screen = Console::connected(&[], &format!("ingest={}", fake.address));
+    screen.shows("OPEN");
+    screen.shows("▶P2  AN-01");
+    let text = screen.text();
+    let row = text.lines().position(|line| line.contains("P2  AN-02")).unwrap() + 1;
+    screen.press(&format!("\u{1b}[<0;5;{row}M\u{1b}[<0;5;{row}m"));
+    screen.shows("▶P2  AN-02");
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.restored();
+    let mut screen = Console::open(&["--no-mouse"]);
+    screen.started();
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    assert!(!screen.bytes.lock().unwrap().windows(7).any(|bytes| bytes == b"\x1b[?1000"));
 }
 
 #[test]

@@ -398,3 +398,22 @@ fn replicas_are_told_apart_and_one_that_was_never_heard_has_no_age() {
     console.press("g d");
     assert!(screen(&console, 120).contains("never heard"), "{}", screen(&console, 120));
 }
+
+#[test]
+fn a_wide_timeline_has_two_columns_and_the_newest_at_the_lower_right() {
+    let mut console = Console::well();
+    for number in 0..30 {
+        let now = console.now;
+        console.model.world.timeline.push(now, "AN-01", format!("event {number:02}"));
+    }
+    console.settle();
+    let shown = |columns| {
+        let text = headless::frame(&console.model, columns, 40);
+        text.lines().filter(|line| line.contains("event ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let wide = shown(120);
+    let numbers = |line: &str| line.split("event ").skip(1).map(|rest| rest[..2].parse::<u32>().unwrap()).collect::<Vec<_>>();
+    assert_eq!(wide.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[22, 26], [23, 27], [24, 28], [25, 29]]);
+    let narrow = shown(100);
+    assert_eq!(narrow.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[26], [27], [28], [29]]);
+}

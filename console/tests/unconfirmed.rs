@@ -6,15 +6,18 @@
 mod fixture;
 
 use fixture::{
-    Console, delta, frame, heartbeat, seconds, status,
+    Console, delta, frame, heartbeat, registry, seconds, status,
     work::{drill, offered, plan},
 };
 use loadline_console::{
     keys::Chord,
     model::{board::RowId, endpoint::Link, standing::Knowledge},
-    msg::{Act, Answer, Done, Effect, Failure, Msg, What},
+    msg::{Act, Answer, Done, Effect, Failure, Msg, Topic, What},
 };
-use loadline_proto::health::{ListDrillsResponse, Reversibility, Severity as Wire, State as WireState};
+use loadline_proto::{
+    health::{ListDrillsResponse, Reversibility, Severity as Wire, State as WireState},
+    serving::ListModelsResponse,
+};
 use proptest::{prelude::*, test_runner::TestRunner};
 use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
@@ -42,12 +45,16 @@ enum Step {
         open: bool,
         severity: usize,
     },
+    /// What serving says of models and of an alias, or that it does not.
+    Models(usize),
     Down,
     Up,
 }
 
-const KEYS: &[&str] =
-    &["C", "W", "D", "T", "y", "y", "y", "Enter", "1", "7", "Esc", "Ctrl-o", "j", "k", "x", "u", "X", "q", "z", "v", "f", "b"];
+const KEYS: &[&str] = &[
+    "C", "W", "D", "T", "y", "y", "y", "Enter", "1", "7", "Esc", "Ctrl-o", "j", "k", "x", "u", "X", "q", "z", "v", "f", "b", "i",
+    "r",
+];
 const KINDS: [(Reversibility, &str); 5] = [
     (Reversibility::Safe, "y"),
     (Reversibility::Undoable, "y"),
@@ -71,6 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_usize..3, any::<bool>()).prop_map(|(ticket, refused)| Step::Failed { ticket, refused }),
         2 => (prop::sample::select(vec!["AN-01", "AN-02", "AN-09"]), any::<bool>(), 0_usize..4)
             .prop_map(|(id, open, severity)| Step::Mode { id, open, severity }),
+        1 => (0_usize..4).prop_map(Step::Models),
         1 => Just(Step::Down),
         2 => Just(Step::Up),
     ];
@@ -262,6 +270,15 @@ fn told(steps: Vec<Step>) -> Result<(u32, u32), TestCaseError> {
                 let severity = [Wire::P1, Wire::P2, Wire::P3, Wire::P4][severity];
                 beat(&mut console, delta(vec![offered(status(id, state, severity))]));
                 Vec::new()
+            }
+            Step::Models(what) => {
+                let what = match what {
+                    0 => What::Answer(Answer::Models(registry::models())),
+                    1 => What::Answer(Answer::Models(ListModelsResponse::default())),
+                    2 => What::Answer(Answer::Alias(Box::new(registry::champion()))),
+                    _ => What::Refused { topic: Topic::Models, error: "not offered there".to_owned() },
+                };
+                console.hear(0, what)
             }
             Step::Down => {
                 let retry_at = console.now.elapsed;

@@ -1,6 +1,9 @@
 //! Questions to a service, each with an end.
 
-use crate::msg::{Answer, Question, What};
+use crate::{
+    model::registry::ENTRIES,
+    msg::{AliasAnswer, Answer, Question, What},
+};
 use loadline_proto::{
     health::{
         ListCatalogueRequest, ListDrillsRequest, drill_service_client::DrillServiceClient,
@@ -11,6 +14,7 @@ use loadline_proto::{
     },
     query::usage_service_client::UsageServiceClient,
     rollup::{ListJobsRequest, job_service_client::JobServiceClient},
+    serving::{GetRouteRequest, ListAliasHistoryRequest, ListModelsRequest, model_service_client::ModelServiceClient},
 };
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status, transport::Channel};
@@ -41,6 +45,7 @@ async fn answer(channel: Channel, question: Question) -> Result<Answer, Status> 
     let streams = || StreamServiceClient::new(channel.clone());
     let usage = || UsageServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
     let jobs = || JobServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
+    let models = || ModelServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
     let letters = || DeadLetterServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
     Ok(match question {
         Question::Streams => Answer::Streams(streams().list(request(ListStreamsRequest {})).await.map(inner)?),
@@ -56,8 +61,25 @@ async fn answer(channel: Channel, question: Question) -> Result<Answer, Status> 
             let mut drills = DrillServiceClient::new(channel.clone()).max_decoding_message_size(MOST_BYTES);
             Answer::Drills(drills.list(request(ListDrillsRequest {})).await.map(inner)?)
         }
+        Question::Models => Answer::Models(models().list(request(ListModelsRequest {})).await.map(inner)?),
+        Question::Alias { model, alias } => Answer::Alias(Box::new(told_alias(models(), model, alias).await?)),
         Question::Letter(message) => Answer::Letter(Box::new(letters().get(request(message)).await.map(inner)?)),
     })
+}
+
+/// Everything about an alias, asked at once.
+async fn told_alias(client: ModelServiceClient<Channel>, model: String, alias: String) -> Result<AliasAnswer, Status> {
+    let history = async |of: String| {
+        let message = ListAliasHistoryRequest { model: model.clone(), alias: of, page_size: ENTRIES, ..Default::default() };
+        client.clone().list_alias_history(request(message)).await.map(inner)
+    };
+    let route = async {
+        let message = GetRouteRequest { model: model.clone(), alias: alias.clone() };
+        client.clone().get_route(request(message)).await.map(inner)
+    };
+    let (route, changes, evaluations, routes) =
+        tokio::try_join!(route, history(alias.clone()), history(format!("{alias}/gate")), history(format!("{alias}/route")))?;
+    Ok(AliasAnswer { model, alias, route, changes, evaluations, routes })
 }
 
 fn inner<T>(response: Response<T>) -> T {

@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod letters;
 pub mod listing;
+pub mod registry;
 pub mod remedy;
 pub mod report;
 pub mod selection;
@@ -22,6 +23,7 @@ use crate::{action::KeyMap, moment::Moment, recorder::Recorder};
 use board::Row;
 use letters::Letter;
 use listing::Listing;
+use registry::{Alias, Registered, Version};
 use std::{borrow::Cow, time::Duration};
 use ui::{Screen, Ui};
 use world::{Target, World};
@@ -92,6 +94,69 @@ impl DrillLine<'_> {
     /// What selections hold on to.
     pub fn id(&self) -> String {
         format!("{} {}", self.mode, self.endpoint)
+    }
+}
+
+/// A line of the models screen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RegisteredLine<'a> {
+    /// A model with nothing in it.
+    Empty(&'a Registered),
+    /// An alias of a model.
+    Alias(&'a Registered, &'a Alias),
+    /// A version of a model.
+    Version(&'a Registered, &'a Version),
+}
+
+/// What selections hold on to among the models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the line of its name")]
+pub enum RegisteredId {
+    Empty(String),
+    Alias(String, String),
+    Version(String, u64),
+}
+
+impl RegisteredId {
+    /// The model that it is of.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Empty(model) | Self::Alias(model, _) | Self::Version(model, _) => model,
+        }
+    }
+}
+
+impl<'a> RegisteredLine<'a> {
+    /// The model that it is of.
+    pub fn model(self) -> &'a Registered {
+        match self {
+            Self::Empty(model) | Self::Alias(model, _) | Self::Version(model, _) => model,
+        }
+    }
+
+    /// What selections hold on to.
+    pub fn id(self) -> RegisteredId {
+        let model = self.model().name.clone();
+        match self {
+            Self::Empty(_) => RegisteredId::Empty(model),
+            Self::Alias(_, alias) => RegisteredId::Alias(model, alias.name.clone()),
+            Self::Version(_, version) => RegisteredId::Version(model, version.number),
+        }
+    }
+
+    /// All that a filter may look for in it.
+    fn text(self) -> String {
+        let model = &self.model().name;
+        match self {
+            Self::Empty(_) => model.clone(),
+            Self::Alias(_, alias) => format!("{model} {} v{}", alias.name, alias.version),
+            Self::Version(of, version) => {
+                let aliases: Vec<&str> = of.aliases_of(version.number).collect();
+                let said = version.properties.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+                let (aliases, said) = (aliases.join(" "), said.join(" "));
+                format!("{model} v{} {} {} {aliases} {said}", version.number, version.sha256, version.problem)
+            }
+        }
     }
 }
 
@@ -210,6 +275,28 @@ impl Model {
         let fault = drill.map_or("", |drill| &drill.fault);
         let found = world.proof_at(line.endpoint, line.mode).run().map(drill::DrillRun::found).unwrap_or_default();
         format!("{} {title} {} {fault} {found}", line.mode, endpoint.name())
+    }
+
+    /// Of each model its aliases, then its versions, that pass the filter.
+    pub fn registered_lines(&self) -> Vec<RegisteredLine<'_>> {
+        let filter = self.ui.filter(Screen::Models).to_lowercase();
+        let mut lines = Vec::new();
+        for model in &self.shown().registry.models {
+            if model.aliases.is_empty() && model.versions.is_empty() {
+                lines.push(RegisteredLine::Empty(model));
+            }
+            lines.extend(model.aliases.iter().map(|alias| RegisteredLine::Alias(model, alias)));
+            lines.extend(model.versions.iter().map(|version| RegisteredLine::Version(model, version)));
+        }
+        lines.retain(|line| has_words(|| line.text(), &filter));
+        lines
+    }
+
+    /// The line under the cursor.
+    pub fn selected_registered(&self) -> Option<RegisteredLine<'_>> {
+        let lines = self.registered_lines();
+        let ids: Vec<RegisteredId> = lines.iter().map(|line| line.id()).collect();
+        lines.get(self.ui.registered.place(ids.iter())?).copied()
     }
 
     /// The drill under the cursor.

@@ -1,6 +1,7 @@
 //! What the operator looks at: screen, overlay, cursors, filters.
 
 use super::{
+    RegisteredId,
     board::RowId,
     hand::{Card, Sent},
     selection::Selection,
@@ -19,6 +20,7 @@ pub enum Screen {
     Jobs,
     Letters,
     Drills,
+    Models,
 }
 
 impl Screen {
@@ -30,6 +32,7 @@ impl Screen {
             Self::Jobs => "jobs",
             Self::Letters => "dead letters",
             Self::Drills => "drills",
+            Self::Models => "models",
         }
     }
 
@@ -41,6 +44,7 @@ impl Screen {
             Self::Jobs => &[Topic::Jobs, Topic::Runs],
             Self::Letters => &[Topic::Letters],
             Self::Drills => &[Topic::Drills],
+            Self::Models => &[Topic::Models],
         }
     }
 }
@@ -127,6 +131,8 @@ pub struct Ui {
     pub letter: Selection<u64>,
     /// Cursor among the drills, by [`super::DrillLine::id`].
     pub drill: Selection<String>,
+    /// Cursor among the models.
+    pub registered: Selection<RegisteredId>,
     /// Operate mode, until then by the console's `elapsed`; `None`: read-only.
     pub operate: Option<Duration>,
     /// What is about to be done.
@@ -145,9 +151,11 @@ pub struct Ui {
     pub asked: BTreeMap<Topic, Duration>,
     /// Accounts whose delivery is still to be asked for.
     pub deliveries: Vec<String>,
+    /// When each alias was asked for last, by model and alias.
+    pub aliases_asked: BTreeMap<(String, String), Duration>,
     /// Colours and signs.
     pub look: Look,
-    filters: [String; 5],
+    filters: [String; 6],
 }
 
 impl Ui {

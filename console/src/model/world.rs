@@ -9,6 +9,7 @@ use super::{
     ledger::Ledger,
     letters::Letters,
     listing::Listing,
+    registry::Registry,
     remedy::{Plan, Run},
     report::Mode,
     standing::Knowledge,
@@ -36,6 +37,8 @@ pub struct World {
     pub jobs: JobsView,
     /// Dead letters.
     pub letters: Letters,
+    /// Models, as serving lists them.
+    pub registry: Registry,
     /// What happened.
     pub timeline: Timeline,
     /// As of the last [`World::settle`].
@@ -71,6 +74,7 @@ impl World {
             usage: Usage::default(),
             jobs: JobsView::default(),
             letters: Letters::default(),
+            registry: Registry::default(),
             timeline: Timeline::default(),
             board: Board::default(),
             listing: None,

@@ -4,8 +4,9 @@ use crate::{
     keys::Chord,
     model::endpoint::Link,
     moment::Moment,
-    msg::{Answer, Input, Msg, Topic, What},
+    msg::{AliasAnswer, Answer, Input, Msg, Topic, What},
 };
+use loadline_proto::serving::{GetRouteRequest, GetRouteResponse, ListAliasHistoryResponse};
 use prost::Message;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ macro_rules! kinds {
 kinds! {
     Connecting = "connecting", Up = "up", Down = "down", Catalogue = "catalogue", Frame = "frame", Serving = "serving",
     Streams = "streams", Top = "top", Delivery = "delivery", Jobs = "jobs", Runs = "runs", Letters = "letters",
-    MoreLetters = "more-letters", Letter = "letter", Drills = "drills", Refused = "refused", Key = "key", Repeat = "repeat", Paste = "paste", Tick = "tick",
+    MoreLetters = "more-letters", Letter = "letter", Drills = "drills", Models = "models", Alias = "alias", Refused = "refused", Key = "key", Repeat = "repeat", Paste = "paste", Tick = "tick",
 }
 
 impl Kind {
@@ -72,7 +73,7 @@ pub fn encode(at: Moment, msg: &Msg) -> Option<Record> {
         Msg::Repeat(chord) => record(Kind::Repeat, 0, 0, chord.to_string().into_bytes()),
         Msg::Paste(text) => record(Kind::Paste, 0, 0, text.clone().into_bytes()),
         Msg::Tick => record(Kind::Tick, 0, 0, Vec::new()),
-        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
+        Msg::Mouse(_) | Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
     }
 }
 
@@ -102,8 +103,29 @@ fn encode_answer(answer: &Answer) -> (Kind, u64, Vec<u8>) {
         Answer::Letters { more: true, answer } => (Kind::MoreLetters, answer.encode_to_vec()),
         Answer::Letter(message) => (Kind::Letter, message.encode_to_vec()),
         Answer::Drills(message) => (Kind::Drills, message.encode_to_vec()),
+        Answer::Models(message) => (Kind::Models, message.encode_to_vec()),
+        Answer::Alias(answer) => (Kind::Alias, encode_alias(answer)),
     };
     (kind, 0, data)
+}
+
+/// Its messages one after another, each with its length.
+fn encode_alias(answer: &AliasAnswer) -> Vec<u8> {
+    let of = GetRouteRequest { model: answer.model.clone(), alias: answer.alias.clone() };
+    let mut data = of.encode_length_delimited_to_vec();
+    data.extend(answer.route.encode_length_delimited_to_vec());
+    for history in [&answer.changes, &answer.evaluations, &answer.routes] {
+        data.extend(history.encode_length_delimited_to_vec());
+    }
+    data
+}
+
+fn decode_alias(mut data: &[u8]) -> Option<AliasAnswer> {
+    let data = &mut data;
+    let GetRouteRequest { model, alias } = GetRouteRequest::decode_length_delimited(&mut *data).ok()?;
+    let route = GetRouteResponse::decode_length_delimited(&mut *data).ok()?;
+    let mut history = || ListAliasHistoryResponse::decode_length_delimited(&mut *data).ok();
+    Some(AliasAnswer { model, alias, route, changes: history()?, evaluations: history()?, routes: history()? })
 }
 
 /// `None` for bytes that are no such message.
@@ -131,6 +153,8 @@ pub fn decode(record: &Record) -> Option<Msg> {
         Kind::MoreLetters => What::Answer(Answer::Letters { more: true, answer: message(data)? }),
         Kind::Letter => What::Answer(Answer::Letter(Box::new(message(data)?))),
         Kind::Drills => What::Answer(Answer::Drills(message(data)?)),
+        Kind::Models => What::Answer(Answer::Models(message(data)?)),
+        Kind::Alias => What::Answer(Answer::Alias(Box::new(decode_alias(data)?))),
     };
     Some(Msg::Input(Input { endpoint: record.endpoint, what }))
 }

@@ -5,7 +5,7 @@ use crate::{
     action::KeyMap,
     keys::Chord,
     model::{Model, endpoint::Link},
-    msg::{Answer, Input, Topic, What},
+    msg::{AliasAnswer, Answer, Input, Topic, What},
     update::{settle, update},
 };
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use loadline_proto::{
     ingest::{DeadLetter, ListDeadLettersResponse, ListStreamsResponse},
     query::{GetDeliveryResponse, ListTopAccountsResponse},
     rollup::{ListJobsResponse, ListRunsResponse},
+    serving::{GetRouteResponse, ListAliasHistoryResponse, ListModelsResponse},
 };
 use std::io::BufReader;
 
@@ -215,6 +216,15 @@ fn every_message_is_decoded_as_it_was_encoded() {
         answer(Answer::Letters { more: false, answer: ListDeadLettersResponse::default() }),
         answer(Answer::Letters { more: true, answer: ListDeadLettersResponse::default() }),
         answer(Answer::Letter(Box::new(DeadLetter { id: 9, ..Default::default() }))),
+        answer(Answer::Models(ListModelsResponse { registry_problem: "p".to_owned(), ..Default::default() })),
+        answer(Answer::Alias(Box::new(AliasAnswer {
+            model: "m".to_owned(),
+            alias: "champion".to_owned(),
+            route: GetRouteResponse { route: None, version: 3 },
+            changes: ListAliasHistoryResponse { changes: vec![Default::default()], next_page_token: "2".to_owned() },
+            evaluations: ListAliasHistoryResponse::default(),
+            routes: ListAliasHistoryResponse { changes: vec![], next_page_token: "9".to_owned() },
+        }))),
         Msg::Key("Ctrl-d".parse().unwrap()),
         Msg::Paste("text".to_owned()),
         Msg::Tick,
@@ -223,5 +233,5 @@ fn every_message_is_decoded_as_it_was_encoded() {
         let record = codec::encode(start(), &msg).unwrap();
         assert_eq!(codec::decode(&record), Some(msg));
     }
-    assert_eq!(Topic::ALL.map(|topic| topic as usize), [0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(Topic::ALL.map(|topic| topic as usize), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }

@@ -54,7 +54,7 @@ pub fn mode(model: &Model) -> Result<&str, String> {
             RowId::Endpoint(_) => None,
         }),
         Screen::Drills => model.selected_drill().map(|line| line.mode.as_str()),
-        Screen::Usage | Screen::Jobs | Screen::Letters => None,
+        Screen::Usage | Screen::Jobs | Screen::Letters | Screen::Models => None,
     };
     selected.ok_or_else(|| "no failure mode is selected".to_owned())
 }

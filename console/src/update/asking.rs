@@ -5,6 +5,7 @@ use crate::{
         Model,
         endpoint::{Endpoint, Link},
         letters::{PAGE, parse_filter},
+        registry::Registered,
         ui::Screen,
         usage::TOP,
     },
@@ -25,13 +26,19 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const RUNS: u32 = 50;
 /// Delivery rates asked for at a time, so that a long list does not burst.
 const DELIVERIES_A_TICK: usize = 4;
+/// Aliases asked for at a time, each of which is four calls.
+const ALIASES_A_TICK: usize = 2;
+
+/// How often models are asked for.
+pub const MODELS_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a topic is asked for.
 fn period(topic: Topic, screen: Screen) -> Duration {
     Duration::from_secs(match topic {
         Topic::Streams | Topic::Jobs | Topic::Runs => 1,
-        Topic::Letters => 5,
-        Topic::Top | Topic::Delivery | Topic::Letter => 10,
+        // Serving asks the registry for it each time, which may be another program's.
+        Topic::Letters | Topic::Models => MODELS_EVERY.as_secs(),
+        Topic::Top | Topic::Delivery | Topic::Letter | Topic::Alias => 10,
         Topic::Drills if screen == Screen::Drills => 2,
         Topic::Drills => 30,
     })
@@ -49,6 +56,9 @@ pub fn due(model: &mut Model, now: Moment) -> Vec<Effect> {
                 effects.extend(drills(model, now));
             }
         }
+    }
+    if model.ui.screen == Screen::Models {
+        effects.extend(aliases(model, now));
     }
     if model.ui.screen == Screen::Usage {
         let pending = model.ui.deliveries.len().min(DELIVERIES_A_TICK);
@@ -96,7 +106,8 @@ fn question(model: &Model, topic: Topic, now: Moment) -> Option<Question> {
         // Later pages would be lost: somebody reads on.
         Topic::Letters if model.world.letters.letters.len() > PAGE as usize => return None,
         Topic::Letters => Question::Letters(letters_request(model)),
-        Topic::Delivery | Topic::Letter | Topic::Drills => return None,
+        Topic::Models => Question::Models,
+        Topic::Delivery | Topic::Letter | Topic::Drills | Topic::Alias => return None,
     })
 }
 
@@ -108,6 +119,31 @@ pub fn drills(model: &mut Model, now: Moment) -> Vec<Effect> {
     // Nobody to ask: asked again at the next tick.
     if !effects.is_empty() {
         model.ui.asked.insert(Topic::Drills, now.elapsed);
+    }
+    effects
+}
+
+/// A few of the aliases that are due, those of the selected model first.
+fn aliases(model: &mut Model, now: Moment) -> Vec<Effect> {
+    let of_model = |model: &Registered| model.aliases.iter().map(|alias| (model.name.clone(), alias.name.clone())).collect();
+    let listed: Vec<(String, String)> = model.world.registry.models.iter().flat_map::<Vec<_>, _>(of_model).collect();
+    model.ui.aliases_asked.retain(|alias, _| listed.contains(alias));
+    let selected = model.ui.registered.id().map(|id| id.model().to_owned());
+    let asked = |alias: &(String, String)| model.ui.aliases_asked.get(alias).copied();
+    let is_due = |alias: &(String, String)| asked(alias).is_none_or(|at| now.since(at) >= period(Topic::Alias, Screen::Models));
+    // What was made harmless for the screen is no name that the server knows.
+    let is_name =
+        |alias: &(String, String)| ![&alias.0, &alias.1].into_iter().any(|name| name.contains(char::REPLACEMENT_CHARACTER));
+    let mut due: Vec<(String, String)> = listed.into_iter().filter(is_name).filter(is_due).collect();
+    due.sort_by_key(|alias| (selected.as_ref() != Some(&alias.0), asked(alias)));
+    let mut effects = Vec::new();
+    for alias in due.into_iter().take(ALIASES_A_TICK) {
+        let question = Question::Alias { model: alias.0.clone(), alias: alias.1.clone() };
+        // Nobody to ask: asked again at the next tick.
+        if let Some(effect) = ask(model, Some(question), now) {
+            model.ui.aliases_asked.insert(alias, now.elapsed);
+            effects.push(effect);
+        }
     }
     effects
 }

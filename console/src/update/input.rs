@@ -81,6 +81,8 @@ fn take_answer(world: &mut World, index: usize, answer: Answer, now: Moment) {
         Answer::Runs(answer) => world.jobs.take_runs(answer),
         Answer::Letters { more, answer } => world.letters.take(more, answer, now),
         Answer::Letter(letter) => world.letters.take_one(*letter),
+        Answer::Models(answer) => world.registry.take(answer, now),
+        Answer::Alias(answer) => world.registry.take_alias(*answer, now),
         Answer::Drills(answer) => {
             let endpoint = &mut world.endpoints[index];
             let then = endpoint.its_time(now);
@@ -94,6 +96,8 @@ fn error_of(world: &mut World, topic: Topic) -> &mut Option<String> {
         Topic::Streams => &mut world.ledger.error,
         Topic::Top | Topic::Delivery => &mut world.usage.error,
         Topic::Jobs | Topic::Runs => &mut world.jobs.error,
+        Topic::Models => &mut world.registry.error,
+        Topic::Alias => &mut world.registry.alias_error,
         Topic::Letters | Topic::Letter | Topic::Drills => &mut world.letters.error,
     }
 }

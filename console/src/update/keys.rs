@@ -144,6 +144,10 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Usage => show(model, Screen::Usage),
         Action::Jobs => show(model, Screen::Jobs),
         Action::DeadLetters => show(model, Screen::Letters),
+        Action::Models => {
+            show(model, Screen::Models);
+            return asking::due(model, now);
+        }
         Action::Drills => {
             show(model, Screen::Drills);
             return asking::drills(model, now);
@@ -194,7 +198,7 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.scroll = 0;
 }
 
-fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
+pub(super) fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
     if let Some(Overlay::Actions { cursor }) = model.ui.overlay {
         let last = row_actions(model).len().saturating_sub(1);
         model.ui.overlay = Some(Overlay::Actions { cursor: cursor.saturating_add_signed(by).min(last) });
@@ -230,6 +234,10 @@ fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
         (Screen::Drills, _) => {
             let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
             model.ui.drill.step(drills.iter(), by);
+        }
+        (Screen::Models, _) => {
+            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
+            model.ui.registered.step(lines.iter(), by);
         }
         (Screen::Letters, _) => {
             let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
@@ -281,7 +289,7 @@ fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
             lay_over(model, Overlay::Describe);
             return asking::letter(model, id, now).into_iter().collect();
         }
-        Screen::Usage | Screen::Jobs | Screen::Drills => lay_over(model, Overlay::Describe),
+        Screen::Usage | Screen::Jobs | Screen::Drills | Screen::Models => lay_over(model, Overlay::Describe),
     }
     Vec::new()
 }
@@ -311,6 +319,7 @@ fn copy(model: &mut Model, text: Option<String>, what: &str, now: Moment) -> Vec
 
 fn refresh(model: &mut Model, now: Moment) -> Vec<Effect> {
     model.ui.asked.clear();
+    model.ui.aliases_asked.clear();
     let down = |endpoint: &crate::model::endpoint::Endpoint| matches!(endpoint.link, Link::Down { .. });
     let endpoints = model.world.endpoints.iter().enumerate();
     let mut effects: Vec<Effect> =

@@ -7,6 +7,7 @@ pub mod attend;
 pub mod card;
 pub mod input;
 pub mod keys;
+pub mod mouse;
 pub mod past;
 pub mod typing;
 pub mod yank;
@@ -57,6 +58,12 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
         Msg::Repeat(chord) => {
             settle(model, now);
             let effects = keys::repeat(model, chord, now);
+            cursors(model);
+            effects
+        }
+        Msg::Mouse(mouse) => {
+            settle(model, now);
+            let effects = mouse::used(model, mouse, now);
             cursors(model);
             effects
         }
@@ -113,6 +120,10 @@ fn cursors(model: &mut Model) {
             let mut letter = model.ui.letter.clone();
             letter.settle(model.letters().iter().map(|letter| &letter.id));
             model.ui.letter = letter;
+        }
+        Screen::Models => {
+            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
+            model.ui.registered.settle(lines.iter());
         }
         Screen::Drills => {
             let drills: Vec<_> = model.drill_lines().iter().map(DrillLine::id).collect();

@@ -1,8 +1,9 @@
 //! What is selected, as JSON or as the command that asks for it.
 
 use crate::model::{
-    JobLine, Model,
+    JobLine, Model, RegisteredLine,
     board::{Row, RowId},
+    registry::{Change, Registered, Version},
     report::Report,
     ui::Screen,
     world::World,
@@ -26,6 +27,7 @@ pub fn json(model: &Model) -> Option<String> {
             }),
         },
         Screen::Drills => drill_json(model)?,
+        Screen::Models => registered_json(model)?,
         Screen::Letters => {
             let letter = selected(model.letters(), |letter| model.ui.letter.id() == Some(&letter.id))?;
             json!({
@@ -58,6 +60,14 @@ pub fn command(model: &Model) -> Option<String> {
             let address = &model.shown().endpoints.get(model.selected_drill()?.endpoint)?.address;
             return Some(format!("grpcurl -plaintext {} loadline.health.v1.DrillService/List", quoted(address)));
         }
+        Screen::Models => match model.selected_registered()? {
+            RegisteredLine::Alias(of, alias) => {
+                ("serving", "loadline.serving.v1.ModelService/ListAliasHistory", json!({"model": of.name, "alias": alias.name}))
+            }
+            RegisteredLine::Empty(_) | RegisteredLine::Version(..) => {
+                ("serving", "loadline.serving.v1.ModelService/List", json!({}))
+            }
+        },
         Screen::Letters => ("ingest", "loadline.ingest.v1.DeadLetterService/Get", json!({"id": model.ui.letter.id()?})),
     };
     let address = &model.shown().endpoints.iter().find(|endpoint| endpoint.service == service)?.address;
@@ -84,6 +94,44 @@ fn drill_json(model: &Model) -> Option<Value> {
             },
         })),
     }))
+}
+
+fn registered_json(model: &Model) -> Option<Value> {
+    let registry = &model.shown().registry;
+    Some(match model.selected_registered()? {
+        RegisteredLine::Empty(of) => json!({"model": of.name, "versions": [], "aliases": []}),
+        RegisteredLine::Version(of, version) => version_json(of, version),
+        RegisteredLine::Alias(of, alias) => {
+            let facts = registry.facts(&of.name, &alias.name);
+            let route = facts.and_then(|facts| facts.route);
+            json!({
+                "model": of.name, "alias": alias.name, "version": alias.version, "drifted": alias.drifted,
+                "names": of.version(alias.version).map(|version| version_json(of, version)),
+                "route": route.map(|route| json!({"shadow": route.shadow, "canary": route.canary, "percent": route.percent})),
+                "history": facts.map(|facts| facts.history.iter().map(change_json).collect::<Vec<_>>()),
+            })
+        }
+    })
+}
+
+fn version_json(of: &Registered, version: &Version) -> Value {
+    let properties: Value = version.properties.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({
+        "model": of.name, "version": version.number, "sha256": version.sha256, "bytes": version.bytes,
+        "registered_at": version.registered.map(|at| at.to_string()), "properties": properties, "loaded": version.loaded,
+        "problem": version.problem,
+    })
+}
+
+fn change_json(change: &Change) -> Value {
+    json!({
+        "number": change.number, "kind": change.kind.name(), "from": change.from, "to": change.to, "actor": change.actor,
+        "reason": change.reason, "at": change.at.map(|at| at.to_string()),
+        "gate": change.gate.as_ref().map(|gate| json!({
+            "verdict": gate.verdict, "needs": gate.needs, "reasons": gate.reasons, "matches": gate.matches, "groups": gate.groups,
+            "rps": gate.rps, "log_loss": gate.log_loss,
+        })),
+    })
 }
 
 /// For a POSIX shell: what came from a server must not become a command.

@@ -1,7 +1,7 @@
 //! The failure modes, grouped by what they are now.
 
 use super::{
-    pane::{lines, mark, pane, scrolled},
+    pane::{Hit, hits, lines, mark, pane, scrolled},
     plot::spark,
     proof,
 };
@@ -60,8 +60,8 @@ impl Columns {
     }
 }
 
-/// Draws the pane.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the pane; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
     let filter = model.ui.filter(Screen::Board);
     let filtered = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
@@ -95,6 +95,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
     lines(frame, head, [Line::styled(heading, look.dim())]);
     let first = scrolled(at, listed.len(), body.height.into());
+    let seen = listed.iter().enumerate().skip(first).take(body.height.into());
+    let places = seen.filter_map(|(at, listed)| if let Listed::Row(place) = listed { Some((at, *place)) } else { None });
+    let hits = hits(body, first, places);
     // Only what is seen is made into lines: there may be many rows.
     let seen = listed.into_iter().skip(first).take(body.height.into());
     let drawn = seen.map(|listed| match listed {
@@ -102,6 +105,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         Listed::Row(place) => line(model, rows[place], columns, cursor == Some(place)),
     });
     lines(frame, body, drawn);
+    hits
 }
 
 /// A test installation tells of less than the product does: nobody is to take it for that.

@@ -1,6 +1,6 @@
 //! Dead letters: how many of which kind, and each with its reason.
 
-use super::pane::{lines, mark, pane, scrolled};
+use super::pane::{Hit, hits, lines, mark, pane, scrolled};
 use crate::{
     model::{Model, ui::Screen},
     text::{age, cut, fit, grouped, right},
@@ -11,8 +11,8 @@ use ratatui::{
     text::{Line, Span},
 };
 
-/// Draws the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the screen; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let all = &world.letters;
     let old = all.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
@@ -47,7 +47,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let ids: Vec<u64> = letters.iter().map(|letter| letter.id).collect();
     let cursor = model.ui.letter.place(ids.iter()).unwrap_or(0);
     let room = usize::from(inner.height).saturating_sub(drawn.len());
-    let first = scrolled(cursor, letters.len(), room);
+    let (first, head) = (scrolled(cursor, letters.len(), room), drawn.len());
     for (place, letter) in letters.iter().enumerate().skip(first).take(room) {
         let line = Line::from_iter([
             Span::raw(mark(place == cursor)),
@@ -63,5 +63,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         ]);
         drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
     }
+    let hits = hits(inner, 0, (head..drawn.len()).zip(first..));
     lines(frame, inner, drawn);
+    hits
 }

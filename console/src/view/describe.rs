@@ -2,6 +2,7 @@
 
 use super::{
     detail::{endpoint_text, text},
+    models,
     pane::{lines, more, overlay},
 };
 use crate::{
@@ -34,6 +35,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
             drawn
         }
         (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
+        (Screen::Models, _) => models::text(model, width).into_iter().chain([Line::default()]).chain(json(model)).collect(),
         (Screen::Usage | Screen::Jobs | Screen::Drills, _) => json(model),
     };
     more(frame, model, inner, drawn.len());

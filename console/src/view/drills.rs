@@ -1,7 +1,7 @@
 //! Drills: what each does to the system, the remedy that it presses, and what it has proven.
 
 use super::{
-    pane::{NOTHING_PASSES, lines, mark, pane, scrolled},
+    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     proof,
 };
 use crate::{
@@ -19,8 +19,8 @@ use ratatui::{
     text::{Line, Span},
 };
 
-/// Draws the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the screen; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
     let filter = model.ui.filter(Screen::Drills);
     let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
@@ -46,6 +46,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     }
     let first = scrolled(above + cursor, drawn.len(), inner.height.into());
     lines(frame, inner, drawn.into_iter().skip(first));
+    hits(inner, first, (above..).zip(0..listed.len()))
 }
 
 /// Why a process has not said which it has.

@@ -15,8 +15,8 @@ use ratatui::{
     text::{Line, Span},
 };
 
-/// Draws the line.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the line; where its keys are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<(Rect, Action)> {
     let look = model.ui.look;
     let line = match (&model.ui.overlay, &model.ui.notice) {
         (Some(Overlay::Filter { .. }), _) => {
@@ -43,14 +43,24 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             ])
         }
         (_, Some((notice, _))) => Line::styled(format!(" {notice}"), look.strong()),
-        _ => hints(model, area.width.into()),
+        _ => {
+            let (line, keys) = hints(model, area.width.into());
+            frame.render_widget(line, area);
+            let at = |(from, to, action): (usize, usize, Action)| {
+                let (from, to) = (u16::try_from(from).ok()?, u16::try_from(to).ok()?);
+                Some((Rect { x: area.x + from, width: to - from, ..area }.intersection(area), action))
+            };
+            return keys.into_iter().filter_map(at).collect();
+        }
     };
     frame.render_widget(line, area);
+    Vec::new()
 }
 
-fn hints(model: &Model, width: usize) -> Line<'static> {
+/// The line, and from which column to which each action is named.
+fn hints(model: &Model, width: usize) -> (Line<'static>, Vec<(usize, usize, Action)>) {
     let look = model.ui.look;
-    let mut line = Line::raw(" ");
+    let (mut line, mut keys) = (Line::raw(" "), Vec::new());
     // How to leave is there however little room there is.
     let quit = hint(model, Action::Quit.entry());
     let room = width.saturating_sub(quit.width());
@@ -67,10 +77,12 @@ fn hints(model: &Model, width: usize) -> Line<'static> {
         if line.width() + hint.width() > room {
             break;
         }
+        // Without the blanks behind it.
+        keys.push((line.width(), line.width() + hint.width().saturating_sub(2), entry.action));
         line.spans.extend(hint.spans);
     }
     line.spans.extend(quit.spans);
-    line
+    (line, keys)
 }
 
 fn hint(model: &Model, entry: &Entry) -> Line<'static> {

@@ -1,7 +1,7 @@
 //! Background jobs with their schedules, and their runs with progress.
 
 use super::{
-    pane::{lines, mark, pane, scrolled},
+    pane::{Hit, hits, lines, mark, pane, scrolled},
     plot::gauge,
 };
 use crate::{
@@ -23,8 +23,8 @@ use ratatui::{
 
 const GAUGE: usize = 16;
 
-/// Draws the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the screen; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let jobs = &world.jobs;
     let old = jobs.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
@@ -49,7 +49,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     drawn.push(Line::styled(format!(" {} {} {} LAST", fit("JOB", 20), fit("SCHEDULE", 16), right("NEXT IN", 9)), look.dim()));
     // Times of runs are by the clock of who ran them.
     let now = world.endpoint_of("rollup").map_or(world.now.wall, |index| world.endpoints[index].its_time(world.now));
-    let mut at = 0;
+    let (mut at, mut rows) = (0, Vec::new());
     for (place, listed) in listed.iter().enumerate() {
         if matches!(listed, JobLine::Run(_)) && (place == 0 || matches!(ids.get(place - 1), Some(id) if id.starts_with("job "))) {
             drawn.push(Line::default());
@@ -67,6 +67,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         if place == cursor {
             at = drawn.len();
         }
+        rows.push((drawn.len(), place));
         let line = match listed {
             JobLine::Job(job) => job_line(model, job, now, mark(place == cursor)),
             JobLine::Run(run) => run_line(model, run, now, width, mark(place == cursor)),
@@ -75,6 +76,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     }
     let first = scrolled(at, drawn.len(), inner.height.into());
     lines(frame, inner, drawn.into_iter().skip(first));
+    hits(inner, first, rows)
 }
 
 fn zone(name: &str) -> &str {

@@ -15,6 +15,7 @@ mod hints;
 mod jobs;
 mod layout;
 mod ledger;
+mod models;
 mod palette;
 mod pane;
 pub mod plot;
@@ -26,38 +27,90 @@ pub mod theme;
 mod timeline;
 mod usage;
 
-use crate::model::{
-    Model,
-    ui::{Overlay, Screen},
+use crate::{
+    action::Action,
+    model::{
+        Model,
+        ui::{Overlay, Pane, Screen},
+    },
 };
-use ratatui::Frame;
+use layout::Places;
+use pane::Hit;
+use ratatui::{
+    Frame, Terminal,
+    backend::TestBackend,
+    layout::{Position, Rect, Size},
+};
+
+/// What can be pointed at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pointed {
+    /// A row of what is listed, by its place.
+    Row(usize),
+    /// A key in the bottom line.
+    Hint(Action),
+    /// A pane of the board.
+    Pane(Pane),
+}
+
+/// What is at a place of a screen of this size: drawn once more, because only a frame knows where everything went.
+pub fn pointed(model: &Model, screen: Size, at: Position) -> Option<Pointed> {
+    let mut found = None;
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(screen.width, screen.height));
+    let Ok(_) = terminal.draw(|frame| {
+        let (rows, hints) = regions(model, frame);
+        let places = layout::places(model, frame.area());
+        let row = rows.into_iter().find(|(area, _)| area.contains(at)).map(|(_, place)| Pointed::Row(place));
+        let hint = hints.into_iter().find(|(area, _)| area.contains(at)).map(|(_, action)| Pointed::Hint(action));
+        found = row.or(hint).or_else(|| pane_at(model, &places, at).map(Pointed::Pane));
+    });
+    found
+}
+
+fn pane_at(model: &Model, places: &Places, at: Position) -> Option<Pane> {
+    let panes = [
+        (Some(places.board), Pane::Modes),
+        (places.detail, Pane::Detail),
+        (Some(places.services), Pane::Services),
+        (places.timeline, Pane::Timeline),
+    ];
+    let found = panes.into_iter().find(|(area, _)| area.is_some_and(|area| area.contains(at))).map(|(_, pane)| pane);
+    found.filter(|_| model.ui.screen == Screen::Board)
+}
 
 /// Draws everything.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+    regions(model, frame);
+}
+
+/// Draws everything; where rows and keys are.
+fn regions(model: &Model, frame: &mut Frame<'_>) -> (Vec<Hit>, Vec<(Rect, Action)>) {
     let places = layout::places(model, frame.area());
     header::draw(model, frame, &places);
-    match model.ui.screen {
+    let rows = match model.ui.screen {
         Screen::Board => {
             bands::draw(model, frame, places.bands);
-            board::draw(model, frame, places.board);
+            let rows = board::draw(model, frame, places.board);
             if let Some(area) = places.detail {
                 detail::draw(model, frame, area);
             }
             services::draw(model, frame, places.services);
             ledger::draw(model, frame, places.ledger);
+            rows
         }
         Screen::Usage => usage::draw(model, frame, places.whole),
         Screen::Jobs => jobs::draw(model, frame, places.whole),
         Screen::Letters => dead_letters::draw(model, frame, places.whole),
         Screen::Drills => drills::draw(model, frame, places.whole),
-    }
+        Screen::Models => models::draw(model, frame, places.whole),
+    };
     if let Some(area) = places.running {
         running::draw(model, frame, area);
     }
     if let Some(area) = places.timeline {
         timeline::draw(model, frame, area);
     }
-    hints::draw(model, frame, places.hints);
+    let hints = hints::draw(model, frame, places.hints);
     match &model.ui.overlay {
         Some(Overlay::Help) => help::draw(model, frame),
         Some(Overlay::Palette { text, .. }) => palette::draw(model, frame, text),
@@ -70,4 +123,5 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         card::draw(model, frame, card);
     }
     model.ui.look.finish(frame.buffer_mut());
+    (rows, hints)
 }

@@ -53,6 +53,15 @@ pub fn more(frame: &mut Frame<'_>, model: &Model, inner: Rect, total: usize) {
     frame.render_widget(Line::styled(text, model.ui.look.strong()), area);
 }
 
+/// Where a row of a list is on screen, and its place in that list.
+pub type Hit = (Rect, usize);
+
+/// Of lines drawn from `first`, those that are rows: each as its line and its place.
+pub fn hits(area: Rect, first: usize, rows: impl IntoIterator<Item = (usize, usize)>) -> Vec<Hit> {
+    let seen = |line: usize| area.rows().nth(line.checked_sub(first)?);
+    rows.into_iter().filter_map(|(line, place)| Some((seen(line)?, place))).collect()
+}
+
 /// Under the heading of a list that a filter has emptied.
 pub const NOTHING_PASSES: &str = " nothing passes the filter";
 

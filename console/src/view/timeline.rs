@@ -1,4 +1,4 @@
-//! What happened, the newest at the bottom.
+//! What happened, the newest at the bottom, and at the right where there is room for two columns.
 
 use super::{
     header::time,
@@ -14,6 +14,9 @@ use ratatui::{
     text::{Line, Span},
 };
 
+/// From here on lines have room beside each other.
+const WIDE: u16 = 116;
+
 /// Draws the pane.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let look = model.ui.look;
@@ -21,19 +24,28 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let inner = pane(frame, look, area, title, model.ui.pane == Pane::Timeline);
     let events = model.shown().timeline.events();
     let end = events.len().saturating_sub(model.ui.back);
-    let room = usize::from(inner.height);
-    let shown: Vec<Line<'static>> = events
-        .take(end)
-        .skip(end.saturating_sub(room))
-        .map(|event| {
-            let again = if event.times > 1 { format!(" (×{})", event.times) } else { String::new() };
-            let text = format!("{}{again}", event.text);
-            Line::from_iter([
-                Span::styled(format!(" {} ", time(event.at.wall)), look.dim()),
-                Span::styled(fit(&event.subject, 8) + " ", look.strong()),
-                Span::raw(cut(&text, usize::from(inner.width).saturating_sub(20))),
-            ])
-        })
-        .collect();
-    lines(frame, inner, shown);
+    let columns = columns(inner);
+    let room: usize = columns.iter().map(|column| usize::from(column.height)).sum();
+    let width = columns.iter().map(|column| usize::from(column.width)).min().unwrap_or(0);
+    let mut shown = events.take(end).skip(end.saturating_sub(room)).map(|event| {
+        let again = if event.times > 1 { format!(" (×{})", event.times) } else { String::new() };
+        let text = format!("{}{again}", event.text);
+        Line::from_iter([
+            Span::styled(format!(" {} ", time(event.at.wall)), look.dim()),
+            Span::styled(fit(&event.subject, 8) + " ", look.strong()),
+            Span::raw(cut(&text, width.saturating_sub(20))),
+        ])
+    });
+    for column in columns {
+        lines(frame, column, shown.by_ref().take(column.height.into()));
+    }
+}
+
+/// Down the left one, then down the right one.
+fn columns(area: Rect) -> Vec<Rect> {
+    if area.width < WIDE {
+        return vec![area];
+    }
+    let left = area.width / 2;
+    vec![Rect { width: left, ..area }, Rect { x: area.x + left, width: area.width - left, ..area }]
 }

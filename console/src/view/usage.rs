@@ -1,7 +1,7 @@
 //! Who used most in the last day, what was delivered, and how fast events are counted.
 
 use super::{
-    pane::{NOTHING_PASSES, lines, mark, pane, scrolled},
+    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     plot::{bar, spark},
 };
 use crate::{
@@ -20,8 +20,8 @@ use ratatui::{
 
 const BAR: usize = 20;
 
-/// Draws the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the screen; where its rows are.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let usage = &world.usage;
     let old = usage.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
@@ -53,6 +53,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     for (place, account) in accounts.iter().enumerate().skip(first).take(room) {
         drawn.push(line(model, account, most, place == cursor));
     }
+    let hits = hits(inner, 0, (head..drawn.len()).zip(first..));
     if accounts.is_empty() && usage.at.is_some() {
         let why = if usage.accounts.is_empty() { " no account used anything" } else { NOTHING_PASSES };
         drawn.push(Line::styled(why, look.dim()));
@@ -60,6 +61,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     lines(frame, inner, drawn);
     let doubt = Rect { y: inner.y + inner.height.saturating_sub(1), height: inner.height.min(1), ..inner };
     frame.render_widget(doubts(model), doubt);
+    hits
 }
 
 fn throughput(model: &Model, width: usize) -> Line<'static> {

@@ -17,6 +17,7 @@
 //! - [`gate`]: whether a challenger may take its place
 //! - [`routes`]: a canary answers a part of the requests, a shadow none
 //! - [`jobs`]: predictions that nobody waits for on a connection
+//! - [`football`]: matches, from results to a forecast with a receipt
 //! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
 //!   on purpose, to prove it
 //! - [`serve`]: the service on its ports
@@ -29,6 +30,7 @@ pub mod aliases;
 pub mod detect;
 mod drills;
 pub mod engine;
+pub mod football;
 pub mod gate;
 mod grpc;
 pub mod jobs;
@@ -44,13 +46,17 @@ pub mod tensors;
 
 pub use settings::Limits;
 
+use football::Football;
 use gate::Gate;
 use jobs::Jobs;
 use library::Library;
 use loadline_domain::Clock;
 use loadline_proto::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
-    serving::{model_service_server::ModelServiceServer, prediction_job_service_server::PredictionJobServiceServer},
+    serving::{
+        model_service_server::ModelServiceServer, prediction_job_service_server::PredictionJobServiceServer,
+        prediction_service_server::PredictionServiceServer,
+    },
 };
 use loadline_runtime::{
     Shutdown,
@@ -91,6 +97,9 @@ pub const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.serving.v1.PredictionJobService/Watch", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Cancel", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/List", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/PredictMatch", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/Replay", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/GetResults", Access::Authenticated),
 ]);
 
 /// Methods whose streams last until their subject ends.
@@ -106,6 +115,7 @@ pub struct Serving {
     gate: Gate,
     routes: Routes,
     jobs: Jobs,
+    football: Football,
     shutdown: Shutdown,
 }
 
@@ -121,6 +131,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Predictions that nobody waits for.
     pub jobs: Jobs,
+    /// What predictions of matches are made from.
+    pub football: Football,
     /// When streams have to end.
     pub shutdown: Shutdown,
 }
@@ -128,8 +140,8 @@ pub struct Parts {
 impl Serving {
     /// A service that answers from what the library has in memory.
     pub fn new(parts: Parts) -> Self {
-        let Parts { library, store, clock, limits, jobs, shutdown } = parts;
-        Self { library, store, clock, limits, gate: Gate::default(), routes: Routes::default(), jobs, shutdown }
+        let Parts { library, store, clock, limits, jobs, football, shutdown } = parts;
+        Self { library, store, clock, limits, gate: Gate::default(), routes: Routes::default(), jobs, football, shutdown }
     }
 
     /// Adds the gRPC services.
@@ -140,6 +152,7 @@ impl Serving {
         builder.add_service(ModelServiceServer::new(self.clone()).max_decoding_message_size(CHUNK_BYTES));
         let jobs = PredictionJobServiceServer::new(self.clone());
         builder.add_service(jobs.max_decoding_message_size(asked).max_encoding_message_size(answered));
+        builder.add_service(PredictionServiceServer::new(self.clone()).max_decoding_message_size(asked));
     }
 
     /// Does what changes something to its end, whether or not the caller waits for it.

@@ -5,6 +5,7 @@ use crate::{
     detect::DETECTS,
     drills,
     engine::{self, Engine},
+    football::Football,
     jobs::{Jobs, Terms, answer::Answering, queue},
     library::{self, Library, Renewable},
     remedies,
@@ -33,6 +34,7 @@ const SERVICES: &[&str] = &[
     "inference.GRPCInferenceService",
     "loadline.serving.v1.ModelService",
     "loadline.serving.v1.PredictionJobService",
+    "loadline.serving.v1.PredictionService",
     "loadline.health.v1.FailureModeService",
     "loadline.health.v1.DrillService",
 ];
@@ -84,7 +86,16 @@ pub async fn serve(
     let jobs = Jobs::new(store.clone(), queue, terms, holder());
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());
-    let parts = Parts { library: library.clone(), store: store.clone(), clock, limits, jobs: jobs.clone(), shutdown: shutting };
+    let football = Football::new(settings.serving.results.clone(), settings.serving.baseline == Some(true));
+    let parts = Parts {
+        library: library.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        limits,
+        jobs: jobs.clone(),
+        football: football.clone(),
+        shutdown: shutting,
+    };
     let serving = Serving::new(parts);
     remedies::install(&monitor, &serving, registry, watch.remedies());
     if let Some(faults) = &faults {
@@ -118,7 +129,11 @@ pub async fn serve(
         jobs.run(answering, shutdown.clone()).await;
         anyhow::Ok(())
     };
-    tokio::try_join!(served, migrating, looking, watching, detecting, working).map(drop)
+    let reading = async {
+        football.follow(clock, shutdown).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(served, migrating, looking, watching, detecting, working, reading).map(drop)
 }
 
 /// Names this life of this process among those that claim jobs.
@@ -189,6 +204,11 @@ async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readin
                 let looked = library.look().await;
                 if let Err(error) = serving.follow_routes().await {
                     tracing::debug!(%error, "routes stay as they are");
+                }
+                if looked.is_ok()
+                    && let Err(error) = serving.provide_baseline().await
+                {
+                    tracing::debug!(%error, "the baseline is not provided yet");
                 }
                 looked
             }

@@ -30,6 +30,11 @@ pub struct ServingSettings {
     pub file_bytes: ByteSize,
     /// Where jobs wait for workers: `store:`, which needs nothing more, or `nats://…`, a work queue of JetStream.
     pub queue: SecretUrl,
+    /// Folder of results that football matches are predicted from: a folder a league, in it CSV files with the columns of
+    /// football-data.co.uk. All of it is held in memory, some 300 bytes a match. None: matches are not predicted.
+    pub results: Option<PathBuf>,
+    /// Whether the built-in baseline is registered as the model `football`, where there is none. `loadline up` does, unless told not to.
+    pub baseline: Option<bool>,
     /// Predictions that nobody waits for.
     pub jobs: PredictionJobSettings,
 }
@@ -107,6 +112,8 @@ impl Default for ServingSettings {
             queued_rows: 8_192,
             file_bytes: ByteSize::mib(64),
             queue: SecretUrl::new("store:"),
+            results: None,
+            baseline: None,
             jobs: PredictionJobSettings::default(),
         }
     }
@@ -121,6 +128,9 @@ impl Check for ServingSettings {
             problems.refuse(key(at, "queue"), &self.queue, "store: or nats://HOST:4222");
         }
         self.jobs.check(&key(at, "jobs"), problems);
+        if self.results.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+            problems.refuse(key(at, "results"), "\"\"", "a folder, such as data/results");
+        }
         if self.artifacts.as_os_str().is_empty() {
             problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");
         }

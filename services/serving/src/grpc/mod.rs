@@ -3,5 +3,8 @@
 mod inference;
 mod models;
 mod prediction_jobs;
+mod predictions;
 mod register;
 mod routes;
+
+pub(crate) use models::proto_time;

@@ -95,7 +95,8 @@ impl Library {
             predictor.warm().map_err(|error| error.to_string())?;
             as_the_exporter(&predictor)?;
             let (inputs, outputs) = (predictor.inputs().to_vec(), predictor.outputs().to_vec());
-            Ok(Arc::new(Loaded::new(identity, inputs, outputs, &engine, predictor)))
+            let metadata = predictor.metadata().clone();
+            Ok(Arc::new(Loaded::new(identity, inputs, outputs, &engine, predictor).with_metadata(metadata)))
         });
         let made = made.await.unwrap_or_else(|_| Err("loading it panicked".to_owned()));
         made.map_err(|why| ServingError::NotLoadable { model, version, why })

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod changes;
+mod football;
 mod gate;
 mod jobs;
 mod load;

@@ -5,6 +5,7 @@
 //! ```
 
 mod answer;
+mod football;
 mod rows;
 
 use crate::{
@@ -32,16 +33,20 @@ const EXAMPLES: &str = "\
   loadline predict wine 5.1 3.5 1.4 0.2                  one row of a model with one input
   loadline predict churn age=41 plan=basic               one row of a model with an input a column
   loadline predict wine --csv rows.csv > answers.csv     every row of a file; its header names the columns
+  loadline predict match --league synthetic-league Alderport Redcliff    a football match
 
 A model with one input takes the columns in their order, one with several takes each by its name. An empty cell is a gap (NaN).
 Exit codes: 0 all answered, 1 some lines are no rows, 2 not done.";
 
-/// Ask a model for a row, or for every row of a CSV file
+/// Ask a model for a row, for every row of a CSV file, or for a football match
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct PredictArgs {
+    #[command(subcommand)]
+    football: Option<Football>,
     /// Name of the model
-    model: String,
+    #[arg(required = true)]
+    model: Option<String>,
     /// Values of one row: in order, or NAME=VALUE
     #[arg(allow_negative_numbers = true)]
     values: Vec<String>,
@@ -61,6 +66,13 @@ pub struct PredictArgs {
     address: ServingAddress,
 }
 
+/// What is not asked by tensors.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Football {
+    Match(football::MatchArgs),
+    Replay(football::ReplayArgs),
+}
+
 type Client = GrpcInferenceServiceClient<Channel>;
 
 /// Runs the command.
@@ -68,12 +80,18 @@ type Client = GrpcInferenceServiceClient<Channel>;
 /// # Errors
 /// When serving does not answer, refuses, or the file cannot be read.
 pub async fn run(args: PredictArgs) -> anyhow::Result<ExitCode> {
+    match args.football {
+        Some(Football::Match(asked)) => return football::predict(asked, &args.address).await,
+        Some(Football::Replay(receipt)) => return football::replay(receipt, &args.address).await,
+        None => {}
+    }
     let output = Output::stdout(args.json);
     let peer = args.address.connect()?;
+    let model = args.model.context("name a model")?;
     let mut client = Client::new(peer.channel.clone());
-    let request = ModelMetadataRequest { name: args.model.clone(), version: args.of.clone() };
+    let request = ModelMetadataRequest { name: model.clone(), version: args.of.clone() };
     let metadata = peer.call(client.model_metadata(peer.request(request))).await?;
-    let asking = Asking { peer, client, model: args.model, version: args.of };
+    let asking = Asking { peer, client, model, version: args.of };
     match args.csv {
         Some(file) => every_row(asking, &output, &file, metadata.inputs, args.batch as usize).await,
         None => {

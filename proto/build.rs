@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "loadline/rollup/v1/job_service.proto",
     "loadline/serving/v1/model_service.proto",
     "loadline/serving/v1/prediction_job_service.proto",
+    "loadline/serving/v1/prediction_service.proto",
     "loadline/health/v1/drill.proto",
     "loadline/health/v1/remedy.proto",
     "loadline/health/v1/failure_mode_service.proto",

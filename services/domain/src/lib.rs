@@ -15,6 +15,7 @@
 //! - [`archive`]: the parts in which days move to history
 //! - [`completeness`]: pending, provisional or final
 //! - [`gate`]: whether one model may take another's place
+//! - [`football`]: matches, and what was known before them
 //!
 //! The nasty invariant: whether an event is late or in the future is judged against **the time its record was appended**,
 //! not against the clock of whoever reads it. A record therefore folds the same way today, after a week of backlog, and
@@ -28,6 +29,7 @@ pub mod dead_letter;
 pub mod decode;
 pub mod event;
 pub mod fold;
+pub mod football;
 pub mod gate;
 pub mod identity;
 pub mod latency;

@@ -100,7 +100,11 @@ async fn the_first_frame_is_a_snapshot_in_which_nothing_is_ok_without_a_reading(
     assert_eq!((frame.service.as_str(), frame.build.as_str()), ("ingest", "test-build"));
     assert_eq!(frame.boot_id, scene.monitor.boot_id());
     let modes = modes(&frame);
-    assert_eq!(modes.len(), 16, "AN-04, AN-06, AN-07, AN-10, PR-07, PR-08, PR-10, PR-11 and PR-12 are for other services to speak of");
+    assert_eq!(
+        modes.len(),
+        16,
+        "AN-04, AN-06, AN-07, AN-10, PR-07, PR-08, PR-10, PR-11 and PR-12 are for other services to speak of"
+    );
     for (id, mode) in modes {
         let expected = match id.as_str() {
             "AN-02" => State::Ok,

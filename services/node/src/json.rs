@@ -25,6 +25,18 @@ pub fn of(name: &str, message: &impl Message) -> anyhow::Result<Value> {
     Ok(dynamic.serialize_with_options(serde_json::value::Serializer, &OPTIONS)?)
 }
 
+/// The message of the contract type `name` that a text is.
+///
+/// # Errors
+/// When the contracts have no such type, or the text is none.
+pub fn read<M: Message + Default>(name: &str, text: &str) -> anyhow::Result<M> {
+    let descriptor = CONTRACTS.get_message_by_name(name).with_context(|| format!("the contracts have no message {name}"))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let dynamic = DynamicMessage::deserialize(descriptor, &mut deserializer)?;
+    deserializer.end()?;
+    Ok(dynamic.transcode_to()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

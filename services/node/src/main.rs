@@ -15,6 +15,7 @@ mod connect;
 mod csv;
 mod dead_letters;
 mod drill;
+mod example_league;
 mod jobs;
 mod json;
 mod models;

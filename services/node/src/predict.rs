@@ -5,6 +5,7 @@
 //! ```
 
 mod answer;
+mod football;
 mod jobs;
 pub(crate) mod rows;
 
@@ -38,11 +39,12 @@ const EXAMPLES: &str = "\
   loadline predict wine --csv rows.csv > answers.csv     every row of a file; its header names the columns
   loadline predict wine --async --csv rows.csv           nobody waits: a job for every --batch of rows
   loadline predict jobs 1c0f…                            where a job stands, and its answer
+  loadline predict match --league synthetic-league Alderport Redcliff    a football match
 
 A model with one input takes the columns in their order, one with several takes each by its name. An empty cell is a gap (NaN).
 Exit codes: 0 all answered, 1 some lines are no rows, 2 not done.";
 
-/// Ask a model for a row, or for every row of a CSV file
+/// Ask a model for a row, for every row of a CSV file, or for a football match
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(disable_help_subcommand = true)]
@@ -77,10 +79,13 @@ pub struct PredictArgs {
     address: ServingAddress,
 }
 
+/// What is not asked by tensors, or was asked before.
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Command {
     /// Show jobs, the newest first; or one, with its answer
     Jobs(jobs::JobsArgs),
+    Match(football::MatchArgs),
+    Replay(football::ReplayArgs),
 }
 
 type Client = GrpcInferenceServiceClient<Channel>;
@@ -94,6 +99,8 @@ pub async fn run(args: PredictArgs) -> anyhow::Result<ExitCode> {
     let peer = args.address.connect()?;
     let model = match (args.command, args.model) {
         (Some(Command::Jobs(wanted)), _) => return jobs::run(&output, &peer, wanted).await,
+        (Some(Command::Match(asked)), _) => return football::predict(asked, &args.address).await,
+        (Some(Command::Replay(receipt)), _) => return football::replay(receipt, &args.address).await,
         (None, Some(model)) => model,
         (None, None) => bail!("name a model; `loadline models` lists them"),
     };

@@ -3,7 +3,7 @@
 
 use crate::{
     cli::Configuration,
-    config, connect, simulate,
+    config, connect, example_league, simulate,
     status::{self, Board},
 };
 use anyhow::Context as _;
@@ -60,6 +60,21 @@ fn chosen(mut settings: Settings, args: &UpArgs, mut set: Vec<(String, String)>)
     if settings.drills.enabled.is_none() {
         settings.drills.enabled = Some(true);
         set.push(("drills.enabled".to_owned(), "true".to_owned()));
+    }
+    if settings.serving.baseline.is_none() {
+        settings.serving.baseline = Some(true);
+        set.push(("serving.baseline".to_owned(), "true".to_owned()));
+    }
+    if settings.serving.results.is_none() {
+        // Beside everything else that it keeps.
+        let folder = settings.serving.artifacts.with_file_name("results");
+        match example_league::provide(&folder, jiff::Zoned::now().date()) {
+            Ok(()) => {
+                set.push(("serving.results".to_owned(), folder.display().to_string()));
+                settings.serving.results = Some(folder);
+            }
+            Err(error) => eprintln!("no example of results, and no prediction of matches: {}: {error}", folder.display()),
+        }
     }
     match args.rate {
         Some(0) => {

@@ -19,6 +19,7 @@
 //! - [`routes`]: a canary answers a part of the requests, a shadow none
 //! - [`jobs`]: predictions that nobody waits for on a connection
 //! - [`skill`]: whether the champion is worse than the version before it, by what then happened
+//! - [`football`]: matches, from results to a forecast with a receipt
 //! - [`detect`]: the failure modes this service watches; `remedies`: what an operator can have done about them; `drills`: causes them
 //!   on purpose, to prove it
 //! - [`serve`]: the service on its ports
@@ -32,6 +33,7 @@ pub mod cache;
 pub mod detect;
 mod drills;
 pub mod engine;
+pub mod football;
 pub mod gate;
 mod grpc;
 pub mod jobs;
@@ -50,13 +52,17 @@ pub use loadline_models::golden::as_child;
 pub use settings::Limits;
 
 use cache::Cache;
+use football::Football;
 use gate::Gate;
 use jobs::Jobs;
 use library::Library;
 use loadline_domain::Clock;
 use loadline_proto::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
-    serving::{model_service_server::ModelServiceServer, prediction_job_service_server::PredictionJobServiceServer},
+    serving::{
+        model_service_server::ModelServiceServer, prediction_job_service_server::PredictionJobServiceServer,
+        prediction_service_server::PredictionServiceServer,
+    },
 };
 use loadline_runtime::{
     Shutdown,
@@ -99,6 +105,9 @@ pub const ACCESS: AccessTable = AccessTable(&[
     ("/loadline.serving.v1.PredictionJobService/Watch", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/Cancel", Access::Authenticated),
     ("/loadline.serving.v1.PredictionJobService/List", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/PredictMatch", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/Replay", Access::Authenticated),
+    ("/loadline.serving.v1.PredictionService/GetResults", Access::Authenticated),
 ]);
 
 /// Methods whose streams last until their subject ends.
@@ -116,6 +125,7 @@ pub struct Serving {
     skill: Skill,
     cache: Cache,
     jobs: Jobs,
+    football: Football,
     shutdown: Shutdown,
 }
 
@@ -133,6 +143,8 @@ pub struct Parts {
     pub cache: Cache,
     /// Predictions that nobody waits for.
     pub jobs: Jobs,
+    /// What predictions of matches are made from.
+    pub football: Football,
     /// When streams have to end.
     pub shutdown: Shutdown,
 }
@@ -140,9 +152,9 @@ pub struct Parts {
 impl Serving {
     /// A service that answers from what the library has in memory.
     pub fn new(parts: Parts) -> Self {
-        let Parts { library, store, clock, limits, cache, jobs, shutdown } = parts;
+        let Parts { library, store, clock, limits, cache, jobs, football, shutdown } = parts;
         let (gate, routes, skill) = (Gate::default(), Routes::default(), Skill::default());
-        Self { library, store, clock, limits, gate, routes, skill, cache, jobs, shutdown }
+        Self { library, store, clock, limits, gate, routes, skill, cache, jobs, football, shutdown }
     }
 
     /// Adds the gRPC services.
@@ -153,6 +165,7 @@ impl Serving {
         builder.add_service(ModelServiceServer::new(self.clone()).max_decoding_message_size(CHUNK_BYTES));
         let jobs = PredictionJobServiceServer::new(self.clone());
         builder.add_service(jobs.max_decoding_message_size(asked).max_encoding_message_size(answered));
+        builder.add_service(PredictionServiceServer::new(self.clone()).max_decoding_message_size(asked));
     }
 
     /// Does what changes something to its end, whether or not the caller waits for it.

@@ -6,6 +6,7 @@ use crate::{
     detect::DETECTS,
     drills,
     engine::{self, Engine},
+    football::Football,
     jobs::{Jobs, Terms, answer::Answering, queue},
     library::{self, Checker, Library, Renewable},
     remedies,
@@ -34,6 +35,7 @@ const SERVICES: &[&str] = &[
     "inference.GRPCInferenceService",
     "loadline.serving.v1.ModelService",
     "loadline.serving.v1.PredictionJobService",
+    "loadline.serving.v1.PredictionService",
     "loadline.health.v1.FailureModeService",
     "loadline.health.v1.DrillService",
 ];
@@ -89,8 +91,17 @@ pub async fn serve(
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());
     let cache = cache(&settings.serving.cache, breakable.map(|faults| &faults.cache))?;
-    let (library_too, store_too, jobs_too) = (library.clone(), store.clone(), jobs.clone());
-    let parts = Parts { library: library_too, store: store_too, clock, limits, cache, jobs: jobs_too, shutdown: shutting };
+    let football = Football::new(settings.serving.results.clone(), settings.serving.baseline == Some(true));
+    let parts = Parts {
+        library: library.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        limits,
+        cache,
+        jobs: jobs.clone(),
+        football: football.clone(),
+        shutdown: shutting,
+    };
     let serving = Serving::new(parts);
     remedies::install(&monitor, &serving, registry, watch.remedies());
     if let Some(faults) = &faults {
@@ -124,7 +135,11 @@ pub async fn serve(
         jobs.run(answering, shutdown.clone()).await;
         anyhow::Ok(())
     };
-    tokio::try_join!(served, migrating, looking, watching, detecting, working).map(drop)
+    let reading = async {
+        football.follow(clock, shutdown).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(served, migrating, looking, watching, detecting, working, reading).map(drop)
 }
 
 /// Names this life of this process among those that claim jobs.
@@ -205,6 +220,11 @@ async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readin
                 let looked = library.look().await;
                 if let Err(error) = serving.follow_routes().await {
                     tracing::debug!(%error, "routes stay as they are");
+                }
+                if looked.is_ok()
+                    && let Err(error) = serving.provide_baseline().await
+                {
+                    tracing::debug!(%error, "the baseline is not provided yet");
                 }
                 looked
             }

@@ -1,6 +1,6 @@
 //! Errors to statuses: the one map of this service. Every variant is named, so a new one does not compile until it has a code.
 
-use crate::{engine::Refusal, tensors::Invalid};
+use crate::{engine::Refusal, football::MatchError, tensors::Invalid};
 use loadline_models::{golden, onnx::CheckError, registry::RegistryError};
 use loadline_runtime::errors;
 use loadline_store::StoreError;
@@ -170,6 +170,9 @@ pub enum ServingError {
         /// Its reasons.
         why: String,
     },
+    /// A match that has no prediction.
+    #[error(transparent)]
+    Match(#[from] MatchError),
     /// This process is about to end.
     #[error("this server is shutting down; ask another one, or this one again when it is back")]
     ShuttingDown,
@@ -238,6 +241,7 @@ impl From<ServingError> for Status {
             ServingError::NoEvaluation { id, .. } => not_found("NO_EVALUATION", message, id.to_string()),
             ServingError::OtherEvaluation { alias, .. } => errors::failed_precondition("OTHER_EVALUATION", &alias, message),
             ServingError::GateRejects { alias, .. } => errors::failed_precondition("GATE_REJECTS", &alias, message),
+            ServingError::Match(error) => error.into(),
             ServingError::ShuttingDown => errors::unavailable("SHUTTING_DOWN", message, RETRY_AFTER),
         }
     }

@@ -35,6 +35,11 @@ pub struct ServingSettings {
     pub queue: SecretUrl,
     /// Answers that were given before.
     pub cache: CacheSettings,
+    /// Folder of results that football matches are predicted from: a folder a league, in it CSV files with the columns of
+    /// football-data.co.uk. All of it is held in memory, some 300 bytes a match. None: matches are not predicted.
+    pub results: Option<PathBuf>,
+    /// Whether the built-in baseline is registered as the model `football`, where there is none. `loadline up` does, unless told not to.
+    pub baseline: Option<bool>,
     /// Predictions that nobody waits for.
     pub jobs: PredictionJobSettings,
 }
@@ -155,6 +160,8 @@ impl Default for ServingSettings {
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),
             cache: CacheSettings::default(),
+            results: None,
+            baseline: None,
             jobs: PredictionJobSettings::default(),
         }
     }
@@ -170,6 +177,9 @@ impl Check for ServingSettings {
         }
         self.cache.check(&key(at, "cache"), problems);
         self.jobs.check(&key(at, "jobs"), problems);
+        if self.results.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+            problems.refuse(key(at, "results"), "\"\"", "a folder, such as data/results");
+        }
         if self.artifacts.as_os_str().is_empty() {
             problems.refuse(key(at, "artifacts"), "\"\"", "a folder, such as data/artifacts");
         }

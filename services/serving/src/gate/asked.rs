@@ -137,7 +137,7 @@ fn some(rows: usize) -> Result<(), ServingError> {
 }
 
 /// Which output has the forecast, and over how many classes.
-fn forecast(of: &Loaded, name: &str) -> Result<(usize, usize), ServingError> {
+pub(crate) fn forecast(of: &Loaded, name: &str) -> Result<(usize, usize), ServingError> {
     let classes = |port: &Port| match (port.data_type, &port.shape[..]) {
         (DataType::F32 | DataType::F64, [_, Some(classes)]) if *classes > 1 => Some(*classes),
         _ => None,

@@ -26,6 +26,7 @@ mod pair;
 mod told;
 
 pub use admit::ByGate;
+pub(crate) use asked::forecast;
 pub use evidence::{Evaluation, Evidence, place};
 pub(crate) use told::comparison;
 

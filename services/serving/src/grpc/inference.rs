@@ -2,7 +2,9 @@
 
 use crate::{
     Serving,
+    football::baseline,
     resident::{Held, Served},
+    routes::Routed,
     status::ServingError,
     tensors::{Invalid, ports, request, response},
 };
@@ -56,31 +58,10 @@ impl GrpcInferenceService for Serving {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
-        let (began, deadline) = (Instant::now(), Deadline::of(&request).map(|deadline| deadline.0));
+        let deadline = Deadline::of(&request).map(|deadline| deadline.0);
         let request = request.into_inner();
         let held = self.route(&request)?;
-        let (seen, remembered) = (self.seen(&held, &request), self.remember(&held, &request));
-        let answer = self.infer(&held, request, deadline).await;
-        let statistics = held.lane.statistics();
-        match answer {
-            Ok(mut answer) => {
-                statistics.succeeded(began.elapsed(), self.now_ms());
-                if held.is_canary() {
-                    answer.parameters.insert("route".to_owned(), text("canary"));
-                }
-                if let Some(remembered) = remembered {
-                    self.skill.answered(remembered, &answer);
-                }
-                if let Some(seen) = seen {
-                    seen.answered(&answer, self.library.engine().clone());
-                }
-                Ok(Response::new(answer))
-            }
-            Err(error) => {
-                statistics.failed(began.elapsed());
-                Err(error.into())
-            }
-        }
+        Ok(Response::new(self.ask(&held, request, deadline).await?))
     }
 
     async fn model_statistics(
@@ -142,6 +123,38 @@ fn text(value: &str) -> InferParameter {
 }
 
 impl Serving {
+    /// Asks the version that a request was routed to, counts it, remembers it for its outcome, and shows it to the shadow.
+    pub(crate) async fn ask(
+        &self,
+        held: &Routed,
+        request: ModelInferRequest,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<ModelInferResponse, ServingError> {
+        let began = Instant::now();
+        let (seen, remembered) = (self.seen(held, &request), self.remember(held, &request));
+        let answer = self.infer(held, request, deadline).await;
+        let statistics = held.lane.statistics();
+        match answer {
+            Ok(mut answer) => {
+                statistics.succeeded(began.elapsed(), self.now_ms());
+                if held.is_canary() {
+                    answer.parameters.insert("route".to_owned(), text("canary"));
+                }
+                if let Some(remembered) = remembered {
+                    self.skill.answered(remembered, &answer);
+                }
+                if let Some(seen) = seen {
+                    seen.answered(&answer, self.library.engine().clone());
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                statistics.failed(began.elapsed());
+                Err(error)
+            }
+        }
+    }
+
     /// Asks a version for the rows of a request.
     async fn infer(
         &self,
@@ -170,6 +183,9 @@ impl Serving {
         let parameter = |choice| InferParameter { parameter_choice: Some(choice) };
         let mut told = HashMap::with_capacity(2);
         told.insert("sha256".to_owned(), parameter(ParameterChoice::StringParam(held.sha256.to_string())));
+        if baseline::is(held.sha256) {
+            told.insert("baseline".to_owned(), parameter(ParameterChoice::BoolParam(true)));
+        }
         let freshness = self.library.freshness();
         if freshness.is_stale()
             && let Some(age) = freshness.age(self.clock.now())
@@ -188,6 +204,9 @@ impl Serving {
             ("sha256".to_owned(), held.sha256.to_string()),
             ("state".to_owned(), freshness.state(now)),
         ]);
+        if baseline::is(held.sha256) {
+            properties.insert("baseline".to_owned(), "true".to_owned());
+        }
         if let Some(age) = freshness.age(now) {
             properties.insert("registry_age_seconds".to_owned(), age.as_secs().to_string());
         }

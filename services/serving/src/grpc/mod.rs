@@ -4,5 +4,8 @@ mod inference;
 mod models;
 mod outcomes;
 mod prediction_jobs;
+mod predictions;
 mod register;
 mod routes;
+
+pub(crate) use models::proto_time;

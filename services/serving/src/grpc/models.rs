@@ -204,7 +204,7 @@ fn proto_change(entry: AliasEntry) -> AliasChange {
     }
 }
 
-pub(super) fn proto_time(time: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn proto_time(time: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = time.parts();
     prost_types::Timestamp { seconds, nanos }
 }

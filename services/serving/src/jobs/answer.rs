@@ -145,6 +145,7 @@ fn unanswered(error: ServingError) -> Outcome {
         | ServingError::NoEvaluation { .. }
         | ServingError::OtherEvaluation { .. }
         | ServingError::GateRejects { .. }
+        | ServingError::Match(_)
         | ServingError::ShuttingDown => Outcome::Back(DOWN, why),
     }
 }

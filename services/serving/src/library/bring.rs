@@ -104,8 +104,9 @@ impl Library {
             predictor.warm().map_err(|error| error.to_string())?;
             as_the_exporter(&predictor)?;
             let (inputs, outputs) = (predictor.inputs().to_vec(), predictor.outputs().to_vec());
-            let classes = predictor.classes().cloned();
-            Ok(Arc::new(Loaded::new(identity, inputs, outputs, &engine, predictor).with_classes(classes)))
+            let (classes, metadata) = (predictor.classes().cloned(), predictor.metadata().clone());
+            let loaded = Loaded::new(identity, inputs, outputs, &engine, predictor);
+            Ok(Arc::new(loaded.with_classes(classes).with_metadata(metadata)))
         });
         let made = made.await.unwrap_or_else(|_| Err("loading it panicked".to_owned()));
         made.map_err(|why| ServingError::NotLoadable { model, version, why })

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cache;
 mod changes;
+mod football;
 mod gate;
 mod hostile;
 mod jobs;

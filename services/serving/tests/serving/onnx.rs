@@ -167,6 +167,17 @@ pub fn bomb() -> Vec<u8> {
     model.encode_to_vec()
 }
 
+/// The same forecast whatever it is asked, of so many numbers: `softmax(bias)`; with metadata.
+pub fn forecast_of(takes: usize, bias: [f32; 3], metadata: &[(&str, &str)]) -> Vec<u8> {
+    let mut model = ModelProto::decode(&forecast(0.0, bias)[..]).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer[0] = tensor("w", &[takes, 3], 0.0);
+    graph.input = vec![info("x", takes)];
+    let entry = |(key, value): &(&str, &str)| StringStringEntryProto { key: (*key).to_owned(), value: (*value).to_owned() };
+    model.metadata_props = metadata.iter().map(entry).collect();
+    model.encode_to_vec()
+}
+
 /// The same of `width` numbers, `layers` times: work that takes as long as one wants.
 pub fn slow(width: usize, layers: usize) -> Vec<u8> {
     chain(width, width, layers, 0.0)

@@ -71,6 +71,20 @@ fn an_answer_that_grows_old_says_so_and_so_does_a_registry_that_is_silent() {
     let shown = text(&console);
     assert!(shown.contains("30s old") && shown.contains("no answer within 5 s"), "{shown}");
     assert!(shown.contains("no process of serving is connected; this is what was"), "{shown}");
+    assert!(shown.contains("░ was READY_STA") && !shown.contains(" READY "), "{shown}");
+}
+
+#[test]
+fn what_serving_said_is_what_was_once_it_is_silent_however_well_it_stood() {
+    let mut console = console();
+    let ready = |console: &Console| text(console).lines().filter(|line| line.contains(" READY ")).count();
+    assert!(ready(&console) > 4);
+    for seq in 8..12 {
+        tick(&mut console, seq);
+    }
+    assert!(ready(&console) > 4, "seen, and asked lately: {}", text(&console));
+    console.pass(seconds(6.0));
+    assert!(text(&console).contains("░ was READY") && text(&console).contains("░ was NOT LOADA"), "{}", text(&console));
 }
 
 #[test]

@@ -371,6 +371,10 @@ fn a_newcomer_is_led_to_the_first_drill() {
     console.press("Ctrl-o");
     console.pass(seconds(9.0));
     assert!(hints(&console).contains(&format!("{lead}T drills a row")), "{}", hints(&console));
+    console.press("i");
+    assert!(!hints(&console).contains(lead), "no row here has a drill: {}", hints(&console));
+    console.press("f");
+    assert!(hints(&console).contains(lead), "{}", hints(&console));
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn hints(model: &Model, width: usize) -> (Line<'static>, Vec<(usize, usize, Acti
     // How to leave is there however little room there is.
     let quit = hint(model, Action::Quit.entry());
     let room = width.saturating_sub(quit.width());
-    if unproven(model) {
+    // Elsewhere no row has a drill, and the keys of that screen need the room.
+    if matches!(model.ui.screen, Screen::Board | Screen::Drills) && unproven(model) {
         let way = format!("nothing proven yet: {}", first_drill(model));
         line.push_span(Span::styled(format!("{}  ", cut(&way, room.saturating_sub(3))), look.label()));
     }

@@ -9,6 +9,7 @@ use crate::{
         Model, RegisteredId, RegisteredLine,
         registry::{Alias, AliasFacts, Change, Gate, Registered, Registry, Route, Standing, Version},
         report::span,
+        standing::Knowledge,
         ui::Screen,
     },
     text::{age, cut, fit, grouped, quantity, right, width, wrap},
@@ -39,7 +40,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     lines(frame, inner, drawn);
     if missing > 0 && inner.height > 0 {
         let key = model.keys.written(crate::action::Action::Open);
-        let more = cut(&format!(" {missing} more lines: {key} "), inner.width.into());
+        let more = cut(&format!(" {missing} more below: {key} "), inner.width.into());
         let columns = u16::try_from(width(&more)).unwrap_or(u16::MAX).min(inner.width);
         let place = Rect { x: inner.right() - columns, y: inner.bottom(), width: columns, height: 1 }.intersection(frame.area());
         frame.render_widget(Line::styled(more, model.ui.look.strong()), place);
@@ -74,7 +75,7 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let filter = model.ui.filter(Screen::Models);
     let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
     let old = registry.at.map(|at| world.now.since(at));
-    let late = old.is_some_and(|old| old > MODELS_EVERY.mul_f64(2.5));
+    let late = is_late(model);
     let words = old.map_or("not asked yet".to_owned(), |old| format!("{} old", age(old)));
     let title = Line::from_iter([
         Span::styled(" MODELS  ", look.strong()),
@@ -109,6 +110,19 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     }
     lines(frame, inner, drawn);
     hits
+}
+
+/// The last answer is older than it should be.
+fn is_late(model: &Model) -> bool {
+    let world = model.shown();
+    world.registry.at.is_some_and(|at| world.now.since(at) > MODELS_EVERY.mul_f64(2.5))
+}
+
+/// Nobody can say how a version stands now: what is told is how it was.
+fn is_blind(model: &Model) -> bool {
+    let world = model.shown();
+    let serving = world.endpoint_of("serving").map(|index| &world.endpoints[index]);
+    is_late(model) || serving.is_none_or(|serving| serving.knowledge(world.now) == Knowledge::Blind)
 }
 
 /// What is drawn in a line: the name of a model, or what can be selected of it and at which place.
@@ -189,6 +203,7 @@ impl Columns {
         let standing = registry.standing(version, now);
         let (state, style) = match listed {
             RegisteredLine::Empty(_) => ("-".to_owned(), look.dim()),
+            _ if is_blind(model) => (was(standing), look.blind()),
             _ => (short(standing), style(look, standing)),
         };
         let sha256: String = version.map_or("", |version| &version.sha256).chars().take(DIGITS).collect();
@@ -244,6 +259,11 @@ fn short(standing: Standing<'_>) -> String {
     }
 }
 
+/// Of what cannot be seen now.
+fn was(standing: Standing<'_>) -> String {
+    format!("░ was {}", short(standing))
+}
+
 fn style(look: Look, standing: Standing<'_>) -> Style {
     match standing {
         Standing::Ready => look.good(),
@@ -256,7 +276,7 @@ fn style(look: Look, standing: Standing<'_>) -> Style {
 /// All that is known of the selected line, in lines of at most so many columns.
 pub fn text(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let (look, registry, now) = (model.ui.look, &model.shown().registry, server_time(model));
-    let mut told = Told { look, columns, lines: Vec::new() };
+    let mut told = Told { look, columns, blind: is_blind(model), lines: Vec::new() };
     match model.selected_registered() {
         None => {}
         Some(RegisteredLine::Empty(_)) => told.says("STATE", "no version is registered", look.dim()),
@@ -281,6 +301,7 @@ pub fn text(model: &Model, columns: usize) -> Vec<Line<'static>> {
 struct Told {
     look: Look,
     columns: usize,
+    blind: bool,
     lines: Vec<Line<'static>>,
 }
 
@@ -319,6 +340,7 @@ impl Told {
     fn standing(&mut self, standing: Standing<'_>) {
         let style = style(self.look, standing);
         match standing {
+            _ if self.blind => self.says("STATE", &was(standing), self.look.blind()),
             Standing::NotLoadable(why) => self.says("STATE", &format!("not loadable: {why}"), style),
             Standing::Missing => self.says("STATE", "the registry lists no such version", style),
             Standing::NotLoaded => self.says("STATE", "not loaded: nothing asks for it", style),

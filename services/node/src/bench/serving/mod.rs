@@ -1,8 +1,11 @@
 //! `loadline bench serving`: single rows over gRPC, beside calls that do nothing, on the same server in the same run.
 //!
+//! Then the same row where it is known, others that are not, and no cache, in turns.
+//!
 //! Server and callers share this process and its cores. Callers send bytes that were encoded before and look at answers without
 //! decoding them, for the model and for the bare call alike: what they would do with an answer is not the server's time.
 
+mod cached;
 mod load;
 mod report;
 mod wire;
@@ -23,7 +26,11 @@ use loadline_proto::{
         PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient, register_request::Part,
     },
 };
-use loadline_runtime::{Shutdown, admin::Readiness, config::SecretUrl};
+use loadline_runtime::{
+    Shutdown,
+    admin::Readiness,
+    config::{ByteSize, SecretUrl},
+};
 use loadline_serving::serve::MODELS;
 use loadline_settings::Settings;
 use prost::Message as _;
@@ -75,9 +82,10 @@ pub async fn run(args: ServingArgs) -> anyhow::Result<Report> {
         None => DEFAULT_MODEL.to_vec(),
     };
     let scratch = tempfile::tempdir().context("a folder for scratch files")?;
-    let (address, shutdown) = server(scratch.path()).await?;
-    let channels = (0..args.connections.max(1)).map(|_| connect::channel(&address.to_string())).collect::<Result<Vec<_>, _>>()?;
-    let model = promoted(&channels[0], file).await?;
+    // The same row again and again is the model's every time.
+    let (address, shutdown) = server(&scratch.path().join("off"), ByteSize(0)).await?;
+    let channels = channels(address, args.connections)?;
+    let model = promoted(&channels[0], file.clone()).await?;
     let live = Call::new("/inference.GRPCInferenceService/ServerLive", &ServerLiveRequest {});
     let infer = Call::new("/inference.GRPCInferenceService/ModelInfer", &request(&model));
     check(&channels[0], &infer).await?;
@@ -94,6 +102,7 @@ pub async fn run(args: ServingArgs) -> anyhow::Result<Report> {
             rounds.push(closed);
         }
     }
+    let cache = cached::measured(&args, &channels, &infer, file, &scratch.path().join("cached")).await?;
     let mut open = Vec::new();
     for rate in &args.rates {
         eprintln!("{rate} a second …");
@@ -104,16 +113,18 @@ pub async fn run(args: ServingArgs) -> anyhow::Result<Report> {
         in_flight => Some(overloaded(address, &infer, in_flight, lasts).await?),
     };
     shutdown.begin();
-    Ok(Report::new(&args, &model, answers, bare, open, overload))
+    Ok(Report::new(&args, &model, answers, bare, cache, open, overload))
+}
+
+fn channels(address: SocketAddr, connections: usize) -> anyhow::Result<Vec<Channel>> {
+    (0..connections.max(1)).map(|_| Ok(connect::channel(&address.to_string())?)).collect()
 }
 
 /// More calls than the server takes: each connection carries as many as one may.
 async fn overloaded(address: SocketAddr, infer: &Call, in_flight: usize, lasts: Duration) -> anyhow::Result<Closed> {
     const A_CONNECTION: usize = 128;
     eprintln!("{in_flight} in flight …");
-    let connections = in_flight.div_ceil(A_CONNECTION);
-    let channels = (0..connections).map(|_| connect::channel(&address.to_string())).collect::<Result<Vec<_>, _>>()?;
-    closed(&channels, infer, in_flight, lasts).await
+    closed(&channels(address, in_flight.div_ceil(A_CONNECTION))?, infer, in_flight, lasts).await
 }
 
 async fn at_rate(channels: &[Channel], of: &Call, rate: u32, lasts: Duration) -> anyhow::Result<open_loop::Waits> {
@@ -126,12 +137,14 @@ async fn at_rate(channels: &[Channel], of: &Call, rate: u32, lasts: Duration) ->
 }
 
 /// The serving service alone on a free port, on scratch files.
-async fn server(scratch: &std::path::Path) -> anyhow::Result<(SocketAddr, Shutdown)> {
+async fn server(scratch: &std::path::Path, memory: ByteSize) -> anyhow::Result<(SocketAddr, Shutdown)> {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
     let (address, shutdown) = (listener.local_addr()?, Shutdown::new());
     let mut settings = Settings::default();
     settings.serving.registry = SecretUrl::new(format!("file:{}", scratch.join("models").display()));
     settings.serving.artifacts = scratch.join("artifacts");
+    settings.serving.cache.memory = memory;
+    tokio::fs::create_dir_all(scratch).await?;
     let telemetry = loadline_runtime::telemetry::init(&settings.telemetry, "loadline-bench", env!("CARGO_PKG_VERSION"))?;
     let store = format!("sqlite:{}", scratch.join("store.db").display());
     let store = loadline_store::open(&store, loadline_store::Options::default()).await?;

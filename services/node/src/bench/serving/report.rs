@@ -1,6 +1,6 @@
 //! The figures, as text and as JSON.
 
-use super::{ServingArgs, load::Closed};
+use super::{ServingArgs, cached::Cached, load::Closed};
 use crate::{bench::open_loop::Waits, output::count};
 use loadline_proto::inference::model_metadata_response::TensorMetadata;
 use serde::Serialize;
@@ -22,8 +22,20 @@ pub struct Report {
     highest_ratio: f64,
     answers_p50_ms: f64,
     answers_p99_ms: f64,
+    cache: Cache,
     open: Vec<Open>,
     overload: Option<Overload>,
+}
+
+/// Medians of rounds in turns.
+#[derive(Debug, Serialize)]
+struct Cache {
+    hit_per_second: f64,
+    miss_per_second: f64,
+    off_per_second: f64,
+    hit_p50_ms: f64,
+    miss_p50_ms: f64,
+    off_p50_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,6 +68,7 @@ impl Report {
         inputs: &[TensorMetadata],
         answers: Vec<Closed>,
         bare: Vec<Closed>,
+        cache: Cached,
         open: Vec<(u32, Waits, Waits)>,
         overload: Option<Closed>,
     ) -> Self {
@@ -74,6 +87,7 @@ impl Report {
             highest_ratio: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             answers_p50_ms: of(&answers, |round| round.ms(0.5)),
             answers_p99_ms: of(&answers, |round| round.ms(0.99)),
+            cache: Cache::new(&cache),
             open: open.iter().map(|(rate, answers, bare)| Open::new(*rate, answers, bare)).collect(),
             overload: overload.as_ref().map(Overload::new),
         }
@@ -96,6 +110,13 @@ impl Report {
             self.lowest_ratio,
             self.highest_ratio,
         );
+        let Cache { hit_per_second, miss_per_second, off_per_second, hit_p50_ms, miss_p50_ms, off_p50_ms } = self.cache;
+        text.push_str(&format!(
+            "cache     hit {:>9}/s  miss {:>9}/s  off {:>9}/s  (p50 {hit_p50_ms:.2}, {miss_p50_ms:.2} and {off_p50_ms:.2} ms)\n",
+            rate(hit_per_second),
+            rate(miss_per_second),
+            rate(off_per_second),
+        ));
         for open in &self.open {
             text.push_str(&format!(
                 "{:>6}/s  p50 {:.2} ms  p99 {:.2} ms  failed {}  (bare call {:.2} and {:.2} ms; the machine wakes {:.2} ms late)\n",
@@ -124,6 +145,21 @@ impl Report {
     /// For a program.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("figures are plain data")
+    }
+}
+
+impl Cache {
+    fn new(Cached { hit, miss, off }: &Cached) -> Self {
+        let rate = |rounds: &[Closed]| median(rounds.iter().map(|round| round.per_second).collect());
+        let p50 = |rounds: &[Closed]| median(rounds.iter().map(|round| round.ms(0.5)).collect());
+        Self {
+            hit_per_second: rate(hit),
+            miss_per_second: rate(miss),
+            off_per_second: rate(off),
+            hit_p50_ms: p50(hit),
+            miss_p50_ms: p50(miss),
+            off_p50_ms: p50(off),
+        }
     }
 }
 

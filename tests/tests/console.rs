@@ -34,8 +34,12 @@ async fn product(folder: &TempDir) -> Result<Service> {
 fn console(service: &Service) -> Result<Screen> {
     let mut command = CommandBuilder::new(binaries::ours("loadline")?);
     command.arg("console");
-    let services =
-        [("ingest", service.ingest_address()), ("query", service.query_address()), ("rollup", service.rollup_address())];
+    let services = [
+        ("ingest", service.ingest_address()),
+        ("query", service.query_address()),
+        ("rollup", service.rollup_address()),
+        ("serving", service.serving_address()),
+    ];
     for (name, address) in services {
         command.args(["--connect", &format!("{name}={address}")]);
     }
@@ -80,7 +84,7 @@ async fn keys_in_the_console_repair_what_is_open_and_prove_a_mode_of_each_servic
     mode_until(&service.rollup()?, "AN-07", PATIENCE, open).await?;
 
     let mut screen = console(&service)?;
-    screen.shows("live 3/3");
+    screen.shows("live 4/4");
     screen.shows("READ-ONLY  local (operator)");
     select(&mut screen, "an-07");
     screen.shows("AN-07 Archive to history fails");
@@ -126,6 +130,9 @@ async fn keys_in_the_console_repair_what_is_open_and_prove_a_mode_of_each_servic
         let text = screen.contents();
         text.lines().any(|line| line.contains("PR-14") && line.contains("query") && line.contains("passed"))
     });
+    // What every start brings is there and answers.
+    screen.press("i");
+    screen.shows("football");
     screen.press("q");
     ensure!(screen.ended() == 0, "{}", screen.text());
     Ok(())

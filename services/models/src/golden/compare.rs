@@ -79,8 +79,11 @@ impl Golden {
     }
 }
 
-/// The largest difference of two floats.
-fn compare(answer: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<f64, Difference> {
+/// The largest difference of two floats of a tensor and what it should be.
+///
+/// # Errors
+/// Another type or shape, or the first value that is further off than tolerated.
+pub fn compare(answer: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<f64, Difference> {
     let kind = |tensor: &Tensor| format!("{} of shape {:?}", tensor.values.data_type(), tensor.shape);
     if kind(answer) != kind(expected) || answer.values.len() != expected.values.len() {
         return Err(Difference::Kind { name: expected.name.clone(), expected: kind(expected), came: kind(answer) });

@@ -11,7 +11,7 @@ mod limits;
 mod program;
 
 pub use child::{Refusal, Report, check_in_child, child_main};
-pub use compare::{Difference, Verified};
+pub use compare::{Difference, Verified, compare};
 pub use json::GoldenError;
 pub use limits::Limits;
 pub use program::{ARGUMENT, as_child};

@@ -180,6 +180,16 @@ async fn what_another_process_was_answered_is_found_and_a_flush_takes_out_one_ar
     assert_eq!(setting.cache.flush(None).await.0, 2);
 }
 
+#[test]
+fn answers_are_alike_where_they_only_round_otherwise() {
+    let tensor = |name: &str, value: f32| [Tensor::new(name, [1], Values::F32(vec![value]))];
+    assert!(are_alike(&tensor("y", 0.5), &tensor("y", 0.500_000_1)));
+    for other in [tensor("y", 0.51), tensor("z", 0.5)] {
+        assert!(!are_alike(&tensor("y", 0.5), &other), "{other:?}");
+    }
+    assert!(!are_alike(&tensor("y", 0.5), &[]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_and_a_cache_of_no_bytes_keeps_nothing() {
     let setting = Setting::new();

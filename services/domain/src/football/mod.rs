@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`history`]: matches of one league, in the one order that there is
-//! - [`elo`]: ratings
+//! - [`elo`]: how strong a team is, by its results
 //! - [`strength`]: form, rest, and rates of goals, shrunk to what is usual
 //! - [`features`]: the set of features, with its name
 //!

@@ -286,6 +286,8 @@ async fn the_audit_is_listed_and_a_changed_entry_is_named() -> Result<()> {
     assert_eq!((&empty["entries"], &empty["broken_at"]), (&json!(0), &Value::Null), "{empty}");
     let channel = Endpoint::from_shared(format!("http://{}", node.service.ingest_address()))?.connect_lazy();
     let mut desk = FailureModeServiceClient::new(channel);
+    // No plan is made for what nobody has looked at yet.
+    questions::mode_until(&node.service.ingest()?, "AN-01", PATIENCE, questions::is_ok).await?;
     for reason in ["one", "two", "three"] {
         let ask =
             PlanRemedyRequest { failure_mode: "AN-01".into(), key: "C".into(), target: String::new(), reason: reason.into() };

@@ -10,7 +10,7 @@ use loadline_runtime::config::ByteSize;
 use loadline_runtime::errors;
 use loadline_runtime::grpc::Settings;
 use loadline_runtime::identity::{Identity, IdentityProvider, Peer};
-use support::{PATIENCE, eventually, millis, next, start, start_with, within};
+use support::{Client, PATIENCE, eventually, millis, next, start, start_with, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::{Code, Request, Status};
@@ -104,6 +104,43 @@ async fn a_request_beyond_the_limit_is_refused_at_once_and_its_slot_freed_at_the
     drop(stream);
     eventually("the stream is cancelled", || server.probe.streams.load(Ordering::SeqCst) == 0).await;
     client.say("x").await.expect("a slot");
+}
+
+#[tokio::test]
+async fn past_saturation_what_waited_too_long_is_refused_and_what_is_answered_did_not_wait() {
+    // One thread of its own that takes 200 calls a second at most, and five times as many callers.
+    let (address, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = start(Settings { max_concurrent_streams: 1_000, target_wait: millis(5), ..Settings::default() }).await;
+            address.send(server.addr).expect("somebody who asked");
+            tokio::time::sleep(PATIENCE).await;
+        });
+    });
+    let client = Client::to(told.await.expect("an address")).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..2_000 {
+        let client = client.clone();
+        calls.spawn(async move { client.call("/test.Echo/Toil", nothing()).await });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    client.call("/grpc.health.v1.Health/Check", nothing()).await.expect("health answers under load");
+    let (mut refused, mut answered) = (0, 0);
+    for outcome in calls.join_all().await {
+        match outcome {
+            Ok(_) => answered += 1,
+            Err(status) => {
+                let told = (status.code(), errors::reason(&status));
+                assert_eq!(told, (Code::ResourceExhausted, Some("OVERLOADED".to_owned())), "{status}");
+                assert!(errors::retry_after(&status).is_some_and(|after| !after.is_zero()), "says when to try again");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && answered > 0, "{refused} refused, {answered} answered");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.say("x").await.expect("an answer, now that nothing waits");
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use loadline_platform::{Life, Platform};
 use loadline_runtime::{
     Shutdown,
     admin::{self, Readiness},
+    grpc,
     run::bind,
 };
 use loadline_settings::{CacheSettings, ServingSettings};
@@ -110,7 +111,7 @@ pub async fn serve(
     let mut routes = RoutesBuilder::default();
     serving.routes(&mut routes);
     let port = Port {
-        settings: settings.grpc.clone(),
+        settings: grpc::Settings { target_wait: settings.serving.target_wait, ..settings.grpc.clone() },
         access: ACCESS,
         long_lived: LONG_LIVED,
         services: SERVICES,

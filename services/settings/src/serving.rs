@@ -26,6 +26,9 @@ pub struct ServingSettings {
     pub request_rows: usize,
     /// Rows that may wait for one version; further requests are refused. More keeps callers waiting longer under load.
     pub queued_rows: usize,
+    /// How long requests may wait for a thread before past saturation those that wait twice as long are refused; zero: as long as it takes.
+    /// In place of `grpc.target_wait`, for answers that take less than a millisecond.
+    pub target_wait: HumanDuration,
     /// Largest file of a model, when it is registered and when it is loaded. One is held in memory while it is.
     pub file_bytes: ByteSize,
     /// Program in which a file is checked before it is loaded, called with `check-model-in-child`: one that starts `loadline-serving`
@@ -156,6 +159,7 @@ impl Default for ServingSettings {
             threads: 0,
             request_rows: 4_096,
             queued_rows: 8_192,
+            target_wait: HumanDuration::millis(5),
             file_bytes: ByteSize::mib(64),
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),
@@ -185,6 +189,9 @@ impl Check for ServingSettings {
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&*self.look_every) {
             problems.refuse(key(at, "look_every"), self.look_every, "from 100ms to 1m");
+        }
+        if *self.target_wait > Duration::from_secs(60) {
+            problems.refuse(key(at, "target_wait"), self.target_wait, "at most 1m");
         }
         let counts = [
             ("threads", self.threads, 0, 1_024),

@@ -1,13 +1,14 @@
 //! One connection: a handshake in bounded time, HTTP/2 with limits, an orderly end.
 
 use std::io::{self, Cursor};
+use std::time::Instant;
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::body::Body;
@@ -16,6 +17,7 @@ use tower::ServiceExt;
 
 use super::Settings;
 use super::around::{Call, Inner};
+use super::overload::Arrived;
 use crate::accept::Accepted;
 use crate::identity::Peer;
 use crate::lifecycle::Shutdown;
@@ -44,10 +46,11 @@ pub(super) async fn serve(accepted: Accepted, settings: Settings, service: impl 
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no HTTP/2 handshake"),
         Err(_) => return tracing::debug!(%peer, "silent until the handshake deadline"),
     }
-    let service = service.map_request(move |request: Request<Incoming>| identified(request, peer, local));
+    // Called where the request is read; what it returns is a task of its own, which may have to wait for a thread.
+    let service = service_fn(move |request: Request<Incoming>| service.clone().oneshot(identified(request, peer, local)));
     let (read, write) = stream.into_split();
     let io = TokioIo::new(tokio::io::join(Cursor::new(&PREFACE[..]).chain(read), write));
-    let serving = http(&settings, closing.clone()).serve_connection(io, TowerToHyperService::new(service));
+    let serving = http(&settings, closing.clone()).serve_connection(io, service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -85,6 +88,8 @@ async fn handshake(stream: &mut TcpStream) -> io::Result<()> {
 
 fn identified(request: Request<Incoming>, peer: std::net::SocketAddr, local: Option<std::net::SocketAddr>) -> Call {
     let mut call = request.map(Body::new);
+    // Here on the connection's task; what is done about it waits for a task of its own.
+    call.extensions_mut().insert(Arrived(Instant::now()));
     call.extensions_mut().insert(Peer { addr: peer });
     // What `tonic::Request::remote_addr` reads.
     call.extensions_mut().insert(TcpConnectInfo { local_addr: local, remote_addr: Some(peer) });

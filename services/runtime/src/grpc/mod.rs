@@ -1,7 +1,7 @@
 //! The gRPC server: our own accept loop around hyper, and the layers every request passes, outside in.
 //!
 //! ```text
-//!  accept (cap, handshake deadline) ▸ HTTP/2 limits ▸ trace ▸ metrics ▸ authenticate ▸ authorise ▸ message size ▸ deadline ▸ shed ▸ service
+//!  accept (cap, handshake deadline) ▸ HTTP/2 limits ▸ trace ▸ metrics ▸ overload ▸ authenticate ▸ authorise ▸ message size ▸ deadline ▸ shed ▸ service
 //! ```
 //!
 //! tonic's own server leaves out hyper's reset-flood limits, ends its time limits at the response head and waits forever for silent
@@ -15,6 +15,7 @@ mod deadline;
 mod ending;
 mod message_size;
 mod metrics;
+mod overload;
 mod reflection;
 mod server;
 mod settings;

@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_deadline: HumanDuration,
     /// Requests at once on all connections; further ones are refused at once, never queued.
     pub max_in_flight: u32,
+    /// How long requests may wait for a thread; while all of them wait longer, those that wait twice as long are refused. Zero, which suits
+    /// calls that take long by themselves: they wait as long as it takes.
+    pub target_wait: HumanDuration,
     /// How often a connection's other end is asked whether it is there.
     pub keepalive_interval: HumanDuration,
     /// How long it may take to answer.
@@ -41,6 +44,7 @@ impl Default for Settings {
             max_header_bytes: ByteSize::kib(16),
             max_deadline: HumanDuration::secs(30),
             max_in_flight: 1_024,
+            target_wait: HumanDuration::millis(0),
             keepalive_interval: HumanDuration::secs(10),
             keepalive_timeout: HumanDuration::secs(5),
             grace: HumanDuration(crate::lifecycle::DEFAULT_GRACE),

@@ -10,10 +10,15 @@ use super::ending::at_end;
 use crate::errors;
 
 /// When a refused caller should try again: long enough for many requests to end, short enough not to be noticed by a person.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Health checks pass: a server restarted for being busy is of no use to anybody.
-const NEVER_SHED: &str = "/grpc.health.v1.Health/";
+/// Health checks pass: a server restarted for being busy is of no use to anybody. So does what operators watch and mend it through.
+const NEVER_SHED: [&str; 2] = ["/grpc.health.v1.Health/", "/loadline.health.v1.FailureModeService/"];
+
+/// Whether a method is how others see what is wrong here.
+pub(super) fn is_watched_through(method: &str) -> bool {
+    NEVER_SHED.iter().any(|service| method.starts_with(service))
+}
 
 #[derive(Clone)]
 pub(super) struct Shed {
@@ -30,7 +35,7 @@ impl Shed {
 
 impl Around for Shed {
     async fn around(self, call: Call, inner: impl Inner) -> Reply {
-        if call.uri().path().starts_with(NEVER_SHED) {
+        if is_watched_through(call.uri().path()) {
             return inner.pass(call).await;
         }
         let Ok(slot) = self.slots.try_acquire_owned() else {

@@ -12,6 +12,7 @@ use super::authorise::Authorise;
 use super::deadline::{Deadlines, LongLived};
 use super::message_size::MessageSize;
 use super::metrics::{Instruments, Metrics};
+use super::overload::Overload;
 use super::shed::Shed;
 use super::trace::Trace;
 use crate::access::AccessRules;
@@ -31,7 +32,9 @@ pub(super) fn stack(
         .layer(AroundLayer(Trace))
         // Outside all that refuse, so that refusals are counted.
         .layer(AroundLayer(Metrics { instruments, rules: rules.clone() }))
-        // Before anything that costs: who calls decides what may be spent.
+        // Before all that costs: past saturation this is what most requests meet.
+        .layer(AroundLayer(Overload { target: settings.target_wait.0, queue: Arc::default() }))
+        // Before anything that costs more: who calls decides what may be spent.
         .layer(AroundLayer(Authenticate(provider)))
         // Denied before a slot or a deadline is taken.
         .layer(AroundLayer(Authorise(rules)))

@@ -32,6 +32,7 @@ pub const TABLE: AccessTable = AccessTable(&[
     ("/test.Echo/Say", Access::Authenticated),
     ("/test.Echo/Open", Access::Anyone),
     ("/test.Echo/Hold", Access::Authenticated),
+    ("/test.Echo/Toil", Access::Authenticated),
     ("/test.Echo/TimeLeft", Access::Authenticated),
     ("/test.Echo/Endless", Access::Authenticated),
     ("/test.Echo/Watch", Access::Authenticated),
@@ -67,6 +68,11 @@ impl Probe {
                 self.held.fetch_add(1, Ordering::SeqCst);
                 released.await;
                 Ok(Response::new("held".to_owned()))
+            }
+            "Toil" => {
+                // A thread that is busy, as one is that computes.
+                std::thread::sleep(Duration::from_millis(5));
+                Ok(Response::new("tired".to_owned()))
             }
             "TimeLeft" => {
                 let left = Deadline::of(&request).map_or("none".to_owned(), |deadline| deadline.left().as_millis().to_string());
@@ -165,12 +171,11 @@ pub async fn start_with(settings: Settings, provider: Arc<dyn IdentityProvider>)
 
 impl Running {
     pub async fn channel(&self) -> Channel {
-        let endpoint = Channel::from_shared(format!("http://{}", self.addr)).expect("a URI");
-        endpoint.connect_timeout(PATIENCE).connect().await.expect("connected")
+        self.client().await.0
     }
 
     pub async fn client(&self) -> Client {
-        Client(self.channel().await)
+        Client::to(self.addr).await
     }
 
     /// How the server ended.
@@ -192,6 +197,11 @@ impl Drop for Running {
 pub struct Client(pub Channel);
 
 impl Client {
+    pub async fn to(addr: SocketAddr) -> Self {
+        let endpoint = Channel::from_shared(format!("http://{addr}")).expect("a URI");
+        Self(endpoint.connect_timeout(PATIENCE).connect().await.expect("connected"))
+    }
+
     pub async fn call(&self, method: &str, request: Request<String>) -> Result<String, Status> {
         let mut grpc = tonic::client::Grpc::new(self.0.clone());
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;

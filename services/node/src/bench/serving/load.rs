@@ -3,11 +3,12 @@
 use super::wire::{Call, call};
 use crate::bench::open_loop::quantile;
 use anyhow::ensure;
+use loadline_runtime::errors;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::{Code, transport::Channel};
 
-/// Before a caller that was shed calls again, as long as the server asks at least.
+/// Before a caller that was shed calls again, where the server does not say when.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
 /// What became of the calls of one round.
@@ -68,7 +69,7 @@ async fn calls(channel: Channel, of: Call, until: Instant) -> Caller {
             Ok(_) => caller.waits.push(began.elapsed()),
             Err(status) if status.code() == Code::ResourceExhausted => {
                 caller.shed += 1;
-                tokio::time::sleep(BACK_OFF).await;
+                tokio::time::sleep(errors::retry_after(&status).unwrap_or(BACK_OFF)).await;
             }
             Err(status) => {
                 if caller.failed == 0 {

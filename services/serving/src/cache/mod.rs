@@ -90,7 +90,7 @@ impl Cache {
         let key = Key::of(version.sha256, &inputs);
         let (found, turn) = match memory.get_value_or_guard_async(&key.index()).await {
             Ok(entry) => (self.checked(entry, &key), None),
-            Err(turn) => (self.from_shared(&key).await, Some(turn)),
+            Err(turn) => (self.found_in_shared(&key).await, Some(turn)),
         };
         let Some(entry) = found else {
             let outputs = version.lane.answer(inputs, rows, deadline).await?;
@@ -107,7 +107,7 @@ impl Cache {
             let _ = turn.insert(entry.clone());
         }
         version.lane.statistics().hit(asked.elapsed());
-        if self.0.standing.hit() % RECHECKED == 0
+        if self.0.standing.hit().is_multiple_of(RECHECKED)
             && let Ok(own) = version.lane.answer(inputs, rows, deadline).await
             && !are_alike(&own, &entry.outputs)
         {
@@ -129,7 +129,7 @@ impl Cache {
         None
     }
 
-    async fn from_shared(&self, key: &Key) -> Option<Entry> {
+    async fn found_in_shared(&self, key: &Key) -> Option<Entry> {
         match self.0.shared.get(key).await {
             Ok(found) => found.and_then(|entry| self.checked(entry, key)),
             Err(error) => {

@@ -89,7 +89,7 @@ fn rounds() -> Vec<Vec<(usize, usize)>> {
     let pairs = |round: usize| {
         let around = (1..TEAMS.len() / 2).map(move |at| ((round + at) % others, (round + others - at) % others));
         // The one that stays in its place changes sides from round to round.
-        let first = if round % 2 == 0 { (others, round) } else { (round, others) };
+        let first = if round.is_multiple_of(2) { (others, round) } else { (round, others) };
         std::iter::once(first).chain(around)
     };
     let there = (0..others).map(|round| pairs(round).collect());

@@ -99,8 +99,8 @@ pub async fn run(args: PredictArgs) -> anyhow::Result<ExitCode> {
     let peer = args.address.connect()?;
     let model = match (args.command, args.model) {
         (Some(Command::Jobs(wanted)), _) => return jobs::run(&output, &peer, wanted).await,
-        (Some(Command::Match(asked)), _) => return football::predict(asked, &args.address).await,
-        (Some(Command::Replay(receipt)), _) => return football::replay(receipt, &args.address).await,
+        (Some(Command::Match(asked)), _) => return football::predict(&output, &peer, asked).await,
+        (Some(Command::Replay(receipt)), _) => return football::replay(&output, &peer, receipt).await,
         (None, Some(model)) => model,
         (None, None) => bail!("name a model; `loadline models` lists them"),
     };

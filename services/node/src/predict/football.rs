@@ -1,14 +1,14 @@
 //! `loadline predict match` and `loadline predict replay`: football matches, and the same answer again from its receipt.
 
 use crate::{
-    connect::ServingAddress,
+    connect::Peer,
     json,
     output::{BAD_NEWS, Column, Output, Tone, clean},
 };
 use anyhow::Context as _;
 use loadline_domain::{Clock as _, time::SystemClock};
 use loadline_proto::serving::{
-    Fixture, PredictMatchRequest, PredictMatchResponse, Probabilities, Receipt, ReplayRequest,
+    Fixture, PredictMatchRequest, PredictMatchResponse, Probabilities, Receipt, ReplayRequest, ReplayResponse,
     prediction_service_client::PredictionServiceClient,
 };
 use std::{
@@ -18,6 +18,7 @@ use std::{
 };
 
 const RESPONSE: &str = "loadline.serving.v1.PredictMatchResponse";
+const REPLAY: &str = "loadline.serving.v1.ReplayResponse";
 const RECEIPT: &str = "loadline.serving.v1.Receipt";
 
 /// Predict a football match from the results before it
@@ -42,9 +43,6 @@ pub struct MatchArgs {
     /// Write the receipt to a file, for `predict replay`
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long = "json")]
-    as_json: bool,
 }
 
 /// Make the answer of a receipt again, and compare
@@ -58,9 +56,7 @@ pub struct ReplayArgs {
 ///
 /// # Errors
 /// When serving does not answer or refuses; when the receipt cannot be written.
-pub async fn predict(args: MatchArgs, address: &ServingAddress) -> anyhow::Result<ExitCode> {
-    let output = Output::stdout(args.as_json);
-    let peer = address.connect()?;
+pub async fn predict(output: &Output, peer: &Peer, args: MatchArgs) -> anyhow::Result<ExitCode> {
     let date = args.date.unwrap_or_else(|| SystemClock.now().day().to_string());
     let fixture = Fixture { league: args.league, date, home: args.home, away: args.away };
     let request = PredictMatchRequest { fixture: Some(fixture), as_of: args.as_of, version: args.of };
@@ -70,10 +66,10 @@ pub async fn predict(args: MatchArgs, address: &ServingAddress) -> anyhow::Resul
     if let Some(file) = &args.receipt {
         keep(file, receipt)?;
     }
-    if args.as_json {
+    if output.json {
         output.json(&json::of(RESPONSE, &answer)?)?;
     } else {
-        output.print(&told(&output, &answer, receipt))?;
+        output.print(&told(output, &answer, receipt))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,15 +78,22 @@ pub async fn predict(args: MatchArgs, address: &ServingAddress) -> anyhow::Resul
 ///
 /// # Errors
 /// When the file is no receipt; when serving does not answer, or says why it cannot make it again.
-pub async fn replay(args: ReplayArgs, address: &ServingAddress) -> anyhow::Result<ExitCode> {
-    let output = Output::stdout(false);
+pub async fn replay(output: &Output, peer: &Peer, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let shown = clean(&args.file.display().to_string());
     let text = fs::read_to_string(&args.file).with_context(|| format!("reading {shown}"))?;
     let receipt: Receipt = json::read(RECEIPT, &text).with_context(|| format!("{shown} is no receipt"))?;
     let before = receipt.probabilities.unwrap_or_default();
-    let peer = address.connect()?;
     let mut client = PredictionServiceClient::new(peer.channel.clone());
     let again = peer.call(client.replay(peer.request(ReplayRequest { receipt: Some(receipt) }))).await?;
+    if output.json {
+        output.json(&json::of(REPLAY, &again)?)?;
+    } else {
+        output.print(&compared(output, before, &again))?;
+    }
+    Ok(if again.identical { ExitCode::SUCCESS } else { ExitCode::from(BAD_NEWS) })
+}
+
+fn compared(output: &Output, before: Probabilities, again: &ReplayResponse) -> String {
     let after = again.probabilities.unwrap_or_default();
     let rows = classes(before).into_iter().zip(classes(after));
     let rows = rows.map(|((class, before), (_, after))| vec![class.to_owned(), before.to_string(), after.to_string()]);
@@ -100,8 +103,7 @@ pub async fn replay(args: ReplayArgs, address: &ServingAddress) -> anyhow::Resul
     } else {
         output.paint(Tone::Bad, &format!("another answer; probabilities differ by {:e} at most", again.largest_difference))
     };
-    output.print(&format!("{table}{verdict}"))?;
-    Ok(if again.identical { ExitCode::SUCCESS } else { ExitCode::from(BAD_NEWS) })
+    format!("{table}{verdict}")
 }
 
 fn keep(file: &Path, receipt: &Receipt) -> anyhow::Result<()> {

@@ -21,7 +21,7 @@ use loadline_runtime::{
     run::bind,
 };
 use loadline_settings::Settings;
-use std::{io::IsTerminal as _, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::net::TcpListener;
 
 /// How many services there are; the addresses begin with theirs.
@@ -66,15 +66,9 @@ fn chosen(mut settings: Settings, args: &UpArgs, mut set: Vec<(String, String)>)
         set.push(("serving.baseline".to_owned(), "true".to_owned()));
     }
     if settings.serving.results.is_none() {
-        // Beside everything else that it keeps.
-        let folder = settings.serving.artifacts.with_file_name("results");
-        match example_league::provide(&folder, jiff::Zoned::now().date()) {
-            Ok(()) => {
-                set.push(("serving.results".to_owned(), folder.display().to_string()));
-                settings.serving.results = Some(folder);
-            }
-            Err(error) => eprintln!("no example of results, and no prediction of matches: {}: {error}", folder.display()),
-        }
+        let folder = example_results(&settings);
+        set.push(("serving.results".to_owned(), folder.display().to_string()));
+        settings.serving.results = Some(folder);
     }
     match args.rate {
         Some(0) => {
@@ -88,6 +82,11 @@ fn chosen(mut settings: Settings, args: &UpArgs, mut set: Vec<(String, String)>)
         None => {}
     }
     (settings, set)
+}
+
+/// Where results are that nobody configured: beside everything else that it keeps.
+fn example_results(settings: &Settings) -> PathBuf {
+    settings.serving.artifacts.with_file_name("results")
 }
 
 /// Log lines would tear a screen: on a terminal only errors are written, beside the console nothing. The status screen leaves
@@ -118,6 +117,13 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
         ("serving", serving.local_addr()?),
         ("admin", admin.local_addr()?),
     ];
+    // Now that no other copy of it runs on these ports.
+    let results = example_results(&settings);
+    if settings.serving.results.as_ref() == Some(&results)
+        && let Err(error) = example_league::provide(&results, jiff::Zoned::now().date())
+    {
+        tracing::warn!(%error, folder = %results.display(), "there is no example of results, and no prediction of matches");
+    }
     let (metrics, ready) = (platform.telemetry().clone(), ingest_ready.clone());
     shutdown.spawn(admin::serve(admin, ready, move || metrics.scraped_text(), shutdown.clone()));
 

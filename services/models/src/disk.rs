@@ -74,7 +74,7 @@ impl Disk {
     pub fn tidy(&self, folder: &Path, older_than: SystemTime) -> io::Result<u64> {
         let mut removed = 0;
         for entry in entries(folder)? {
-            if is_staged(&entry.file_name()) && entry.metadata()?.modified()? < older_than {
+            if is_staged(&entry.file_name()) && begun(&entry)?.is_some_and(|begun| begun < older_than) {
                 self.remove(&entry.path())?;
                 removed += 1;
             }
@@ -136,6 +136,14 @@ pub(crate) fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(named.filter_map(|name| name.into_string().ok()).collect())
 }
 
+/// When a file was begun; `None` when somebody finished it since its folder was listed.
+fn begun(entry: &fs::DirEntry) -> io::Result<Option<SystemTime>> {
+    match entry.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => metadata?.modified().map(Some),
+    }
+}
+
 fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -148,6 +156,39 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         content => content.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_finishes_while_it_is_listed_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(format!("{STAGED}1"));
+        fs::write(&path, b"half").unwrap();
+        let listed = entries(folder.path()).unwrap();
+        assert!(begun(&listed[0]).unwrap().is_some());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(begun(&listed[0]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_folder_is_tidied_while_others_write_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, folder) = (Disk::default(), folder.path());
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                for _ in 0..300 {
+                    disk.create(&folder.join("whole"), b"whole").unwrap();
+                }
+            });
+            while !writing.is_finished() {
+                assert_eq!(disk.tidy(folder, SystemTime::UNIX_EPOCH).unwrap(), 0);
+            }
+        });
+        assert_eq!(names(folder).unwrap(), ["whole"]);
     }
 }
 

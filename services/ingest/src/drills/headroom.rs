@@ -9,16 +9,13 @@ use super::lane::Lane;
 use crate::watch::backlog;
 use async_trait::async_trait;
 use loadline_event_log::Retention;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press, Tally, until},
 };
 use loadline_settings::DRILL_STREAM;
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const RECORDS: usize = 200;
@@ -29,17 +26,12 @@ const HANGS: Duration = Duration::from_secs(10);
 
 pub struct Scarce {
     lane: Arc<Lane>,
-    faults: Faults,
-    injected: Mutex<Option<Injected>>,
+    held: Held,
 }
 
 impl Scarce {
     pub fn new(lane: Arc<Lane>, faults: Faults) -> Self {
-        Self { lane, faults, injected: Mutex::default() }
-    }
-
-    fn injected(&self) -> MutexGuard<'_, Option<Injected>> {
-        self.injected.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { lane, held: Held::new(faults) }
     }
 
     /// Room for a quarter more bytes, nothing discarded; what that leaves as headroom.
@@ -81,7 +73,7 @@ impl Drill for Scarce {
             ttl,
             cured_by: None,
         };
-        *self.injected() = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         // A read under way would still be given the first of them.
         until(HANGS, || self.took_effect()).await.map_err(DrillError)?;
         self.lane.publish(RECORDS, self.lane.now()).await?;
@@ -93,8 +85,7 @@ impl Drill for Scarce {
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.injected().as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no read hangs".to_owned()) }
+        self.held.met_or("no read hangs")
     }
 
     /// Nothing is discarded.
@@ -110,7 +101,7 @@ impl Drill for Scarce {
 
     /// What is unread is applied before its room is taken away.
     async fn undo(&self) -> Result<(), DrillError> {
-        *self.injected() = None;
+        self.held.end();
         self.lane.status.expect_headroom_above(0.0, Instant::now());
         self.lane.settle().await?;
         self.lane.tidy().await

@@ -5,16 +5,13 @@
 
 use super::lane::Lane;
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press, Tally},
 };
 use loadline_settings::DRILL_STREAM;
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Of those a few batches are applied until the lag is too much, and some batches of those that W makes larger are left.
@@ -25,17 +22,12 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 pub struct Lag {
     lane: Arc<Lane>,
-    faults: Faults,
-    injected: Mutex<Option<Injected>>,
+    held: Held,
 }
 
 impl Lag {
     pub fn new(lane: Arc<Lane>, faults: Faults) -> Self {
-        Self { lane, faults, injected: Mutex::default() }
-    }
-
-    fn injected(&self) -> MutexGuard<'_, Option<Injected>> {
-        self.injected.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { lane, held: Held::new(faults) }
     }
 }
 
@@ -67,13 +59,12 @@ impl Drill for Lag {
             ttl,
             cured_by: None,
         };
-        *self.injected() = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         self.lane.publish(RECORDS, self.lane.now()).await.map(drop)
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.injected().as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err(format!("no commit of {DRILL_STREAM} was slow")) }
+        self.held.met_or(format!("no commit of {DRILL_STREAM} was slow"))
     }
 
     /// It goes on, in batches that grew, and nothing is skipped.
@@ -88,7 +79,7 @@ impl Drill for Lag {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        *self.injected() = None;
+        self.held.end();
         self.lane.status.expect_lag_below(Duration::MAX, Instant::now());
         self.lane.status.widen(None);
         Ok(())

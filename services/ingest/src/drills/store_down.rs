@@ -6,7 +6,7 @@
 use super::lane::Lane;
 use async_trait::async_trait;
 use loadline_domain::Sequence;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press, Tally},
@@ -22,33 +22,27 @@ const CURE: &str = "reconnect";
 
 pub struct StoreDown {
     lane: Arc<Lane>,
-    faults: Faults,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    injected: Option<Injected>,
+    held: Held,
     /// Published while the store was away.
-    published: Option<Sequence>,
+    published: Mutex<Option<Sequence>>,
 }
 
 impl StoreDown {
     pub fn new(lane: Arc<Lane>, faults: Faults) -> Self {
-        Self { lane, faults, state: Mutex::default() }
+        Self { lane, held: Held::new(faults), published: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published(&self) -> MutexGuard<'_, Option<Sequence>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn publish_once(&self) -> Result<Sequence, DrillError> {
-        let known = self.state().published;
+        let known = *self.published();
         if let Some(sequence) = known {
             return Ok(sequence);
         }
         let sequence = self.lane.publish(1, self.lane.now()).await?;
-        self.state().published = Some(sequence);
+        *self.published() = Some(sequence);
         Ok(sequence)
     }
 }
@@ -68,20 +62,19 @@ impl Drill for StoreDown {
     }
 
     async fn prepare(&self) -> Result<(), DrillError> {
-        *self.state() = State::default();
+        *self.published() = None;
         self.lane.begin().await
     }
 
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
         let fault =
             Fault { name: "drill AN-01".to_owned(), kind: Kind::Error, calls: Calls::all_but(SPARED), ttl, cured_by: Some(CURE) };
-        self.state().injected = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no call of the store met the fault".to_owned()) }
+        self.held.met_or("no call of the store met the fault")
     }
 
     /// The log still takes events, and progress stays where it is.
@@ -92,7 +85,7 @@ impl Drill for StoreDown {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 

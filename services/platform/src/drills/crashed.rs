@@ -3,7 +3,7 @@
 use super::bystander::{Bystander, Parts, SERVE, START};
 use crate::{CRASH, peers::Standing, watch::Watch};
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill, Monitor, WeakMonitor,
     drill::{DrillError, Press, until},
@@ -19,30 +19,25 @@ const STARTING: Duration = Duration::from_secs(15);
 pub struct Crashed {
     watch: Watch,
     faults: Faults,
+    held: Held,
     /// Of the service that watches.
     monitor: WeakMonitor,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    bystander: Option<Bystander>,
-    injected: Option<Injected>,
+    bystander: Mutex<Option<Bystander>>,
 }
 
 impl Crashed {
     pub fn new(watch: Watch, faults: Faults, monitor: &Monitor) -> Self {
-        Self { watch, faults, monitor: monitor.downgrade(), state: Mutex::default() }
+        Self { watch, held: Held::new(faults.clone()), faults, monitor: monitor.downgrade(), bystander: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bystander(&self) -> MutexGuard<'_, Option<Bystander>> {
+        self.bystander.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the bystander, and everybody else, is seen to stand.
     fn standings(&self) -> Result<(Standing, Vec<String>), String> {
-        let state = self.state();
-        let own = state.bystander.as_ref().map(|bystander| &bystander.peer).ok_or("it is not there")?;
+        let bystander = self.bystander();
+        let own = bystander.as_ref().map(|bystander| &bystander.peer).ok_or("it is not there")?;
         let (mut of_own, mut others_down) = (Standing::Awaited, Vec::new());
         for (peer, seen) in self.watch.peers().seen() {
             match seen.standing {
@@ -78,7 +73,7 @@ impl Drill for Crashed {
         let parts = Parts { faults: self.faults.clone(), telemetry: self.watch.telemetry(), desk, instance };
         let bystander = Bystander::start(parts).await?;
         let peer = bystander.peer.clone();
-        self.state().bystander = Some(bystander);
+        *self.bystander() = Some(bystander);
         self.watch.peers().watch(peer);
         let seen = until(STARTING, || async {
             match self.standings()? {
@@ -92,13 +87,12 @@ impl Drill for Crashed {
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
         let (name, calls) = (format!("drill {CRASH}"), Calls::only(&[SERVE]));
         let fault = Fault { name, kind: Kind::Error, calls, ttl, cured_by: Some(START) };
-        self.state().injected = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("it did not look whether it serves".to_owned()) }
+        self.held.met_or("it did not look whether it serves")
     }
 
     /// It says itself that it does not serve, so that nobody is sent there; and nobody else is down.
@@ -110,17 +104,13 @@ impl Drill for Crashed {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        let bystander = {
-            let mut state = self.state();
-            state.injected = None;
-            state.bystander.take()
-        };
-        let Some(bystander) = bystander else { return Ok(()) };
+        self.held.end();
+        let Some(bystander) = self.bystander().take() else { return Ok(()) };
         self.watch.peers().forget(&bystander.peer);
         bystander.end().await
     }
 
     async fn clean(&self) -> Result<(), String> {
-        if self.state().bystander.is_some() { Err("its service is still there".to_owned()) } else { Ok(()) }
+        if self.bystander().is_some() { Err("its service is still there".to_owned()) } else { Ok(()) }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     watch::{EXPORT, READ_CONFIGURATION, READ_SECRETS, RECONNECT, Watch},
 };
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
@@ -19,26 +19,20 @@ use std::{
 /// Something that is read anew at each look cannot be read.
 struct Unreadable {
     watch: Watch,
-    faults: Faults,
+    held: Held,
     mode: &'static str,
     fault: &'static str,
     calls: &'static [&'static str],
     press: [Press; 1],
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    injected: Option<Injected>,
     /// Of the configuration in force before.
-    before: String,
+    before: Mutex<String>,
 }
 
 /// One a mode.
 pub fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
     let drill = |mode, fault, calls, key| -> Arc<dyn Drill> {
-        let (watch, faults, state) = (watch.clone(), faults.clone(), Mutex::default());
-        Arc::new(Unreadable { watch, faults, mode, fault, calls, press: [Press { key, target: "" }], state })
+        let (watch, held, before) = (watch.clone(), Held::new(faults.clone()), Mutex::default());
+        Arc::new(Unreadable { watch, held, mode, fault, calls, press: [Press { key, target: "" }], before })
     };
     vec![
         drill(SECRETS, "the files of its secrets cannot be read", &[READ_SECRETS], "N"),
@@ -48,8 +42,8 @@ pub fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
 }
 
 impl Unreadable {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn before(&self) -> MutexGuard<'_, String> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn in_force(&self) -> String {
@@ -78,19 +72,18 @@ impl Drill for Unreadable {
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
         let calls = Calls::only(self.calls);
         let fault = Fault { name: format!("drill {}", self.mode), kind: Kind::Error, calls, ttl, cured_by: Some(RECONNECT) };
-        let before = self.in_force();
-        *self.state() = State { injected: Some(self.faults.inject(fault)), before };
+        *self.before() = self.in_force();
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("nothing was read meanwhile".to_owned()) }
+        self.held.met_or("nothing was read meanwhile")
     }
 
     /// The process goes on with what it began with.
     async fn contained(&self) -> Result<(), String> {
-        let (before, now) = (self.state().before.clone(), self.in_force());
+        let (before, now) = (self.before().clone(), self.in_force());
         if before == now { Ok(()) } else { Err(format!("configuration {now} is in force now, and {before} was before")) }
     }
 
@@ -100,7 +93,7 @@ impl Drill for Unreadable {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 }

@@ -2,31 +2,23 @@
 
 use crate::Query;
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
 };
 use loadline_ledger::drills::ACCOUNT;
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::time::Instant;
 
 pub struct NotApart {
     query: Query,
-    faults: Faults,
-    injected: Mutex<Option<Injected>>,
+    held: Held,
 }
 
 impl NotApart {
     pub fn new(query: Query, faults: Faults) -> Self {
-        Self { query, faults, injected: Mutex::default() }
-    }
-
-    fn injected(&self) -> MutexGuard<'_, Option<Injected>> {
-        self.injected.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { query, held: Held::new(faults) }
     }
 }
 
@@ -56,13 +48,12 @@ impl Drill for NotApart {
             ttl,
             cured_by: None,
         };
-        *self.injected() = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.injected().as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no canary was given a row".to_owned()) }
+        self.held.met_or("no canary was given a row")
     }
 
     /// Nobody is told anything of accounts.
@@ -76,12 +67,12 @@ impl Drill for NotApart {
 
     /// Q asks again and opens only what is closed no longer for a reason.
     async fn relent(&self) -> Result<(), DrillError> {
-        *self.injected() = None;
+        self.held.end();
         Ok(())
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        *self.injected() = None;
+        self.held.end();
         if self.query.closed_for().is_none() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 
 use crate::Query;
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
@@ -27,24 +27,18 @@ const ANOTHER: &str = "loadline-drill-another";
 
 pub struct SlowAnswers {
     query: Query,
-    faults: Faults,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    injected: Option<Injected>,
-    /// Ended with it.
-    _callers: Vec<AbortOnDropHandle<()>>,
+    held: Held,
+    /// They ask while it lasts.
+    callers: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
 impl SlowAnswers {
     pub fn new(query: Query, faults: Faults) -> Self {
-        Self { query, faults, state: Mutex::default() }
+        Self { query, held: Held::new(faults), callers: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn callers(&self) -> MutexGuard<'_, Vec<AbortOnDropHandle<()>>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks until it is dropped, or `at_most` is over.
@@ -85,14 +79,13 @@ impl Drill for SlowAnswers {
             ttl,
             cured_by: Some("refresh_statistics"),
         };
-        let injected = Some(self.faults.inject(fault));
-        *self.state() = State { injected, _callers: (0..CALLERS).map(|_| self.caller(ttl)).collect() };
+        self.held.inject(fault);
+        *self.callers() = (0..CALLERS).map(|_| self.caller(ttl)).collect();
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no question was slow".to_owned()) }
+        self.held.met_or("no question was slow")
     }
 
     /// Owners of other accounts are answered meanwhile.
@@ -105,7 +98,8 @@ impl Drill for SlowAnswers {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        *self.state() = State::default();
+        self.held.end();
+        self.callers().clear();
         Ok(())
     }
 }

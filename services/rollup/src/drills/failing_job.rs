@@ -4,7 +4,7 @@ use super::{OfPorts, become_idle, ended, enqueue, is_idle};
 use crate::jobs::{ARCHIVE, DAILY_ROLLUP, PURGE_DEDUP};
 use async_trait::async_trait;
 use loadline_domain::Day;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
@@ -25,17 +25,11 @@ pub struct FailingJob {
     job: &'static str,
     presses: &'static [Press],
     store: Arc<dyn Store>,
-    faults: Faults,
+    held: Held,
     kind: Kind,
     calls: Calls,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    injected: Option<Injected>,
     /// Of the world that a job that fails must leave as it is.
-    before: Option<Kept>,
+    before: Mutex<Option<Kept>>,
 }
 
 /// What must not be less than before while the job fails.
@@ -56,10 +50,10 @@ pub fn all(store: &Arc<dyn Store>, faults: &OfPorts) -> [FailingJob; 3] {
         job,
         presses,
         store: store.clone(),
-        faults: breaks.0.clone(),
+        held: Held::new(breaks.0.clone()),
         kind: breaks.1,
         calls: breaks.2,
-        state: Mutex::default(),
+        before: Mutex::default(),
     };
     let run_of = |job| (&faults.store, Kind::Break, Calls::only(&["run"]).about(job));
     let history = (&faults.history, Kind::Error, Calls::all_but(&[]));
@@ -79,8 +73,8 @@ pub fn all(store: &Arc<dyn Store>, faults: &OfPorts) -> [FailingJob; 3] {
 }
 
 impl FailingJob {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn before(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look(&self) -> Result<Kept, DrillError> {
@@ -128,26 +122,25 @@ impl Drill for FailingJob {
     async fn inject(&self, ttl: Duration) -> Result<(), DrillError> {
         let fault =
             Fault { name: format!("drill {}", self.mode), kind: self.kind, calls: self.calls.clone(), ttl, cured_by: None };
-        let injected = Some(self.faults.inject(fault));
-        *self.state() = State { injected, before: None };
+        self.held.inject(fault);
+        *self.before() = None;
         if self.job == PURGE_DEDUP {
             let day = Day::from_index(LONG_AGO);
             self.store.prepare_partitions(day, day).await.map_err(DrillError::of)?;
         }
         let before = self.look().await?;
-        self.state().before = Some(before);
+        *self.before() = Some(before);
         enqueue(&*self.store, self.mode, self.job, &json!({})).await.map(drop)
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err(format!("nothing that {} needs was broken when it ran", self.job)) }
+        self.held.met_or(format!("nothing that {} needs was broken when it ran", self.job))
     }
 
     /// Nothing is half done: what the job would have taken away is there.
     async fn contained(&self) -> Result<(), String> {
         let now = self.look().await.map_err(|error| error.to_string())?;
-        let before = self.state().before.clone();
+        let before = self.before().clone();
         match before {
             Some(before) if before.is_kept_by(&now) => Ok(()),
             before => Err(format!("there was {before:?}, and now there is {now:?}")),
@@ -156,7 +149,7 @@ impl Drill for FailingJob {
 
     /// A job cannot be run again while it cannot run.
     async fn relent(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 
@@ -166,7 +159,7 @@ impl Drill for FailingJob {
 
     /// A run that works, where no remedy has made one.
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         if self.last_failed().await? {
             let run = enqueue(&*self.store, self.mode, self.job, &json!({})).await?;
             let run = ended(&*self.store, run.id).await?;

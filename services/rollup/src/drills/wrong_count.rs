@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use loadline_domain::{Clock, StreamName, Timestamp};
 use loadline_event_log::{EventLog, NewRecord};
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press, until},
@@ -35,13 +35,12 @@ pub struct WrongCount {
     store: Arc<dyn Store>,
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
-    faults: Faults,
+    held: Held,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    injected: Option<Injected>,
     /// When the drill's event happened: its hour is verified.
     at: Option<Timestamp>,
     repairs: usize,
@@ -49,7 +48,7 @@ struct State {
 
 impl WrongCount {
     pub fn new(parts: &Parts, store: Arc<dyn Store>, faults: Faults) -> Self {
-        Self { store, log: parts.log.clone(), clock: parts.clock.clone(), faults, state: Mutex::default() }
+        Self { store, log: parts.log.clone(), clock: parts.clock.clone(), held: Held::new(faults), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -125,7 +124,7 @@ impl Drill for WrongCount {
     async fn prepare(&self) -> Result<(), DrillError> {
         become_idle(&*self.store, VERIFY).await?;
         let (repairs, at) = (self.repairs().await?, self.count_one().await?);
-        *self.state() = State { injected: None, at: Some(at), repairs };
+        *self.state() = State { at: Some(at), repairs };
         self.is_right().await
     }
 
@@ -137,13 +136,12 @@ impl Drill for WrongCount {
             ttl,
             cured_by: None,
         };
-        self.state().injected = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         enqueue(&*self.store, self.mode(), VERIFY, &self.hour()?).await.map(drop)
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("no verification read the hour".to_owned()) }
+        self.held.met_or("no verification read the hour")
     }
 
     /// The difference is told, and nothing was changed for it.
@@ -157,7 +155,7 @@ impl Drill for WrongCount {
     }
 
     async fn relent(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 
@@ -167,7 +165,7 @@ impl Drill for WrongCount {
 
     /// Another verification, where V made none.
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         if self.found().await? {
             let run = enqueue(&*self.store, self.mode(), VERIFY, &self.hour()?).await?;
             let run = ended(&*self.store, run.id).await?;

@@ -3,29 +3,21 @@
 use super::own_model::OwnModel;
 use crate::Serving;
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
 };
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 pub struct CacheDown {
     model: OwnModel,
-    faults: Faults,
-    injected: Mutex<Option<Injected>>,
+    held: Held,
 }
 
 impl CacheDown {
     pub fn new(serving: Serving, faults: Faults) -> Self {
-        Self { model: OwnModel::new(serving), faults, injected: Mutex::default() }
-    }
-
-    fn hold(&self, injected: Option<Injected>) {
-        *self.injected.lock().unwrap_or_else(PoisonError::into_inner) = injected;
+        Self { model: OwnModel::new(serving), held: Held::new(faults) }
     }
 }
 
@@ -55,14 +47,12 @@ impl Drill for CacheDown {
             ttl,
             cured_by: Some("reconnect"),
         };
-        self.hold(Some(self.faults.inject(fault)));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let injected = self.injected.lock().unwrap_or_else(PoisonError::into_inner);
-        let met = injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("nothing was asked of the shared cache".to_owned()) }
+        self.held.met_or("nothing was asked of the shared cache")
     }
 
     /// A question that nobody asked before is answered by its model, and the same once more.
@@ -73,7 +63,7 @@ impl Drill for CacheDown {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.hold(None);
+        self.held.end();
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     resident::{CHAMPION, Served},
 };
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
@@ -26,13 +26,12 @@ use uuid::Uuid;
 pub struct QueueDown {
     serving: Serving,
     model: OwnModel,
-    faults: Faults,
+    held: Held,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    injected: Option<Injected>,
     /// Makes the question of this drill another one than that of the last.
     key: String,
     /// The job that it submitted.
@@ -41,7 +40,7 @@ struct State {
 
 impl QueueDown {
     pub fn new(serving: Serving, faults: Faults) -> Self {
-        Self { model: OwnModel::new(serving.clone()), serving, faults, state: Mutex::default() }
+        Self { model: OwnModel::new(serving.clone()), serving, held: Held::new(faults), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,13 +94,12 @@ impl Drill for QueueDown {
             ttl,
             cured_by: Some("reconnect"),
         };
-        self.state().injected = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("nothing was asked of the queue".to_owned()) }
+        self.held.met_or("nothing was asked of the queue")
     }
 
     /// Whoever waits is answered, and whoever submits is told that the job is kept.
@@ -117,7 +115,7 @@ impl Drill for QueueDown {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::{
     resident::{CHAMPION, Served},
 };
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
@@ -24,24 +24,18 @@ type Champions = BTreeMap<String, Sha256>;
 
 pub struct RegistryDown {
     library: Arc<Library>,
-    faults: Faults,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    injected: Option<Injected>,
+    held: Held,
     /// What answered before.
-    before: Champions,
+    before: Mutex<Champions>,
 }
 
 impl RegistryDown {
     pub fn new(library: Arc<Library>, faults: Faults) -> Self {
-        Self { library, faults, state: Mutex::default() }
+        Self { library, held: Held::new(faults), before: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn before(&self) -> MutexGuard<'_, Champions> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn champions(&self) -> Champions {
@@ -72,8 +66,7 @@ impl Drill for RegistryDown {
     }
 
     async fn prepare(&self) -> Result<(), DrillError> {
-        let before = self.champions();
-        *self.state() = State { injected: None, before };
+        *self.before() = self.champions();
         Ok(())
     }
 
@@ -85,13 +78,12 @@ impl Drill for RegistryDown {
             ttl,
             cured_by: Some(RENEWED),
         };
-        self.state().injected = Some(self.faults.inject(fault));
+        self.held.inject(fault);
         Ok(())
     }
 
     async fn took_effect(&self) -> Result<(), String> {
-        let met = self.state().injected.as_ref().map_or(0, Injected::met);
-        if met > 0 { Ok(()) } else { Err("nothing was asked of the registry".to_owned()) }
+        self.held.met_or("nothing was asked of the registry")
     }
 
     /// Whoever answered answers, and says that it is stale.
@@ -103,7 +95,7 @@ impl Drill for RegistryDown {
         if !state.starts_with("READY_STALE(") {
             return Err(format!("answers say that they are {state}"));
         }
-        let (before, now) = (self.state().before.clone(), self.champions());
+        let (before, now) = (self.before().clone(), self.champions());
         if let Some(gone) = before.keys().find(|model| !now.contains_key(*model)) {
             return Err(format!("the champion of {gone} has left memory"));
         }
@@ -111,7 +103,7 @@ impl Drill for RegistryDown {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.state().injected = None;
+        self.held.end();
         Ok(())
     }
 

@@ -3,30 +3,22 @@
 use super::own_model::OwnModel;
 use crate::Serving;
 use async_trait::async_trait;
-use loadline_fault::{Calls, Fault, Faults, Injected, Kind};
+use loadline_fault::{Calls, Fault, Faults, Held, Kind};
 use loadline_health::{
     Drill,
     drill::{DrillError, Press},
 };
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 pub struct StaleAnswer {
     serving: Serving,
     model: OwnModel,
-    faults: Faults,
-    injected: Mutex<Option<Injected>>,
+    held: Held,
 }
 
 impl StaleAnswer {
     pub fn new(serving: Serving, faults: Faults) -> Self {
-        Self { model: OwnModel::new(serving.clone()), serving, faults, injected: Mutex::default() }
-    }
-
-    fn hold(&self, injected: Option<Injected>) {
-        *self.injected.lock().unwrap_or_else(PoisonError::into_inner) = injected;
+        Self { model: OwnModel::new(serving.clone()), serving, held: Held::new(faults) }
     }
 }
 
@@ -63,7 +55,7 @@ impl Drill for StaleAnswer {
             ttl,
             cured_by: Some("flush"),
         };
-        self.hold(Some(self.faults.inject(fault)));
+        self.held.inject(fault);
         self.model.answers_rightly(&OwnModel::new_question()).await.map_err(DrillError)
     }
 
@@ -80,7 +72,7 @@ impl Drill for StaleAnswer {
     }
 
     async fn undo(&self) -> Result<(), DrillError> {
-        self.hold(None);
+        self.held.end();
         Ok(())
     }
 

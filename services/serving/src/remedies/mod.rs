@@ -4,6 +4,7 @@ mod flush;
 mod reconnect;
 mod reconnect_cache;
 mod reconnect_queue;
+mod retried;
 mod roll_back;
 
 use crate::{Serving, library::Renewable};

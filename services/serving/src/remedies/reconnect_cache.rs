@@ -1,17 +1,14 @@
 //! C: makes the connection to the shared cache anew, so that its address is looked up again.
 
+use super::retried::retried;
 use crate::cache::Cache;
 use async_trait::async_trait;
 use loadline_health::{
     Remedy,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
-use std::time::Duration;
-use tokio::time::sleep;
 
 const TARGET: &str = "cache";
-const TRIES: u64 = 5;
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub struct ReconnectCache {
     pub cache: Cache,
@@ -40,14 +37,7 @@ impl Remedy for ReconnectCache {
     }
 
     async fn execute(&self, _: &Planned, running: &Running) -> Result<(), RemedyError> {
-        for attempt in 1..=TRIES {
-            running.step(attempt - 1, TRIES)?;
-            match self.cache.shared().reconnect().await {
-                Ok(()) => break,
-                Err(error) if attempt == TRIES => return Err(RemedyError::Failed(error.to_string())),
-                Err(_) => sleep(RETRY_AFTER).await,
-            }
-        }
+        retried(running, || self.cache.shared().reconnect()).await?;
         running.did(Effect::new("connection to the shared cache made anew", 1));
         Ok(())
     }

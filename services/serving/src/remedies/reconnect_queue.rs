@@ -1,17 +1,14 @@
 //! C: makes the connection to the queue of jobs anew, so that its address is looked up again, and dispatches what waits now.
 
+use super::retried::{failed, retried};
 use crate::jobs::Jobs;
 use async_trait::async_trait;
 use loadline_health::{
     Remedy,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
-use std::time::Duration;
-use tokio::time::sleep;
 
 const TARGET: &str = "queue";
-const TRIES: u64 = 5;
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub struct ReconnectQueue {
     pub jobs: Jobs,
@@ -46,18 +43,9 @@ impl Remedy for ReconnectQueue {
     }
 
     async fn execute(&self, _: &Planned, running: &Running) -> Result<(), RemedyError> {
-        for attempt in 1..=TRIES {
-            running.step(attempt - 1, TRIES)?;
-            match self.reconnected().await {
-                Ok(dispatched) => {
-                    running.did(Effect::new("connection to the queue made anew", 1));
-                    running.did(Effect::new("jobs dispatched", dispatched as u64));
-                    return Ok(());
-                }
-                Err(error) if attempt == TRIES => return Err(error),
-                Err(_) => sleep(RETRY_AFTER).await,
-            }
-        }
+        let dispatched = retried(running, || self.reconnected()).await?;
+        running.did(Effect::new("connection to the queue made anew", 1));
+        running.did(Effect::new("jobs dispatched", dispatched as u64));
         Ok(())
     }
 }
@@ -68,8 +56,4 @@ impl ReconnectQueue {
         let jobs = self.jobs.clone();
         tokio::spawn(async move { jobs.reconnect().await }).await.map_err(failed)?.map_err(failed)
     }
-}
-
-fn failed(error: impl std::fmt::Display) -> RemedyError {
-    RemedyError::Failed(error.to_string())
 }

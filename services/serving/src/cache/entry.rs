@@ -27,7 +27,7 @@ pub struct Entry {
 impl Entry {
     /// What it takes of the memory that a cache may use, in bytes.
     pub fn weight(&self) -> u64 {
-        let tensor = |tensor: &Tensor| OVERHEAD + tensor.name.len() + raw::bytes(&tensor.values).len();
+        let tensor = |tensor: &Tensor| OVERHEAD + tensor.name.len() + raw::length(&tensor.values);
         (OVERHEAD + self.outputs.iter().map(tensor).sum::<usize>()) as u64
     }
 

@@ -172,10 +172,8 @@ impl Cache {
         of.count() as u64
     }
 
-    /// Takes out the entries of an artifact, or all; how many were in memory, and how many in the shared tier.
-    ///
-    /// # Errors
-    /// Of the shared tier; memory is emptied all the same.
+    /// Takes out the entries of an artifact, or all; how many were in memory, and how many in the shared tier or why it does
+    /// not tell: memory is emptied all the same.
     pub async fn flush(&self, artifact: Option<&Sha256>) -> (u64, Result<u64, SharedError>) {
         let held = self.held(artifact);
         if let Some(memory) = &self.0.memory {

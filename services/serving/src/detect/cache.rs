@@ -22,22 +22,22 @@ pub async fn watch(cache: &Cache, monitor: &Monitor) {
     loop {
         ticks.tick().await;
         let started = Instant::now();
-        let probed = timeout(PROBE_TIME, cache.shared().probe()).await;
-        let reading = match probed
-            .map_err(|_| format!("no answer within {PROBE_TIME:?}"))
-            .and_then(|probed| probed.map_err(|error| error.to_string()))
-        {
-            Ok(()) => {
+        let reading = match probe(cache).await {
+            Ok(answered) => {
                 failing_since = None;
-                Reading::good(
-                    0.0,
-                    if cache.shared().is_there() { "the shared cache answers" } else { "no shared cache is configured" },
-                )
+                Reading::good(0.0, answered)
             }
             Err(why) => silent(failing_since.get_or_insert(started).elapsed(), &why, cache.counts()),
         };
         monitor.observe(MODE, reading);
     }
+}
+
+/// What it says of itself, or why it says nothing.
+async fn probe(cache: &Cache) -> Result<&'static str, String> {
+    let probed = timeout(PROBE_TIME, cache.shared().probe()).await.map_err(|_| format!("no answer within {PROBE_TIME:?}"))?;
+    probed.map_err(|error| error.to_string())?;
+    Ok(if cache.shared().is_there() { "the shared cache answers" } else { "no shared cache is configured" })
 }
 
 /// Bad at once: for how long it has to be is the monitor's business. The value is seconds.

@@ -23,6 +23,7 @@ pub fn bytes(values: &Values) -> Bytes {
     fn numbers<T: Copy, const N: usize>(values: &[T], write: fn(T) -> [u8; N]) -> Vec<u8> {
         values.iter().flat_map(|value| write(*value)).collect()
     }
+    let length = length(values);
     let bytes = match values {
         Values::Bool(values) => values.iter().map(|value| u8::from(*value)).collect(),
         Values::I32(values) => numbers(values, i32::to_le_bytes),
@@ -30,7 +31,7 @@ pub fn bytes(values: &Values) -> Bytes {
         Values::F32(values) => numbers(values, f32::to_le_bytes),
         Values::F64(values) => numbers(values, f64::to_le_bytes),
         Values::Text(values) => {
-            let mut bytes = Vec::with_capacity(values.iter().map(|value| LENGTH + value.len()).sum());
+            let mut bytes = Vec::with_capacity(length);
             for value in values {
                 bytes.extend(u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
                 bytes.extend(value.as_bytes());
@@ -39,6 +40,18 @@ pub fn bytes(values: &Values) -> Bytes {
         }
     };
     bytes.into()
+}
+
+/// How many bytes they are.
+pub fn length(values: &Values) -> usize {
+    match values {
+        Values::Bool(values) => values.len(),
+        Values::I32(values) => size_of_val(&**values),
+        Values::I64(values) => size_of_val(&**values),
+        Values::F32(values) => size_of_val(&**values),
+        Values::F64(values) => size_of_val(&**values),
+        Values::Text(values) => values.iter().map(|value| LENGTH + value.len()).sum(),
+    }
 }
 
 /// Bytes of a text's length.
@@ -90,6 +103,7 @@ mod tests {
             Values::F64(vec![f64::MIN, -0.0, 0.1]),
             Values::Text(["", "é", "\0long enough"].map(str::to_owned).to_vec()),
         ] {
+            assert_eq!(bytes(&values).len(), length(&values));
             assert_eq!(super::values(values.data_type(), &bytes(&values), 3), Ok(values));
         }
         assert_eq!(&bytes(&Values::I32(vec![1]))[..], [1, 0, 0, 0], "little-endian");

@@ -6,7 +6,7 @@ use crate::{
     detect::DETECTS,
     drills,
     engine::{self, Engine},
-    football::Football,
+    football::{Football, baseline},
     jobs::{Jobs, Terms, answer::Answering, queue},
     library::{self, Checker, Library, Renewable},
     remedies,
@@ -92,6 +92,7 @@ pub async fn serve(
     let answering = Answering::new(library.clone(), terms.rows, terms.result_bytes);
     let (clock, shutting) = (Arc::new(SystemClock), shutdown.clone());
     let cache = cache(&settings.serving.cache, breakable.map(|faults| &faults.cache))?;
+    drop(tokio::task::spawn_blocking(baseline::prepare));
     let football = Football::new(settings.serving.results.clone(), settings.serving.baseline == Some(true));
     let parts = Parts {
         library: library.clone(),

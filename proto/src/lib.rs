@@ -57,6 +57,9 @@ pub mod grpc {
     }
 }
 
+/// `GateEvaluation.more_matches` when there are more than can be told.
+pub const MORE_MATCHES_UNTOLD: u64 = (1 << 53) - 1;
+
 pub use grpc::health::v1 as grpc_health;
 pub use loadline::{
     common::v1 as common, event::v1 as event, health::v1 as health, ingest::v1 as ingest, query::v1 as query,

@@ -7,7 +7,10 @@ use crate::{
     text::{clean, cleansed, cut, grouped},
 };
 use jiff::Timestamp;
-use loadline_proto::serving::{self as wire, ListModelsResponse, alias_change};
+use loadline_proto::{
+    MORE_MATCHES_UNTOLD,
+    serving::{self as wire, ListModelsResponse, alias_change},
+};
 use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,8 +26,6 @@ const PROPERTIES: usize = 20;
 const PROPERTY: usize = 200;
 /// Entries asked for and kept of a history.
 pub const ENTRIES: u32 = 50;
-/// More matches than can be told, as the gate says it.
-const UNTOLD: u64 = 9_007_199_254_740_991;
 
 /// A version.
 #[derive(Debug, Clone, PartialEq)]
@@ -352,7 +353,7 @@ fn gate(evidence: &str) -> Option<Gate> {
     let words = report["reasons"].as_array().map_or(&[][..], Vec::as_slice).iter().take(20);
     let reasons = words.filter_map(Value::as_str).map(|reason| clean(&reason.to_lowercase().replace('_', " ")));
     let needs = more.map(|more| match more {
-        UNTOLD.. => "more matches than can be told from so few groups".to_owned(),
+        MORE_MATCHES_UNTOLD.. => "more matches than can be told from so few groups".to_owned(),
         more => format!("{} more matches like these", grouped(more)),
     });
     Some(Gate {
@@ -432,7 +433,7 @@ mod tests {
         assert_eq!((held.verdict.as_str(), held.matches, held.groups), ("HOLD", 380, 38));
         assert_eq!(held.needs.as_deref(), Some("1,520 more matches like these"));
         assert_eq!((held.reasons[0].as_str(), held.rps, held.log_loss), ("rps unsure", Some([0.001, -0.0006, 0.0026]), None));
-        let endless = told.replace("1520", &UNTOLD.to_string());
+        let endless = told.replace("1520", &MORE_MATCHES_UNTOLD.to_string());
         assert!(gate(&endless).unwrap().needs.unwrap().contains("than can be told"));
         for strange in ["null", "", "{\"report\":{}}", "{\"report\":{\"verdict\":3}}", "[1]"] {
             assert_eq!(gate(strange), None, "{strange}");

@@ -1,16 +1,16 @@
 //! What the gate says, as words and tables.
 
 use crate::output::{Column, Output, Tone, clean, count, plural};
-use loadline_proto::serving::{GateComparison, GateDifference, GateEvaluation, gate_evaluation::Verdict};
-
-/// More matches than can be told from so few groups.
-const UNTOLD: u64 = (1 << 53) - 1;
+use loadline_proto::{
+    MORE_MATCHES_UNTOLD,
+    serving::{GateComparison, GateDifference, GateEvaluation, gate_evaluation::Verdict},
+};
 
 /// The verdict in a line, such as `HOLD: 2,140 more matches`.
 pub fn line(output: &Output, found: &GateEvaluation) -> String {
     match found.verdict() {
         Verdict::Promote => output.paint(Tone::Good, "PROMOTE"),
-        Verdict::Hold if found.more_matches >= UNTOLD => {
+        Verdict::Hold if found.more_matches >= MORE_MATCHES_UNTOLD => {
             output.paint(Tone::Warn, "HOLD: more matches, how many cannot be told from so few groups")
         }
         Verdict::Hold => {
@@ -118,7 +118,7 @@ mod tests {
     fn a_verdict_is_a_line_and_its_figures_a_table() {
         assert_eq!(line(&PLAIN, &found(Verdict::Hold, 2_140)), "HOLD: 2,140 more matches");
         assert_eq!(line(&PLAIN, &found(Verdict::Hold, 1)), "HOLD: 1 more match");
-        assert!(line(&PLAIN, &found(Verdict::Hold, UNTOLD)).contains("cannot be told"));
+        assert!(line(&PLAIN, &found(Verdict::Hold, MORE_MATCHES_UNTOLD)).contains("cannot be told"));
         assert_eq!(line(&PLAIN, &found(Verdict::Promote, 0)), "PROMOTE");
         assert_eq!(line(&PLAIN, &found(Verdict::Reject, 0)), "REJECT: the improvement may be chance");
         assert_eq!(

@@ -8,7 +8,8 @@ use loadline_proto::{
         infer_parameter::ParameterChoice, model_infer_request::InferInputTensor,
     },
     serving::{
-        PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient, register_request::Part,
+        PromoteRequest, RegisterHeader, RegisterRequest, model_service_client::ModelServiceClient,
+        prediction_job_service_client::PredictionJobServiceClient, register_request::Part,
     },
 };
 use std::{
@@ -37,31 +38,54 @@ pub fn file(name: &str) -> Result<Vec<u8>> {
     Ok(fs::read(folder.join(name).with_extension("onnx"))?)
 }
 
-fn channel(service: &Service) -> Result<Channel> {
-    let endpoint = Channel::from_shared(format!("http://{}", service.serving_address()))?;
-    Ok(endpoint.timeout(Duration::from_secs(20)).connect_lazy())
-}
+/// The service, as whoever registers, promotes and asks sees it.
+#[derive(Clone)]
+pub struct Predictions(Channel);
 
-/// Registers an export; the number of its version.
-///
-/// # Errors
-/// Those of the service.
-pub async fn register(service: &Service, name: &str) -> Result<u64> {
-    let header = Part::Header(RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() });
-    let parts = [header, Part::Chunk(file(name)?.into())].map(|part| RegisterRequest { part: Some(part) });
-    let answer = ModelServiceClient::new(channel(service)?).register(futures::stream::iter(parts)).await?.into_inner();
-    Ok(answer.version.context("a version")?.number)
-}
+impl Predictions {
+    /// Of this service, which may be away.
+    ///
+    /// # Errors
+    /// Never for a service that has an address.
+    pub fn of(service: &Service) -> Result<Self> {
+        let endpoint = Channel::from_shared(format!("http://{}", service.serving_address()))?;
+        Ok(Self(endpoint.timeout(Duration::from_secs(20)).connect_lazy()))
+    }
 
-/// Lets the champion be a version.
-///
-/// # Errors
-/// Those of the service.
-pub async fn promote(service: &Service, version: u64, expected_version: u64) -> Result<(), Status> {
-    let (model, reason) = (MODEL.to_owned(), "the scenario wants it".to_owned());
-    let request = PromoteRequest { model, version, expected_version, reason, ..PromoteRequest::default() };
-    let channel = channel(service).map_err(|error| Status::internal(error.to_string()))?;
-    ModelServiceClient::new(channel).promote(request).await.map(drop)
+    /// Registers an export; the number of its version.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub async fn register(&self, name: &str) -> Result<u64> {
+        let header = Part::Header(RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() });
+        let parts = [header, Part::Chunk(file(name)?.into())].map(|part| RegisterRequest { part: Some(part) });
+        let answer = ModelServiceClient::new(self.0.clone()).register(futures::stream::iter(parts)).await?.into_inner();
+        Ok(answer.version.context("a version")?.number)
+    }
+
+    /// Lets the champion be a version.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub async fn promote(&self, version: u64, expected_version: u64) -> Result<(), Status> {
+        let (model, reason) = (MODEL.to_owned(), "the scenario wants it".to_owned());
+        let request = PromoteRequest { model, version, expected_version, reason, ..PromoteRequest::default() };
+        ModelServiceClient::new(self.0.clone()).promote(request).await.map(drop)
+    }
+
+    /// Asks the champion.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub async fn ask(&self, value: f32) -> Result<ModelInferResponse, Status> {
+        Ok(GrpcInferenceServiceClient::new(self.0.clone()).model_infer(question(value)).await?.into_inner())
+    }
+
+    /// What is asked now and answered later.
+    #[must_use]
+    pub fn jobs(&self) -> PredictionJobServiceClient<Channel> {
+        PredictionJobServiceClient::new(self.0.clone())
+    }
 }
 
 /// A row whose values are all `value`.
@@ -70,14 +94,6 @@ pub fn question(value: f32) -> ModelInferRequest {
     let (name, datatype) = ("X".to_owned(), "FP32".to_owned());
     let input = InferInputTensor { name, datatype, shape: vec![1, 5], contents: Some(contents), ..Default::default() };
     ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() }
-}
-
-/// Asks the champion.
-///
-/// # Errors
-/// Those of the service.
-pub async fn asked(service: &Service, value: f32) -> Result<ModelInferResponse> {
-    Ok(GrpcInferenceServiceClient::new(channel(service)?).model_infer(question(value)).await?.into_inner())
 }
 
 /// The version that answered, and for how many seconds the registry has been silent, if it is.
@@ -105,20 +121,17 @@ const QUESTIONS: usize = 50;
 
 impl Caller {
     /// Begins.
-    ///
-    /// # Errors
-    /// Never for a service that has an address.
-    pub fn start(service: &Service) -> Result<Self> {
+    #[must_use]
+    pub fn start(predictions: &Predictions) -> Self {
         let (over, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut client = GrpcInferenceServiceClient::new(channel(service)?);
-        let (ending, counted) = (over.clone(), answers.clone());
+        let (predictions, ending, counted) = (predictions.clone(), over.clone(), answers.clone());
         let task = tokio::spawn(async move {
             let mut known: Vec<Option<ModelInferResponse>> = vec![None; QUESTIONS];
             for at in (0..QUESTIONS).cycle() {
                 if ending.load(SeqCst) {
                     break;
                 }
-                let mut answer = client.model_infer(question(at as f32 / 10.0)).await?.into_inner();
+                let mut answer = predictions.ask(at as f32 / 10.0).await?;
                 answer.parameters.remove("registry_age_seconds");
                 let before = known[at].replace(answer.clone());
                 let same = before.filter(|before| before.model_version == answer.model_version);
@@ -128,7 +141,7 @@ impl Caller {
             }
             Ok(())
         });
-        Ok(Self { over, answers, task })
+        Self { over, answers, task }
     }
 
     /// Goes on being answered.

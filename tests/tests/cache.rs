@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use loadline_proto::health::Severity;
 use loadline_tests::{
     client::Clients,
-    predictions::{Caller, FILES, asked, by, promote, register},
+    predictions::{Caller, FILES, Predictions, by},
     questions::{is_ok, mode_until, open},
     redis::RedisServer,
     service::{Program, Service, Settings},
@@ -26,11 +26,11 @@ fn sharing(folder: &TempDir, redis: &RedisServer) -> Settings {
 async fn callers_notice_nothing_of_a_redis_that_is_killed_stopped_emptied_or_full_of_rubbish() -> Result<()> {
     let (folder, mut redis) = (tempfile::tempdir()?, RedisServer::start().await?);
     let service = Service::start(sharing(&folder, &redis)).await?;
-    let modes = Clients::lazy(service.serving_address())?;
-    ensure!((register(&service, FILES[0]).await?, register(&service, FILES[1]).await?) == (1, 2));
-    promote(&service, 1, 0).await?;
+    let (modes, models) = (Clients::lazy(service.serving_address())?, Predictions::of(&service)?);
+    ensure!((models.register(FILES[0]).await?, models.register(FILES[1]).await?) == (1, 2));
+    models.promote(1, 0).await?;
     mode_until(&modes, "PR-11", PATIENCE, is_ok).await?;
-    let caller = Caller::start(&service)?;
+    let caller = Caller::start(&models);
     caller.is_answered().await?;
     let kept = redis.command("DBSIZE").await?;
     ensure!(kept.trim_start_matches(':').trim().parse::<u64>()? > 0, "nothing was kept there: {kept}");
@@ -38,8 +38,8 @@ async fn callers_notice_nothing_of_a_redis_that_is_killed_stopped_emptied_or_ful
     redis.kill();
     mode_until(&modes, "PR-11", PATIENCE, open(Severity::P2, "models answer what is not in memory")).await?;
     caller.is_answered().await?;
-    promote(&service, 2, 1).await?;
-    ensure!(by(&asked(&service, 0.1).await?)?.0 == 2, "a promotion needs no cache");
+    models.promote(2, 1).await?;
+    ensure!(by(&models.ask(0.1).await?)?.0 == 2, "a promotion needs no cache");
     redis.restart().await?;
     mode_until(&modes, "PR-11", PATIENCE, is_ok).await?;
 
@@ -56,7 +56,7 @@ async fn callers_notice_nothing_of_a_redis_that_is_killed_stopped_emptied_or_ful
     let other = TempDir::new()?;
     let neighbour =
         Service::start(sharing(&folder, &redis).set("serving.artifacts", &other.path().display().to_string())).await?;
-    let caller = Caller::start(&neighbour)?;
+    let caller = Caller::start(&Predictions::of(&neighbour)?);
     caller.is_answered().await?;
     ensure!(caller.end().await? > 10);
     mode_until(&Clients::lazy(neighbour.serving_address())?, "PR-12", PATIENCE, is_ok).await?;

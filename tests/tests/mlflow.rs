@@ -5,7 +5,7 @@ use loadline_proto::health::{Severity, State};
 use loadline_tests::{
     client::Clients,
     mlflow::MlflowServer,
-    predictions::{Caller, FILES, asked, by, promote, register},
+    predictions::{Caller, FILES, Predictions, by},
     questions::{is_ok, mode_until, open},
     service::{Program, Service, Settings},
 };
@@ -25,20 +25,20 @@ fn started(folder: &TempDir, mlflow: &MlflowServer) -> Settings {
 async fn callers_notice_nothing_of_an_mlflow_that_is_stopped_killed_and_brought_back() -> Result<()> {
     let (folder, mut mlflow) = (tempfile::tempdir()?, MlflowServer::start().await?);
     let mut service = Service::start(started(&folder, &mlflow)).await?;
-    let modes = Clients::lazy(service.serving_address())?;
-    ensure!((register(&service, FILES[0]).await?, register(&service, FILES[1]).await?) == (1, 2));
-    promote(&service, 1, 0).await?;
-    let caller = Caller::start(&service)?;
+    let (modes, models) = (Clients::lazy(service.serving_address())?, Predictions::of(&service)?);
+    ensure!((models.register(FILES[0]).await?, models.register(FILES[1]).await?) == (1, 2));
+    models.promote(1, 0).await?;
+    let caller = Caller::start(&models);
 
     mlflow.stop()?;
     mode_until(&modes, "PR-08", PATIENCE, open(Severity::P2, "READY_STALE")).await?;
     caller.is_answered().await?;
-    let refused = promote(&service, 2, 1).await.err().context("nobody can be asked")?;
+    let refused = models.promote(2, 1).await.err().context("nobody can be asked")?;
     ensure!(refused.code() == Code::Unavailable, "{refused}");
     mlflow.go_on()?;
     mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
-    promote(&service, 2, 1).await?;
-    ensure!(by(&asked(&service, 0.1).await?)? == (2, None));
+    models.promote(2, 1).await?;
+    ensure!(by(&models.ask(0.1).await?)? == (2, None));
 
     mlflow.kill();
     mode_until(&modes, "PR-08", PATIENCE, open(Severity::P2, "READY_STALE")).await?;
@@ -50,12 +50,12 @@ async fn callers_notice_nothing_of_an_mlflow_that_is_stopped_killed_and_brought_
     service.kill();
     service.restart()?;
     service.ready().await?;
-    let (version, age) = by(&asked(&service, 0.1).await?)?;
+    let (version, age) = by(&models.ask(0.1).await?)?;
     ensure!(version == 2 && age.is_some(), "version {version}, {age:?} s");
-    ensure!(mode_until(&modes, "PR-08", PATIENCE, |mode| mode.state() == State::Open).await?.state() == State::Open);
+    mode_until(&modes, "PR-08", PATIENCE, |mode| mode.state() == State::Open).await?;
     mlflow.restart().await?;
     mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
-    promote(&service, 1, 2).await?;
-    ensure!(by(&asked(&service, 0.1).await?)? == (1, None));
+    models.promote(1, 2).await?;
+    ensure!(by(&models.ask(0.1).await?)? == (1, None));
     Ok(())
 }

@@ -5,16 +5,12 @@ use anyhow::{Context as _, Result, ensure};
 use loadline_domain::time::{Clock as _, SystemClock};
 use loadline_proto::{
     health::{ModeStatus, Severity, State},
-    inference::{
-        InferTensorContents, ModelInferRequest, ModelInferResponse, grpc_inference_service_client::GrpcInferenceServiceClient,
-        model_infer_request::InferInputTensor,
-    },
+    inference::ModelInferResponse,
     ingest::PublishRequest,
     query::{Granularity, part::Origin},
     serving::{
-        ListPredictionsRequest, PredictionJob, PromoteRequest, RegisterHeader, RegisterRequest, SubmitPredictionRequest,
-        model_service_client::ModelServiceClient, prediction_job, prediction_job_service_client::PredictionJobServiceClient,
-        register_request::Part,
+        ListPredictionsRequest, PredictionJob, SubmitPredictionRequest, prediction_job,
+        prediction_job_service_client::PredictionJobServiceClient,
     },
 };
 use loadline_tests::{
@@ -27,6 +23,7 @@ use loadline_tests::{
     nats::{NatsServer, NatsVersion},
     on_combinations,
     ports::{self, Ready},
+    predictions::{self, FILES, Predictions},
     proxy::Proxy,
     questions::{self, is_ok, mode_until, open, sums},
     service::{Program, Service, Settings},
@@ -36,13 +33,9 @@ use sqlx::{Connection as _, PgConnection, raw_sql};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
     time::Duration,
 };
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, transport::Channel};
 use tonic_types::StatusExt as _;
 
 const REAL: Backends = Backends::Real(NatsVersion::Nats215);
@@ -239,36 +232,6 @@ async fn a_collector_that_is_gone_opens_pr_15_and_events_are_taken_and_counted_m
     Ok(())
 }
 
-const MODEL: &str = "strength";
-
-/// Who registers, promotes and asks.
-struct Caller(Channel);
-
-impl Caller {
-    async fn register(&self, fixture: &str) -> Result<()> {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/models/fixtures").join(fixture);
-        let header = RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() };
-        let parts = [Part::Header(header), Part::Chunk(fs::read(file)?.into())].map(|part| RegisterRequest { part: Some(part) });
-        ModelServiceClient::new(self.0.clone()).register(futures::stream::iter(parts)).await?;
-        Ok(())
-    }
-
-    async fn promote(&self, version: u64, expected_version: u64) -> Result<(), Status> {
-        let (model, reason) = (MODEL.to_owned(), "for this test".to_owned());
-        let request = PromoteRequest { model, version, expected_version, reason, ..PromoteRequest::default() };
-        ModelServiceClient::new(self.0.clone()).promote(request).await.map(drop)
-    }
-
-    /// One row, answered by the champion.
-    async fn ask(&self) -> Result<ModelInferResponse, Status> {
-        let contents = InferTensorContents { fp32_contents: vec![0.8, 1.7, 0.5, -0.3, 0.1], ..InferTensorContents::default() };
-        let (name, datatype, contents) = ("X".to_owned(), "FP32".to_owned(), Some(contents));
-        let input = InferInputTensor { name, datatype, shape: vec![1, 5], contents, ..InferInputTensor::default() };
-        let request = ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() };
-        Ok(GrpcInferenceServiceClient::new(self.0.clone()).model_infer(request).await?.into_inner())
-    }
-}
-
 /// Whether an answer says how old what is known of the registry is.
 fn stale(answer: &ModelInferResponse) -> bool {
     answer.parameters.contains_key("registry_age_seconds")
@@ -278,46 +241,40 @@ fn stale(answer: &ModelInferResponse) -> bool {
 async fn a_registry_and_a_store_that_are_gone_open_pr_08_refuse_promotions_and_answers_go_on() -> Result<()> {
     let mut world = World::start_with(REAL, &[SOON]).await?;
     let serving = Service::start(world.rollup.clone().of(Program::Serving)).await?;
-    let address = serving.serving_address();
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(PATIENCE);
-    let (modes, caller) = (Clients::lazy(address)?, Caller(endpoint.connect_lazy()));
-    for fixture in ["linear_regression.onnx", "random_forest_regressor.onnx"] {
-        caller.register(fixture).await?;
+    let (modes, models) = (Clients::lazy(serving.serving_address())?, Predictions::of(&serving)?);
+    for file in FILES {
+        models.register(file).await?;
     }
-    caller.promote(1, 0).await?;
+    models.promote(1, 0).await?;
     mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
 
     let (there, away) = (serving.folder().join("data/models"), serving.folder().join("data/away"));
     fs::rename(&there, &away)?;
     mode_until(&modes, "PR-08", PATIENCE, open(Severity::P2, "READY_STALE(")).await?;
-    let refused = caller.promote(2, 1).await.expect_err("nobody keeps which version is the champion");
+    let refused = models.promote(2, 1).await.expect_err("nobody keeps which version is the champion");
     ensure!(refused.code() == Code::Unavailable, "{refused:?}");
-    let answer = caller.ask().await?;
+    let answer = models.ask(0.8).await?;
     ensure!(answer.model_version == "1" && stale(&answer), "{answer:?}");
 
     world.postgres.as_mut().context("PostgreSQL")?.kill()?;
-    let answer = caller.ask().await?;
+    let answer = models.ask(0.8).await?;
     ensure!(answer.model_version == "1" && stale(&answer), "{answer:?}");
     fs::rename(&away, &there)?;
     mode_until(&modes, "PR-08", PATIENCE, is_ok).await?;
-    let refused = caller.promote(2, 1).await.expect_err("nobody can write down who promoted it");
+    let refused = models.promote(2, 1).await.expect_err("nobody can write down who promoted it");
     ensure!(refused.code() == Code::Unavailable, "{refused:?}");
-    let answer = caller.ask().await?;
+    let answer = models.ask(0.8).await?;
     ensure!(answer.model_version == "1" && !stale(&answer), "{answer:?}");
 
     world.postgres.as_mut().context("PostgreSQL")?.restart().await?;
-    ports::wait_until("a promotion", PATIENCE, || async { Ok(Ready::from(caller.promote(2, 1).await)) }).await?;
-    ensure!(caller.ask().await?.model_version == "2");
+    ports::wait_until("a promotion", PATIENCE, || async { Ok(Ready::from(models.promote(2, 1).await)) }).await?;
+    ensure!(models.ask(0.8).await?.model_version == "2");
     Ok(())
 }
 
 /// Submits a question of which each `x` makes another job.
 async fn submit(jobs: &PredictionJobServiceClient<Channel>, x: u16) -> Result<String> {
-    let contents =
-        InferTensorContents { fp32_contents: vec![f32::from(x), 1.7, 0.5, -0.3, 0.1], ..InferTensorContents::default() };
-    let (name, datatype, contents) = ("X".to_owned(), "FP32".to_owned(), Some(contents));
-    let input = InferInputTensor { name, datatype, shape: vec![1, 5], contents, ..InferInputTensor::default() };
-    let question = Some(ModelInferRequest { model_name: MODEL.to_owned(), inputs: vec![input], ..ModelInferRequest::default() });
+    let question = Some(predictions::question(f32::from(x)));
     let submitted = jobs.clone().submit(SubmitPredictionRequest { question, ..SubmitPredictionRequest::default() }).await?;
     Ok(submitted.into_inner().job.context("a job")?.id)
 }
@@ -346,12 +303,10 @@ async fn a_killed_nats_server_opens_pr_10_jobs_are_accepted_and_each_ends_once_w
     let settings = Settings::new(Program::Serving, &file("log.db"), &file("store.db"));
     let settings = settings.set("serving.queue", &nats.url()).set("serving.jobs.lease", "2s").set(SOON.0, SOON.1);
     let serving = Service::start(settings).await?;
-    let address = serving.serving_address();
-    let channel = Endpoint::from_shared(format!("http://{address}"))?.timeout(PATIENCE).connect_lazy();
-    let (modes, caller) = (Clients::lazy(address)?, Caller(channel.clone()));
-    let jobs = PredictionJobServiceClient::new(channel);
-    caller.register("linear_regression.onnx").await?;
-    caller.promote(1, 0).await?;
+    let (modes, models) = (Clients::lazy(serving.serving_address())?, Predictions::of(&serving)?);
+    let jobs = models.jobs();
+    models.register(FILES[0]).await?;
+    models.promote(1, 0).await?;
     mode_until(&modes, "PR-10", PATIENCE, is_ok).await?;
     let mut submitted = BTreeSet::new();
     for x in 0..50 {
@@ -365,7 +320,7 @@ async fn a_killed_nats_server_opens_pr_10_jobs_are_accepted_and_each_ends_once_w
     }
     let is_open = open(Severity::P2, "wait in the outbox");
     mode_until(&modes, "PR-10", PATIENCE, |mode| is_open(mode) && waiting(mode) >= 50).await?;
-    ensure!(caller.ask().await?.model_version == "1", "there is no queue in a direct answer");
+    ensure!(models.ask(0.8).await?.model_version == "1", "there is no queue in a direct answer");
     ensure!(submitted.len() == 100, "each question is a job of its own");
 
     nats.restart().await?;

@@ -107,7 +107,7 @@ async fn a_request_beyond_the_limit_is_refused_at_once_and_its_slot_freed_at_the
 }
 
 #[tokio::test]
-async fn past_saturation_what_waited_too_long_is_refused_and_what_is_answered_did_not_wait() {
+async fn past_saturation_what_waited_too_long_is_refused_until_nothing_waits() {
     // One thread of its own that takes 200 calls a second at most, and five times as many callers.
     let (address, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(|| {

@@ -54,10 +54,10 @@ impl Queue {
 
 impl Around for Overload {
     async fn around(self, call: Call, inner: impl Inner) -> Reply {
-        let wait = call.extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed()).unwrap_or_default();
         if self.target.is_zero() || is_watched_through(call.uri().path()) {
             return inner.pass(call).await;
         }
+        let wait = call.extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed()).unwrap_or_default();
         let late = self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_late(wait, Instant::now(), self.target);
         if late {
             let message = format!(

@@ -105,8 +105,11 @@ impl Engine {
         let queue = state.queues.get_mut(&lane).ok_or(Refusal::Unloaded)?;
         let line = &mut queue.lines[place as usize];
         if place == Place::Front {
+            if line.is_full_for(waiting.rows, self.limits.queued_rows) {
+                line.forget_unwanted();
+            }
             let wait = queue.lane.pace.expected(line.rows, self.limits.runners);
-            if line.rows > 0 && line.rows + waiting.rows > self.limits.queued_rows {
+            if line.is_full_for(waiting.rows, self.limits.queued_rows) {
                 return Err(Refusal::Full { rows: line.rows, wait });
             }
             if waiting.deadline.is_some_and(|deadline| waiting.since + wait > deadline) {
@@ -115,8 +118,10 @@ impl Engine {
         }
         line.rows += waiting.rows;
         line.waiting.push_back(waiting);
-        if line.waiting.len() == 1 {
-            state.turns[place as usize].push_back(lane);
+        let turns = &mut state.turns[place as usize];
+        // A line that was emptied of what nobody wanted still has its turn.
+        if line.waiting.len() == 1 && !turns.contains(&lane) {
+            turns.push_back(lane);
         }
         let free = state.running < self.limits.runners;
         state.running += usize::from(free);
@@ -147,6 +152,17 @@ impl Engine {
 }
 
 impl Line {
+    /// However many rows a request has, an empty line takes it.
+    fn is_full_for(&self, rows: usize, most: usize) -> bool {
+        self.rows > 0 && self.rows + rows > most
+    }
+
+    /// Requests that nobody waits for any more take no place from those that somebody does.
+    fn forget_unwanted(&mut self) {
+        self.waiting.retain(|one| !one.reply.is_closed());
+        self.rows = self.waiting.iter().map(|one| one.rows).sum();
+    }
+
     /// Takes what fits into a batch from the front, without overtaking; and how many rows that is.
     fn take(&mut self, most: usize, in_vain: &mut Vec<Waiting>) -> (Vec<Waiting>, usize) {
         let now = tokio::time::Instant::now();

@@ -159,9 +159,11 @@ async fn a_request_that_nobody_waits_for_never_reaches_the_model_and_frees_its_p
     let cancelled = ask(&lane, &[2.0; 16], None).await;
     cancelled.abort();
     assert!(cancelled.await.unwrap_err().is_cancelled());
+    // Also while the model is still busy with what came before it.
+    let next = ask(&lane, &[3.0; 16], None).await;
+    assert!(!next.is_finished(), "{:?}", next.await);
     model.let_go();
     first.await.unwrap().unwrap();
-    let next = ask(&lane, &[3.0; 16], None).await;
     assert_eq!(model.next(), [3.0; 16], "the queue is not full of what nobody wants");
     model.let_go();
     next.await.unwrap().unwrap();

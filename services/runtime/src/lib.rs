@@ -15,6 +15,7 @@
 //! - [`errors`]: rich gRPC errors that say what to do.
 //! - [`admin`]: the port of the operator's tools.
 //! - [`mod@build`]: which build a program is.
+//! - [`standing`]: whether too much waits.
 //! - [`lifecycle`] and [`mod@run`]: start, drain, close within a bounded time.
 //!
 //! The nasty invariant: a limit on a request holds until the **end of the response body**, not until its head. Deadline, load
@@ -32,7 +33,9 @@ pub mod grpc;
 pub mod identity;
 pub mod lifecycle;
 pub mod run;
+pub mod standing;
 pub mod telemetry;
 
 pub use lifecycle::Shutdown;
 pub use run::run;
+pub use standing::StandingQueue;

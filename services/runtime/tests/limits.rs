@@ -108,7 +108,8 @@ async fn a_request_beyond_the_limit_is_refused_at_once_and_its_slot_freed_at_the
 
 #[tokio::test]
 async fn past_saturation_what_waited_too_long_is_refused_until_nothing_waits() {
-    // One thread of its own that takes 200 calls a second at most, and five times as many callers.
+    // One thread of its own that takes a thousand calls a second at most, and four times as many come, on as many connections as a busy
+    // server has.
     let (address, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -118,12 +119,19 @@ async fn past_saturation_what_waited_too_long_is_refused_until_nothing_waits() {
             tokio::time::sleep(PATIENCE).await;
         });
     });
-    let client = Client::to(told.await.expect("an address")).await;
+    let address = told.await.expect("an address");
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        clients.push(Client::to(address).await);
+    }
+    let client = clients[0].clone();
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..2_000 {
-        let client = client.clone();
+    for at in 0..4_000 {
+        let client = clients[at % clients.len()].clone();
         calls.spawn(async move { client.call("/test.Echo/Toil", nothing()).await });
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        if at % 4 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
     client.call("/grpc.health.v1.Health/Check", nothing()).await.expect("health answers under load");
     let (mut refused, mut answered) = (0, 0);

@@ -189,7 +189,8 @@ fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::R
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let limits = engine::Limits { batch_rows: BATCH_ROWS, queued_rows: settings.queued_rows, runners };
+    let (queued_rows, target_wait) = (settings.queued_rows, settings.target_wait.0);
+    let limits = engine::Limits { batch_rows: BATCH_ROWS, queued_rows, runners, target_wait };
     let (artifacts, engine) = (Arc::new(artifacts), Engine::new(limits));
     let (checker, largest) = (Checker::new(&settings.check_with), settings.file_bytes.0);
     Ok(Arc::new(Library::new(library::Parts { registry, artifacts, engine, checker, largest, clock })))

@@ -193,6 +193,12 @@ fn version(number: u64) -> String {
 fn refused(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Full { rows, .. } => format!("{rows} rows wait for this model, which is its limit: try again, with back-off"),
+        Refusal::Busy { wait } => {
+            format!(
+                "more is asked of this model than it answers, and what waits takes about {wait:?}, longer than serving.target_wait \
+                 allows: try again, with back-off"
+            )
+        }
         Refusal::Hopeless { wait } => {
             format!(
                 "what waits for this model takes about {wait:?}, longer than the request's deadline: try again, with back-off"
@@ -253,7 +259,7 @@ fn not_found(reason: &str, message: String, what: String) -> Status {
 
 fn refusal_status(refusal: Refusal, message: String) -> Status {
     match refusal {
-        Refusal::Full { wait, .. } | Refusal::Hopeless { wait } => {
+        Refusal::Full { wait, .. } | Refusal::Busy { wait } | Refusal::Hopeless { wait } => {
             errors::exhausted("MODEL_BUSY", message, wait.clamp(SHORTEST_WAIT, RETRY_AFTER))
         }
         Refusal::Expired => errors::rich(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message, [("where", "queue")]),

@@ -1,7 +1,6 @@
 //! One connection: a handshake in bounded time, HTTP/2 with limits, an orderly end.
 
 use std::io::{self, Cursor};
-use std::time::Instant;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -17,7 +16,7 @@ use tower::ServiceExt;
 
 use super::Settings;
 use super::around::{Call, Inner};
-use super::overload::Arrived;
+use super::overload::Overload;
 use crate::accept::Accepted;
 use crate::identity::Peer;
 use crate::lifecycle::Shutdown;
@@ -33,7 +32,7 @@ This port speaks gRPC (HTTP/2): use a gRPC client such as grpcurl. Metrics are o
 const MAX_LOCAL_RESETS: usize = 1_024;
 
 /// Serves a connection until its end; once `closing` begins, until its requests have ended. Its requests run as tasks of `closing`.
-pub(super) async fn serve(accepted: Accepted, settings: Settings, service: impl Inner, closing: Shutdown) {
+pub(super) async fn serve(accepted: Accepted, settings: Settings, overload: Overload, service: impl Inner, closing: Shutdown) {
     let Accepted { mut stream, peer, slot: _slot } = accepted;
     let local = stream.local_addr().ok();
     let shaken = tokio::select! {
@@ -47,7 +46,11 @@ pub(super) async fn serve(accepted: Accepted, settings: Settings, service: impl 
         Err(_) => return tracing::debug!(%peer, "silent until the handshake deadline"),
     }
     // Called where the request is read; what it returns is a task of its own, which may have to wait for a thread.
-    let service = service_fn(move |request: Request<Incoming>| service.clone().oneshot(identified(request, peer, local)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut call = identified(request, peer, local);
+        overload.arrives(&mut call);
+        service.clone().oneshot(call)
+    });
     let (read, write) = stream.into_split();
     let io = TokioIo::new(tokio::io::join(Cursor::new(&PREFACE[..]).chain(read), write));
     let serving = http(&settings, closing.clone()).serve_connection(io, service);
@@ -88,8 +91,6 @@ async fn handshake(stream: &mut TcpStream) -> io::Result<()> {
 
 fn identified(request: Request<Incoming>, peer: std::net::SocketAddr, local: Option<std::net::SocketAddr>) -> Call {
     let mut call = request.map(Body::new);
-    // Here on the connection's task; what is done about it waits for a task of its own.
-    call.extensions_mut().insert(Arrived(Instant::now()));
     call.extensions_mut().insert(Peer { addr: peer });
     // What `tonic::Request::remote_addr` reads.
     call.extensions_mut().insert(TcpConnectInfo { local_addr: local, remote_addr: Some(peer) });

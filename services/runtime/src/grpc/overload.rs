@@ -1,65 +1,117 @@
-//! Overload: when requests wait for a thread longer than they may, all of them for a while, those that waited longest are refused.
+//! Overload: when requests wait for a thread longer than they may, all of them for a while, those that would wait longest are refused.
+//!
+//! ```text
+//!  connection reads a request ─▶ counted: how many wait, times what one took lately ─▶ a task ─▶ a thread ─▶ begun, or told that
+//!                                └── too long, and the queue stands: refused                              it was refused
+//! ```
 //!
 //! A limit of requests at once does not see them: a request holds no slot before a thread has begun it, so that past saturation all
-//! answers are late and none is refused. What tells is how long requests waited for their first moment on a thread. A burst makes
-//! the last of it wait, a queue that stands makes the luckiest wait too: so it is the shortest wait of an interval that is judged.
-//! (CoDel: Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; for servers, where what comes is refused by its
-//! own wait: Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
+//! answers are late and none is refused. So they are counted where they are read, before they wait; how long they will is their number
+//! times the time from one beginning to the next (Little, "A Proof for the Queuing Formula L = λW", Operations Research 9(3), 1961).
+//! The wait of one alone says nothing: a thread may take what came last first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::around::{Around, Call, Inner, Reply};
 use super::shed::{RETRY_AFTER, is_watched_through};
 use crate::errors;
+use crate::standing::{INTERVAL, StandingQueue};
 
-/// How long requests are looked at before they are judged: longer than a burst.
-const INTERVAL: Duration = Duration::from_millis(100);
-/// Fewer in an interval are no queue, only a machine that was busy with something else.
-const LEAST: u32 = 8;
+/// So many wait for nothing but their turn, however rarely one comes.
+const A_FEW: u32 = 8;
 
-/// When a request was read; in its extensions, from the connection.
-#[derive(Clone, Copy)]
-pub(super) struct Arrived(pub(super) Instant);
-
+/// What waits for a thread in one server. Clones are one.
 #[derive(Clone)]
-pub(super) struct Overload {
-    /// How long requests may wait; zero: as long as it takes.
-    pub(super) target: Duration,
-    pub(super) queue: Arc<Mutex<Queue>>,
+pub(super) struct Overload(Option<Arc<Mutex<Line>>>);
+
+struct Line {
+    queue: StandingQueue,
+    waiting: u32,
+    /// Since `since`, and how long one took in the interval before.
+    begun: u32,
+    since: Instant,
+    each: Duration,
 }
 
-/// What the waits of this interval and of the last one say.
-#[derive(Default)]
-pub(super) struct Queue {
-    until: Option<Instant>,
-    shortest: Duration,
-    requests: u32,
-    stands: bool,
+/// Of a request that was read, in its extensions.
+#[derive(Clone)]
+enum Arrived {
+    Waits(#[allow(dead_code, reason = "it is there until it is dropped")] Arc<Place>),
+    /// How long it would have waited.
+    Refused(Duration),
 }
 
-impl Queue {
-    /// Takes a wait into account. Whether who waited so long is to be refused.
-    fn is_late(&mut self, wait: Duration, now: Instant, target: Duration) -> bool {
-        if self.until.is_none_or(|until| now >= until) {
-            self.stands = self.requests >= LEAST && self.shortest > target;
-            (self.until, self.shortest, self.requests) = (Some(now + INTERVAL), wait, 0);
+/// A place among those that wait, until it is dropped.
+struct Place(Arc<Mutex<Line>>);
+
+impl Overload {
+    /// Nobody should wait much longer than `target`; zero: as long as it takes.
+    pub(super) fn new(target: Duration) -> Self {
+        Self((!target.is_zero()).then(|| Arc::new(Mutex::new(Line::new(target, Instant::now())))))
+    }
+
+    /// Counts a request, where it is read.
+    pub(super) fn arrives(&self, call: &mut Call) {
+        let Some(line) = &self.0 else { return };
+        if is_watched_through(call.uri().path()) {
+            return;
         }
-        self.requests += 1;
-        self.shortest = self.shortest.min(wait);
-        // Half of what comes at the target is let in while the queue stands: enough work to find out when it is gone.
-        self.stands && wait > target * 2
+        let refused = locked(line).refuses(Instant::now());
+        call.extensions_mut().insert(match refused {
+            Some(wait) => Arrived::Refused(wait),
+            None => Arrived::Waits(Arc::new(Place(line.clone()))),
+        });
+    }
+}
+
+fn locked(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Line {
+    const fn new(target: Duration, now: Instant) -> Self {
+        Self { queue: StandingQueue::new(target, now), waiting: 0, begun: 0, since: now, each: Duration::ZERO }
+    }
+
+    /// Takes one more, or says how long it would have waited.
+    fn refuses(&mut self, now: Instant) -> Option<Duration> {
+        let wait = self.wait();
+        self.queue.is_now(wait, now);
+        if self.queue.refuses(wait) {
+            return Some(wait);
+        }
+        self.waiting += 1;
+        None
+    }
+
+    /// Of whoever comes now.
+    fn wait(&self) -> Duration {
+        self.each * self.waiting.saturating_sub(A_FEW)
+    }
+
+    /// One waits no longer.
+    fn begins(&mut self, now: Instant) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.begun += 1;
+        self.queue.is_now(self.wait(), now);
+        let lasted = now.saturating_duration_since(self.since);
+        if lasted >= INTERVAL {
+            self.each = lasted / self.begun;
+            (self.begun, self.since) = (0, now);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.0).begins(Instant::now());
     }
 }
 
 impl Around for Overload {
-    async fn around(self, call: Call, inner: impl Inner) -> Reply {
-        if self.target.is_zero() || is_watched_through(call.uri().path()) {
-            return inner.pass(call).await;
-        }
-        let wait = call.extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed()).unwrap_or_default();
-        let late = self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_late(wait, Instant::now(), self.target);
-        if late {
+    async fn around(self, mut call: Call, inner: impl Inner) -> Reply {
+        if let Some(Arrived::Refused(wait)) = call.extensions_mut().remove() {
             let message = format!(
                 "requests wait {} ms for this server before it begins them, longer than target_wait allows: try again, with \
                  back-off",
@@ -75,40 +127,36 @@ impl Around for Overload {
 mod tests {
     use super::*;
 
-    const TARGET: Duration = Duration::from_millis(5);
-
-    /// Waits in milliseconds, one a millisecond from `from` on; which of them are refused.
-    fn refused(queue: &mut Queue, began: Instant, from: u64, waits: impl IntoIterator<Item = u64>) -> Vec<bool> {
-        let at = |index: usize| began + Duration::from_millis(from + index as u64);
-        let late = |(index, wait): (usize, u64)| queue.is_late(Duration::from_millis(wait), at(index), TARGET);
-        waits.into_iter().enumerate().map(late).collect()
-    }
+    const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_burst_waits_and_is_answered() {
-        let (mut queue, began) = (Queue::default(), Instant::now());
-        let bursts = (0..1_000).map(|at| if at % 50 == 0 { 0 } else { at % 50 * 2 });
-        assert!(refused(&mut queue, began, 0, bursts).iter().all(|late| !late));
-    }
-
-    #[test]
-    fn a_queue_that_stands_refuses_who_waited_longest_until_it_is_gone() {
-        let (mut queue, began) = (Queue::default(), Instant::now());
-        let standing = refused(&mut queue, began, 0, std::iter::repeat_n(50, 200));
-        assert!(standing[..100].iter().all(|late| !late), "nobody is judged by one wait");
-        assert!(standing[101..].iter().all(|late| *late), "then all who waited as long are refused");
-        let mixed = refused(&mut queue, began, 200, [11, 10, 6, 12]);
-        assert_eq!(mixed, [true, false, false, true], "who waited twice the target is, and others are not");
-        refused(&mut queue, began, 204, std::iter::repeat_n(1, 200));
-        assert_eq!(refused(&mut queue, began, 404, [50]), [false], "and when it is gone, nobody is");
-    }
-
-    #[test]
-    fn a_few_that_found_the_machine_busy_are_no_queue() {
-        let (mut queue, began) = (Queue::default(), Instant::now());
-        for interval in 0..10 {
-            let few = refused(&mut queue, began, interval * 100, std::iter::repeat_n(80, LEAST as usize - 1));
-            assert!(few.iter().all(|late| !late), "interval {interval}");
+    fn a_request_waits_for_all_before_it_as_long_as_they_took_lately() {
+        let began = Instant::now();
+        let mut line = Line::new(5 * MS, began);
+        // One a millisecond is begun, and two a millisecond come.
+        let mut refused = Vec::new();
+        for at in 0..1_000 {
+            let now = began + MS * at;
+            refused.extend([line.refuses(now), line.refuses(now)]);
+            line.begins(now);
         }
+        let waited = |refused: &[Option<Duration>]| refused.iter().filter(|refused| refused.is_none()).count();
+        assert_eq!(waited(&refused[..400]), 400, "an interval tells how long one takes, and another that too many wait");
+        // What has gathered is worked off, and then as many are let in as are begun.
+        assert_eq!(waited(&refused[410..720]), 0);
+        let lately = waited(&refused[1_400..]);
+        assert!((290..=310).contains(&lately), "{lately} of 600");
+        assert!(line.waiting <= 11 + A_FEW, "{} wait", line.waiting);
+    }
+
+    #[test]
+    fn who_gives_up_waiting_waits_no_longer() {
+        let overload = Overload::new(5 * MS);
+        let mut call = http::Request::new(tonic::body::Body::empty());
+        overload.arrives(&mut call);
+        let waiting = || overload.0.as_ref().map(|line| locked(line).waiting);
+        assert_eq!(waiting(), Some(1));
+        drop(call);
+        assert_eq!(waiting(), Some(0));
     }
 }

@@ -8,6 +8,7 @@ use tonic::service::Routes;
 use super::Settings;
 use super::connection;
 use super::metrics::Instruments;
+use super::overload::Overload;
 use super::stack::stack;
 use crate::accept::Acceptor;
 use crate::access::{AccessRules, AccessTable};
@@ -54,7 +55,8 @@ impl Server {
     /// Dropping the future cuts everything at once.
     pub async fn serve(self, listener: TcpListener, routes: Routes, shutdown: Shutdown) -> Drained {
         let Self { settings, rules, provider, long_lived, instruments } = self;
-        let service = stack(&settings, rules, provider, long_lived.into(), instruments.clone(), routes);
+        let overload = Overload::new(settings.target_wait.0);
+        let service = stack(&settings, rules, provider, long_lived.into(), instruments.clone(), overload.clone(), routes);
         let connections = CutOnDrop(Shutdown::new());
         let refused = || instruments.connections_refused.add(1, &[]);
         let mut acceptor = Acceptor::new(listener, settings.max_connections as usize, refused);
@@ -64,7 +66,7 @@ impl Server {
                 () = shutdown.cancelled() => break,
             };
             let open = Open::one_more(instruments.clone());
-            let serving = connection::serve(accepted, settings.clone(), service.clone(), connections.0.clone());
+            let serving = connection::serve(accepted, settings.clone(), overload.clone(), service.clone(), connections.0.clone());
             connections.0.spawn(async move {
                 let _open = open;
                 serving.await;

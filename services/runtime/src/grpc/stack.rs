@@ -25,6 +25,7 @@ pub(super) fn stack(
     provider: Arc<dyn IdentityProvider>,
     long_lived: LongLived,
     instruments: Instruments,
+    overload: Overload,
     routes: Routes,
 ) -> impl Inner {
     ServiceBuilder::new()
@@ -33,7 +34,7 @@ pub(super) fn stack(
         // Outside all that refuse, so that refusals are counted.
         .layer(AroundLayer(Metrics { instruments, rules: rules.clone() }))
         // Before all that costs: past saturation this is what most requests meet.
-        .layer(AroundLayer(Overload { target: settings.target_wait.0, queue: Arc::default() }))
+        .layer(AroundLayer(overload))
         // Before anything that costs more: who calls decides what may be spent.
         .layer(AroundLayer(Authenticate(provider)))
         // Denied before a slot or a deadline is taken.

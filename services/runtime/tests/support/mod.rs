@@ -71,7 +71,7 @@ impl Probe {
             }
             "Toil" => {
                 // A thread that is busy, as one is that computes.
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(1));
                 Ok(Response::new("tired".to_owned()))
             }
             "TimeLeft" => {

@@ -77,7 +77,7 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let table = Arc::new(Table::default());
-        let engine = Engine::new(Limits { batch_rows: 1, queued_rows: 1_000, runners: 2 });
+        let engine = Engine::new(Limits { batch_rows: 1, queued_rows: 1_000, runners: 2, target_wait: Duration::ZERO });
         Self { cache: Cache::new(1 << 20, table.clone()), table, engine }
     }
 
@@ -193,7 +193,7 @@ fn answers_are_alike_where_they_only_round_otherwise() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_and_a_cache_of_no_bytes_keeps_nothing() {
     let setting = Setting::new();
-    let engine = Engine::new(Limits { batch_rows: 1, queued_rows: 1_000, runners: 2 });
+    let engine = Engine::new(Limits { batch_rows: 1, queued_rows: 1_000, runners: 2, target_wait: Duration::ZERO });
     let identity = Identity { model: "m".to_owned(), number: 1, sha256: Sha256::of(b"c") };
     struct Echo;
     impl Answers for Echo {

@@ -3,6 +3,7 @@
 use super::{Engine, Place, Queue, batch::Waiting};
 use crate::statistics::Statistics;
 use loadline_models::Tensor;
+use loadline_runtime::StandingQueue;
 use std::{
     sync::{
         Arc,
@@ -26,6 +27,8 @@ pub trait Answers: Send + Sync + 'static {
 pub enum Refusal {
     /// As much waits as may: so many rows, which will take so long.
     Full { rows: usize, wait: Duration },
+    /// More comes than is answered, and it would wait so long.
+    Busy { wait: Duration },
     /// What waits before it takes longer than its deadline allows.
     Hopeless { wait: Duration },
     /// Its deadline passed while it waited.
@@ -93,7 +96,9 @@ impl Lane {
         let mut state = engine.state();
         let id = state.next_lane;
         state.next_lane += 1;
-        state.queues.insert(id, Queue { lane: shared.clone(), lines: Default::default() });
+        let target = engine.limits.target_wait;
+        let standing = (!target.is_zero()).then(|| StandingQueue::new(target, std::time::Instant::now()));
+        state.queues.insert(id, Queue { lane: shared.clone(), standing, lines: Default::default() });
         drop(state);
         Self { engine: engine.clone(), id, shared }
     }

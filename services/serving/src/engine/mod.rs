@@ -26,10 +26,12 @@ mod run;
 pub use lane::{Answers, Lane, Refusal};
 
 use batch::{Batch, Waiting};
+use loadline_runtime::StandingQueue;
 use run::Runner;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// How much is taken.
@@ -41,7 +43,13 @@ pub struct Limits {
     pub queued_rows: usize,
     /// Batches at once, over all versions.
     pub runners: usize,
+    /// How long requests should wait beside the first few rows: while all of them wait longer, those that would wait twice as long are refused. Zero: as long as it
+    /// takes.
+    pub target_wait: Duration,
 }
+
+/// Rows that may always wait, however slow their model.
+const A_FEW: usize = 8;
 
 /// All queues. Clones are one.
 #[derive(Clone)]
@@ -61,6 +69,8 @@ struct State {
 
 struct Queue {
     lane: Arc<lane::Shared>,
+    /// Whether more comes than is answered; `None`: that is nobody's business.
+    standing: Option<StandingQueue>,
     lines: [Line; PLACES.len()],
 }
 
@@ -112,6 +122,13 @@ impl Engine {
             if line.is_full_for(waiting.rows, self.limits.queued_rows) {
                 return Err(Refusal::Full { rows: line.rows, wait });
             }
+            let beyond = queue.lane.pace.expected(line.rows.saturating_sub(A_FEW), self.limits.runners);
+            if let Some(standing) = &mut queue.standing {
+                standing.is_now(beyond, waiting.since.into_std());
+                if standing.refuses(beyond) {
+                    return Err(Refusal::Busy { wait });
+                }
+            }
             if waiting.deadline.is_some_and(|deadline| waiting.since + wait > deadline) {
                 return Err(Refusal::Hopeless { wait });
             }
@@ -138,6 +155,10 @@ impl Engine {
                 let Some(queue) = state.queues.get_mut(&turn) else { continue };
                 let line = &mut queue.lines[place as usize];
                 let (taken, rows) = line.take(self.limits.batch_rows, &mut in_vain);
+                let left = queue.lane.pace.expected(line.rows.saturating_sub(A_FEW), self.limits.runners);
+                if let (Place::Front, Some(standing)) = (place, &mut queue.standing) {
+                    standing.is_now(left, Instant::now());
+                }
                 if !line.waiting.is_empty() {
                     state.turns[place as usize].push_back(turn);
                 }

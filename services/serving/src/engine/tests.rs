@@ -3,7 +3,7 @@ use loadline_models::{Tensor, Values};
 use std::{sync::mpsc, time::Duration};
 use tokio::task::JoinHandle;
 
-const LIMITS: Limits = Limits { batch_rows: 8, queued_rows: 16, runners: 1 };
+const LIMITS: Limits = Limits { batch_rows: 8, queued_rows: 16, runners: 1, target_wait: Duration::ZERO };
 
 /// Doubles its rows, once it is let: a model whose batches end when a test wants.
 struct Doubles {
@@ -257,7 +257,7 @@ impl Answers for Counts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_left_waiting_and_every_answer_is_its_requests() {
-    let engine = Engine::new(Limits { batch_rows: 8, queued_rows: 1_000_000, runners: 2 });
+    let engine = Engine::new(Limits { batch_rows: 8, queued_rows: 1_000_000, runners: 2, target_wait: Duration::ZERO });
     let running = Arc::new(Mutex::new((0, 0)));
     let lanes: Vec<_> = (0..3).map(|_| Arc::new(Lane::new(&engine, Counts(running.clone())))).collect();
     let mut asking = Vec::new();
@@ -351,5 +351,46 @@ async fn what_waits_behind_is_not_counted_against_requests() {
     first.await.unwrap().unwrap();
     for job in jobs {
         assert_eq!(job.await.unwrap().unwrap(), [2.0; 8]);
+    }
+}
+
+#[tokio::test]
+async fn while_more_comes_than_is_answered_who_would_wait_long_is_refused_and_a_burst_is_not() {
+    let engine = Engine::new(Limits { queued_rows: 10_000, target_wait: Duration::from_millis(5), ..LIMITS });
+    let (lane, model) = held(&engine);
+    // A row takes a few milliseconds.
+    let slow = ask(&lane, &[1.0], None).await;
+    model.next();
+    std::thread::sleep(Duration::from_millis(5));
+    model.let_go();
+    slow.await.unwrap().unwrap();
+    let first = ask(&lane, &[1.0], None).await;
+    model.next();
+    let mut waiting = vec![first];
+    for _ in 0..40 {
+        waiting.push(ask(&lane, &[1.0], None).await);
+    }
+    assert!(waiting.iter().all(|asked| !asked.is_finished()), "a burst waits");
+    let refused = loop {
+        std::thread::sleep(Duration::from_millis(3));
+        let asked = ask(&lane, &[1.0], None).await;
+        if asked.is_finished() {
+            break asked.await.unwrap();
+        }
+        waiting.push(asked);
+        assert!(waiting.len() < 2_000, "nobody is refused");
+    };
+    assert!(matches!(refused, Err(Refusal::Busy { wait }) if wait > Duration::from_millis(10)), "{refused:?}");
+    (0..2_000).for_each(|_| model.let_go());
+    for asked in waiting {
+        asked.await.unwrap().unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(250));
+    waiting = Vec::new();
+    for _ in 0..20 {
+        waiting.push(ask(&lane, &[1.0], None).await);
+    }
+    for asked in waiting {
+        asked.await.unwrap().unwrap();
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use loadline_models::registry::RegistryError;
 use loadline_proto::serving::GateHeader;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Rows of a batch, as where callers are answered: an answer may depend on it in its last digit.
 const BATCH_ROWS: usize = 128;
@@ -39,7 +39,8 @@ impl Pair {
         }
         let found = |number| registered.version(number).ok_or(RegistryError::NotFound(format!("version {number} of `{model}`")));
         let (champion, challenger) = (found(champion)?, found(*version)?);
-        let engine = Engine::new(Limits { batch_rows: BATCH_ROWS, queued_rows: usize::MAX, runners: 1 });
+        let engine =
+            Engine::new(Limits { batch_rows: BATCH_ROWS, queued_rows: usize::MAX, runners: 1, target_wait: Duration::ZERO });
         Ok(Self {
             champion: library.apart(model, champion, &engine).await?,
             challenger: library.apart(model, challenger, &engine).await?,

@@ -129,7 +129,9 @@ fn unanswered(error: ServingError) -> Outcome {
             | RegistryError::Damaged { .. }
             | RegistryError::TooLarge { .. } => failed("ARTIFACT_LOST", why),
         },
-        ServingError::Refused(Refusal::Full { .. } | Refusal::Hopeless { .. } | Refusal::Expired | Refusal::Unloaded)
+        ServingError::Refused(
+            Refusal::Full { .. } | Refusal::Busy { .. } | Refusal::Hopeless { .. } | Refusal::Expired | Refusal::Unloaded,
+        )
         | ServingError::UnknownModel(_)
         | ServingError::UnknownVersion { .. } => Outcome::Back(SOON, why),
         ServingError::Store(_)

@@ -15,7 +15,7 @@ impl Answers for Echo {
 }
 
 fn loaded(number: u64) -> Arc<Loaded> {
-    let engine = Engine::new(Limits { batch_rows: 8, queued_rows: 8, runners: 1 });
+    let engine = Engine::new(Limits { batch_rows: 8, queued_rows: 8, runners: 1, target_wait: Duration::ZERO });
     let identity = Identity { model: "m".to_owned(), number, sha256: Sha256::of(&number.to_le_bytes()) };
     Arc::new(Loaded::new(identity, vec![], vec![], &engine, Echo))
 }

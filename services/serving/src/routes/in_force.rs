@@ -250,7 +250,12 @@ impl Serving {
     async fn shaded(&self, registered: &Model, version: u64) -> Result<Arc<Shadow>, ServingError> {
         let not_found = || RegistryError::NotFound(format!("version {version} of `{}`", registered.name));
         let found = registered.version(version).ok_or_else(not_found)?;
-        let engine = Engine::new(Limits { batch_rows: BATCH_ROWS, queued_rows: self.limits.request_rows, runners: 1 });
+        let engine = Engine::new(Limits {
+            batch_rows: BATCH_ROWS,
+            queued_rows: self.limits.request_rows,
+            runners: 1,
+            target_wait: Duration::ZERO,
+        });
         let loaded: Arc<Loaded> = self.library.apart(&registered.name, found, &engine).await?;
         Ok(Arc::new(Shadow::new(loaded, self.limits.request_rows)))
     }

@@ -40,7 +40,7 @@ impl Answers for Model {
 }
 
 fn engine(runners: usize) -> Engine {
-    Engine::new(Limits { batch_rows: 8, queued_rows: 64, runners })
+    Engine::new(Limits { batch_rows: 8, queued_rows: 64, runners, target_wait: Duration::ZERO })
 }
 
 fn shadow(way: Way) -> (Arc<Shadow>, Arc<AtomicUsize>) {

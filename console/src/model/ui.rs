@@ -4,6 +4,7 @@ use super::{
     RegisteredId,
     board::RowId,
     hand::{Card, Sent},
+    order::Order,
     selection::Selection,
     standing::Severity,
 };
@@ -156,12 +157,25 @@ pub struct Ui {
     /// Colours and signs.
     pub look: Look,
     filters: [String; 6],
+    /// Which of its orders each screen has.
+    orders: [usize; 6],
 }
 
 impl Ui {
     /// The filter of a screen.
     pub fn filter(&self, screen: Screen) -> &str {
         &self.filters[screen as usize]
+    }
+
+    /// In which order a screen lists its rows; `None`: it has one only.
+    pub fn order(&self, screen: Screen) -> Option<Order> {
+        Order::of(screen).get(self.orders[screen as usize]).copied()
+    }
+
+    /// Goes to the next order of the screen that is shown, and from the last one to the first.
+    pub fn turn_order(&mut self) {
+        let order = &mut self.orders[self.screen as usize];
+        *order = (*order + 1) % Order::of(self.screen).len().max(1);
     }
 
     /// The filter of the screen that is shown.

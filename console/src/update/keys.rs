@@ -108,6 +108,7 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
             let before = model.ui.filter_mut().clone();
             lay_over(model, Overlay::Filter { before });
         }
+        Action::Sort => model.ui.turn_order(),
         Action::Down => return step(model, 1, now),
         Action::Up => return step(model, -1, now),
         Action::HalfDown => return step(model, HALF_PAGE, now),

@@ -50,6 +50,7 @@ pub fn is_harmless(action: Action) -> bool {
         Action::Help
             | Action::Palette
             | Action::Filter
+            | Action::Sort
             | Action::Band1
             | Action::Open
             | Action::Describe

@@ -4,6 +4,7 @@ use super::{
     pane::{Hit, hits, lines, mark, pane, scrolled},
     plot::spark,
     proof,
+    title::title,
 };
 use crate::{
     action::Action,
@@ -12,6 +13,7 @@ use crate::{
         board::{Row, RowId, Status},
         drill::Proof,
         endpoint::Endpoint,
+        order::Order,
         remedy::{Outcome, Run},
         report::Report,
         standing::{Band, Knowledge, State},
@@ -63,13 +65,7 @@ impl Columns {
 /// Draws the pane; where its rows are.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
-    let filter = model.ui.filter(Screen::Board);
-    let filtered = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = Line::from_iter([
-        Span::styled(" FAILURE MODES ", look.strong()),
-        Span::styled(filtered, look.blind()),
-        Span::styled(test_times(model), look.blind()),
-    ]);
+    let title = title(model, "FAILURE MODES", Span::styled(test_times(model), look.blind()), Span::raw(""), area);
     let inner = pane(frame, look, area, title, model.ui.pane == Pane::Modes);
     let width = usize::from(inner.width);
     let columns = Columns::of(width);
@@ -77,8 +73,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let cursor = model.cursor();
     let mut listed = Vec::new();
     let mut at = 0;
+    let banded = model.ui.order(Screen::Board) == Some(Order::Severity);
     for (place, row) in rows.iter().enumerate() {
-        if place == 0 || rows[place - 1].band != row.band {
+        if banded && (place == 0 || rows[place - 1].band != row.band) {
             let before = if place == 0 { None } else { Some(rows[place - 1].band) };
             listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::heading));
         }
@@ -87,7 +84,10 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
         }
         listed.push(Listed::Row(place));
     }
-    listed.extend(headings(model, rows.last().map(|row| row.band), None, width).into_iter().map(Listed::heading));
+    // In another order bands stand apart no more; of what is folded it is said how much there is.
+    let (last, folds) = (rows.last().map(|row| row.band), !model.ui.unfolded && model.ui.filter(Screen::Board).is_empty());
+    let after = if banded { Some(last) } else { folds.then_some(Some(Band::Unknown)) };
+    listed.extend(after.into_iter().flat_map(|after| headings(model, after, None, width)).map(Listed::heading));
     if model.shown().board.rows.is_empty() {
         listed.push(Listed::heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
@@ -114,7 +114,7 @@ fn test_times(model: &Model) -> String {
     let Some((shortest, processes)) = world.test_times() else { return String::new() };
     let some =
         if processes < world.endpoints.len() { format!(" in {processes} of {}", world.endpoints.len()) } else { String::new() };
-    format!(" TEST TIMES{some}: waits {} at most ", age(shortest))
+    format!("TEST TIMES{some}: waits {} at most", age(shortest))
 }
 
 /// A line of the board; small, because there may be many.

@@ -1,9 +1,13 @@
 //! Dead letters: how many of which kind, and each with its reason.
 
-use super::pane::{Hit, hits, lines, mark, pane, scrolled};
+use super::{
+    pane::{Hit, hits, lines, mark, pane, scrolled},
+    title::{old, title},
+};
 use crate::{
-    model::{Model, ui::Screen},
-    text::{age, cut, fit, grouped, right},
+    model::Model,
+    msg::Topic,
+    text::{cut, fit, grouped, right},
 };
 use ratatui::{
     Frame,
@@ -15,12 +19,8 @@ use ratatui::{
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let all = &world.letters;
-    let old = all.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
-    let filter = model.ui.filter(Screen::Letters);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = format!(" DEAD LETTERS  open ones, {old} {filter}");
-    let inner =
-        pane(frame, look, area, Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong()), true);
+    let title = title(model, "DEAD LETTERS", old(model, Topic::Letters, all.at), Span::raw(""), area);
+    let inner = pane(frame, look, area, title, true);
     let width = usize::from(inner.width);
     let totals: Vec<String> = all.totals.iter().map(|(reason, count)| format!("{reason} {}", grouped(*count))).collect();
     let totals = match (all.at, totals.is_empty()) {

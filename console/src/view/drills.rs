@@ -3,6 +3,7 @@
 use super::{
     pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     proof,
+    title::title,
 };
 use crate::{
     action::Action,
@@ -22,11 +23,9 @@ use ratatui::{
 /// Draws the screen; where its rows are.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
-    let filter = model.ui.filter(Screen::Drills);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
     let keys = [Action::Drill, Action::Control, Action::Abort].map(|action| model.keys.written(action));
-    let title = format!(" DRILLS  {} runs one, {} without its fault, {} stops it {filter}", keys[0], keys[1], keys[2]);
-    let title = Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong());
+    let keys = format!("{} runs one, {} without its fault, {} stops it", keys[0], keys[1], keys[2]);
+    let title = title(model, "DRILLS", Span::raw(""), Span::styled(keys, look.dim()), area);
     let inner = pane(frame, look, area, title, true);
     let width = usize::from(inner.width);
     let listed = model.drill_lines();

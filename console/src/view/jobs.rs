@@ -3,14 +3,15 @@
 use super::{
     pane::{Hit, hits, lines, mark, pane, scrolled},
     plot::gauge,
+    title::{old, title},
 };
 use crate::{
     model::{
         JobLine, Model,
         jobs::{Job, Run, RunState},
         report::span,
-        ui::Screen,
     },
+    msg::Topic,
     text::{age, clock, cut, fit, grouped, right},
 };
 use jiff::Timestamp;
@@ -27,17 +28,13 @@ const GAUGE: usize = 16;
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let jobs = &world.jobs;
-    let old = jobs.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
     let leader = match (jobs.at, jobs.leader.as_str()) {
         (None, _) => "who runs them is not known yet".to_owned(),
         (Some(_), "") => "nobody runs them".to_owned(),
         (Some(_), leader) => format!("run by {leader}"),
     };
-    let filter = model.ui.filter(Screen::Jobs);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = format!(" JOBS  {leader}, times of schedules in {}, {old} {filter}", zone(&jobs.time_zone));
-    let inner =
-        pane(frame, look, area, Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong()), true);
+    let rest = Span::styled(format!("{leader}, times of schedules in {}", zone(&jobs.time_zone)), look.dim());
+    let inner = pane(frame, look, area, title(model, "JOBS", old(model, Topic::Jobs, jobs.at), rest, area), true);
     let width = usize::from(inner.width);
     let listed = model.job_lines();
     let ids: Vec<String> = listed.iter().map(JobLine::id).collect();
@@ -48,7 +45,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     }
     drawn.push(Line::styled(format!(" {} {} {} LAST", fit("JOB", 20), fit("SCHEDULE", 16), right("NEXT IN", 9)), look.dim()));
     // Times of runs are by the clock of who ran them.
-    let now = world.endpoint_of("rollup").map_or(world.now.wall, |index| world.endpoints[index].its_time(world.now));
+    let now = world.time_of("rollup");
     let (mut at, mut rows) = (0, Vec::new());
     for (place, listed) in listed.iter().enumerate() {
         if matches!(listed, JobLine::Run(_)) && (place == 0 || matches!(ids.get(place - 1), Some(id) if id.starts_with("job "))) {

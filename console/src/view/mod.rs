@@ -25,6 +25,7 @@ mod services;
 mod sheet;
 pub mod theme;
 mod timeline;
+mod title;
 mod usage;
 
 use crate::{

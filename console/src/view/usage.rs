@@ -3,14 +3,15 @@
 use super::{
     pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     plot::{bar, spark},
+    title::{old, title},
 };
 use crate::{
     model::{
         Model,
-        ui::Screen,
         usage::{AccountUse, Delivery},
     },
-    text::{age, fit, grouped, quantity, right},
+    msg::Topic,
+    text::{fit, grouped, quantity, right},
 };
 use ratatui::{
     Frame,
@@ -24,11 +25,8 @@ const BAR: usize = 20;
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let usage = &world.usage;
-    let old = usage.at.map_or("not asked yet".to_owned(), |at| format!("{} old", age(world.now.since(at))));
-    let filter = model.ui.filter(Screen::Usage);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = format!(" USAGE  last 24 h, {old} {filter}");
-    let inner = pane(frame, look, area, Line::styled(title, look.strong()), true);
+    let title = title(model, "USAGE", old(model, Topic::Top, usage.at), Span::styled("of the last 24 h", look.dim()), area);
+    let inner = pane(frame, look, area, title, true);
     let accounts = model.accounts();
     let most = accounts.iter().map(|account| account.messages).max().unwrap_or(0);
     let heading = format!(

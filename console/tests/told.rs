@@ -7,14 +7,15 @@ mod fixture;
 mod scene;
 
 use fixture::{
-    Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, target, trouble, wire, work,
+    Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, streams, target, trouble, wire, work,
 };
 use loadline_console::{
     action::ACTIONS,
     headless,
     model::{endpoint::Link, ui::Overlay},
-    msg::What,
+    msg::{Answer, What},
     plain,
+    text::width,
     update::able::disabled,
     view::draw,
 };
@@ -66,12 +67,48 @@ fn introduced(console: &mut Console, seq: u64, of: [(&str, Option<i64>); 3]) {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_left_out_whole_and_never_cut_within_a_number() {
+    let mut console = trouble();
+    for (second, applied) in [(1.0, 1_064), (1.0, 1_144), (1.0, 1_203)] {
+        console.pass(seconds(second));
+        console.hear(0, What::Answer(Answer::Streams(streams(applied))));
+    }
+    for (key, words) in [("t", "14.1s"), ("p", " 62%"), ("e", "aurora-001"), ("f", "FAULT")] {
+        console.press(key);
+        console.settle();
+        for columns in [60, 80, 100, 120, 200] {
+            let text = headless::frame(&console.model, columns, 15);
+            assert!(text.contains(words), "{columns}: {text}");
+            assert!(text.lines().all(|line| width(line) <= columns.into()));
+        }
+    }
+    console.press("t");
+    let text = headless::frame(&console.model, 120, 40);
+    assert!(text.contains("applied 59 records/s, 9.1 to 80 in the last 3 readings"), "{text}");
+    console.press("b");
+    console.settle();
+    let text = headless::frame(&console.model, 60, 15);
+    assert!(text.contains("SERVICES  rollup ░ BLIND 00:09  ingest late 00:03"), "{text}");
+    assert!(
+        text.contains("UNACCOUNTED 0") && !text.contains(" ok 1"),
+        "what is good is not told in place of what is not: {text}"
+    );
+    let text = headless::frame(&console.model, 100, 30);
+    assert!(text.contains("118>100   ") && !text.contains("118>100 r"), "a unit that has no room is left out: {text}");
+}
+
+#[test]
 fn the_header_names_the_installation_and_says_when_there_are_two() {
     let mut console = Console::well();
     assert!(top(&console, 120).starts_with(" loadline  READ-ONLY"), "no process names it: {}", top(&console, 120));
     introduced(&mut console, 8, [("prod-eu1", None); 3]);
-    for columns in 60..200 {
+    for columns in 63..200 {
         assert!(top(&console, columns).starts_with(" loadline  prod-eu1  READ-ONLY"), "{columns}: {}", top(&console, columns));
+    }
+    for columns in 43..63 {
+        let top = top(&console, columns);
+        assert!(top.starts_with(" prod-eu1  READ-ONLY  WORST none  live 3/3"), "the program's name goes first: {columns}: {top}");
+        assert!(top.trim_end().ends_with("14:30:00Z") == (columns > 52), "then the time of day: {columns}: {top}");
     }
     introduced(&mut console, 9, [("prod-eu1", None), ("test", None), ("", None)]);
     assert!(top(&console, 120).starts_with(" loadline  MIXED prod-eu1 and test  READ-ONLY"), "{}", top(&console, 120));
@@ -323,7 +360,7 @@ fn the_selected_row_is_marked_also_where_nothing_is_reversed() {
         if keys == "f" {
             let list = work::drill("AN-02");
             let list = loadline_proto::health::ListDrillsResponse { drills: vec![list], build: "0.1.0".to_owned() };
-            console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+            console.hear(0, What::Answer(Answer::Drills(list)));
         }
         if !keys.is_empty() {
             console.press(keys);
@@ -362,7 +399,7 @@ fn the_colour_of_a_word_in_the_header_ends_with_it() {
 fn a_newcomer_is_led_to_the_first_drill() {
     let mut console = Console::well();
     let list = loadline_proto::health::ListDrillsResponse { drills: vec![work::drill("AN-02")], build: "0.1.0".to_owned() };
-    console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+    console.hear(0, What::Answer(Answer::Drills(list)));
     let hints = |console: &Console| screen(console, 120).lines().last().unwrap().to_owned();
     let lead = "nothing proven yet: ";
     assert!(hints(&console).contains(&format!("{lead}o shows modes, Ctrl-o operates, T drills a row")), "{}", hints(&console));

@@ -221,7 +221,7 @@ fn what_was_done_with_keys_and_the_mouse_is_done_again_by_whoever_plays_the_reco
     let done =
         [Msg::Key(Chord::char('o')), click(8, 12), click(100, 8), Msg::Mouse(mouse(MouseKind::Down, 1, 1)), tab, click(13, 39)];
     let seen = |model: &Model| format!("{:?} {:?} {:?} {}", model.ui.row, model.ui.pane, model.ui.overlay, model.ui.scroll);
-    let mut told = |model: &mut Model, msg: Msg, at: Moment| {
+    let told = |model: &mut Model, msg: Msg, at: Moment| {
         update(model, msg, at);
         settle(model, at);
         seen(model)

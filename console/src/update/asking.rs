@@ -88,7 +88,9 @@ pub fn next_page(model: &mut Model, now: Moment) -> Option<Effect> {
 
 /// The payload of one dead letter.
 pub fn letter(model: &mut Model, id: u64, now: Moment) -> Option<Effect> {
-    ask(model, Some(Question::Letter(GetDeadLetterRequest { id })), now)
+    let effect = ask(model, Some(Question::Letter(GetDeadLetterRequest { id })), now);
+    model.world.letters.unopened = effect.is_none().then(|| "no process of ingest is connected".to_owned());
+    effect
 }
 
 fn ask(model: &mut Model, question: Option<Question>, now: Moment) -> Option<Effect> {

@@ -98,7 +98,8 @@ fn error_of(world: &mut World, topic: Topic) -> &mut Option<String> {
         Topic::Jobs | Topic::Runs => &mut world.jobs.error,
         Topic::Models => &mut world.registry.error,
         Topic::Alias => &mut world.registry.alias_error,
-        Topic::Letters | Topic::Letter | Topic::Drills => &mut world.letters.error,
+        Topic::Letter => &mut world.letters.unopened,
+        Topic::Letters | Topic::Drills => &mut world.letters.error,
     }
 }
 
@@ -261,5 +262,5 @@ fn opened(report: &Report) -> String {
 }
 
 fn reading(report: &Report) -> String {
-    report.evidence.as_ref().map(|evidence| format!(" {}", evidence.compared(true))).unwrap_or_default()
+    report.evidence.as_ref().map(|evidence| format!(" {} {}", evidence.compared(true), evidence.unit)).unwrap_or_default()
 }

@@ -21,7 +21,7 @@ use crate::{
         world::World,
     },
     moment::Moment,
-    text::{age, clock, fit, right, status},
+    text::{age, clock, fit, right, status, width},
 };
 use ratatui::{
     Frame,
@@ -204,7 +204,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
         Span::raw(fit(&title, columns.title.saturating_sub(1)) + " "),
     ]);
     if columns.signal > 0 {
-        line.push_span(Span::raw(fit(&signal(row, report, source), columns.signal - 1) + " "));
+        line.push_span(Span::raw(fit(&signal(row, report, source, columns.signal - 1), columns.signal - 1) + " "));
     }
     let (text, style) = row_age(row, report, source, world, look);
     line.push_span(Span::styled(right(&text, 4) + " ", style));
@@ -227,7 +227,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     line
 }
 
-fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> String {
+fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>, columns: usize) -> String {
     if let Some(found) = &row.found {
         return found.clone();
     }
@@ -239,7 +239,10 @@ fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> Stri
         (Status::Says(State::Unknown | State::Foreign(_)), None) => "no reading".to_owned(),
         (Status::Says(_), Some(evidence)) => {
             // What is being remedied may be back within its bounds already.
-            evidence.compared(report.is_some_and(|report| report.state == State::Open))
+            let compared = evidence.compared(report.is_some_and(|report| report.state == State::Open));
+            // A unit is whole or not there.
+            let whole = format!("{compared} {}", evidence.unit);
+            if width(&whole) <= columns { whole } else { compared }
         }
         (Status::Says(_), None) => "no reading".to_owned(),
     }

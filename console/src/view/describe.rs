@@ -8,8 +8,10 @@ use super::{
 use crate::{
     model::{
         Model,
+        letters::Opened,
         ui::{Pane, Screen},
     },
+    text::{counted, grouped},
     update::yank,
 };
 use ratatui::{Frame, text::Line};
@@ -50,11 +52,18 @@ fn json(model: &Model) -> Vec<Line<'static>> {
 /// The payload as bytes and as what is readable of it.
 fn payload(model: &Model) -> Vec<Line<'static>> {
     let look = model.ui.look;
-    let opened = model.shown().letters.opened.as_ref();
-    let Some((_, payload)) = opened.filter(|(letter, _)| model.ui.letter.id() == Some(&letter.id)) else {
-        return vec![Line::default(), Line::styled(" payload is being fetched", look.dim())];
+    let letters = &model.shown().letters;
+    let opened = letters.opened.as_ref().filter(|opened| model.ui.letter.id() == Some(&opened.letter.id));
+    let Some(Opened { payload, bytes, .. }) = opened else {
+        let line = match &letters.unopened {
+            Some(why) => Line::styled(format!(" payload: {why}"), look.blind()),
+            None if model.replay.is_some() => Line::styled(" payload: not fetched by then", look.dim()),
+            None => Line::styled(" payload is being fetched", look.dim()),
+        };
+        return vec![Line::default(), line];
     };
-    let title = Line::styled(format!(" payload, {} bytes", payload.len()), look.label());
+    let all = if payload.len() < *bytes { format!("the first {} of ", grouped(payload.len() as u64)) } else { String::new() };
+    let title = Line::styled(format!(" payload, {all}{}", counted(*bytes as u64, "byte", "bytes")), look.label());
     let rows = payload.chunks(16).enumerate().map(|(row, bytes)| {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let readable = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };

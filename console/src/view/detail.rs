@@ -30,7 +30,13 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Detail);
     let skip = if model.ui.overlay.is_none() { model.ui.scroll } else { 0 };
     let text = text(model, inner.width.into());
-    lines(frame, inner, text.into_iter().skip(skip));
+    let (total, room) = (text.len(), usize::from(inner.height));
+    let below = total.saturating_sub(skip + room);
+    // The last line there is room for says that it is not the last one there is.
+    let seen = if below > 0 { room.saturating_sub(1) } else { room };
+    let key = model.keys.written(Action::Open);
+    let hint = (below > 0).then(|| Line::styled(format!(" … {} more lines: {key}", below + 1), model.ui.look.label()));
+    lines(frame, inner, text.into_iter().skip(skip).take(seen).chain(hint));
 }
 
 /// Draws it over the screen.

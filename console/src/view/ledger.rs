@@ -1,12 +1,12 @@
 //! The books of the event log over all streams, and what they do not explain.
 
 use super::{
-    pane::{lines, pane},
+    pane::{lines, pane, shortened},
     plot::spark,
 };
 use crate::{
     model::{Model, endpoint::BLIND_AFTER, ledger::Ledger},
-    text::{age, cut, grouped, quantity, right},
+    text::{age, counted, cut, grouped, quantity, right},
 };
 use ratatui::{
     Frame,
@@ -21,7 +21,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let ledger = &world.ledger;
     let old = ledger.at.map(|at| world.now.since(at));
     if area.height <= 1 {
-        frame.render_widget(folded(model, ledger), area);
+        frame.render_widget(shortened(folded(model, ledger), area.width.into()), area);
         return;
     }
     let stale = if old.is_some_and(|old| old >= BLIND_AFTER) { look.blind() } else { look.dim() };
@@ -75,8 +75,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
             Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
             Line::styled(
                 format!(
-                    " {} streams{}",
-                    ledger.accounts.len(),
+                    " {}{}",
+                    counted(ledger.accounts.len() as u64, "stream", "streams"),
                     ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
                 ),
                 stale,
@@ -93,13 +93,15 @@ fn folded(model: &Model, ledger: &Ledger) -> Line<'static> {
     };
     let lost = ledger.sum(|account| account.lost);
     let unaccounted = ledger.unaccounted();
+    let old = world.now.since(at);
     let bad = |is: bool| if is { look.bad() } else { Style::new() };
+    // What is cut where there is no room is what matters least.
     Line::from_iter([
         label,
-        Span::raw(format!("  applied {}", grouped(ledger.sum(|account| account.applied)))),
-        Span::raw(format!("  dead {}", grouped(ledger.sum(|account| account.dead_lettered)))),
-        Span::styled(format!("  lost {}", grouped(lost)), bad(lost > 0)),
+        Span::styled(format!(" {} old", age(old)), if old >= BLIND_AFTER { look.blind() } else { look.dim() }),
         Span::styled(format!("  UNACCOUNTED {unaccounted}"), bad(unaccounted > 0)),
-        Span::styled(format!("  {} old", age(world.now.since(at))), look.dim()),
+        Span::styled(format!("  lost {}", grouped(lost)), bad(lost > 0)),
+        Span::raw(format!("  dead {}", grouped(ledger.sum(|account| account.dead_lettered)))),
+        Span::raw(format!("  applied {}", grouped(ledger.sum(|account| account.applied)))),
     ])
 }

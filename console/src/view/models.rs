@@ -14,7 +14,7 @@ use crate::{
         ui::Screen,
     },
     msg::Topic,
-    text::{age, cut, fit, grouped, quantity, right, width, wrap},
+    text::{age, counted, cut, fit, grouped, quantity, right, width, wrap},
     update::asking::late_after,
 };
 use jiff::Timestamp;
@@ -384,7 +384,8 @@ impl Told {
         self.gate(facts.gate(None), now);
         let old = age(model.shown().now.since(facts.at));
         let more = if facts.more { ", the newest of more" } else { "" };
-        self.says("HISTORY", &format!("{} entries, {old} old{more}", facts.history.len()), self.look.dim());
+        let entries = counted(facts.history.len() as u64, "entry", "entries");
+        self.says("HISTORY", &format!("{entries}, {old} old{more}"), self.look.dim());
         for change in &facts.history {
             self.change(change, now);
         }

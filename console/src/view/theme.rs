@@ -115,7 +115,8 @@ impl Look {
     /// What is selected.
     pub fn selected(self) -> Style {
         match self.theme {
-            Theme::Dark | Theme::ColourBlind => Style::new().bg(Color::Indexed(238)).add_modifier(Modifier::BOLD),
+            // Dark enough that what is drawn in grey can still be read on it.
+            Theme::Dark | Theme::ColourBlind => Style::new().bg(Color::Indexed(236)).add_modifier(Modifier::BOLD),
             Theme::Light => Style::new().bg(Color::Indexed(252)).add_modifier(Modifier::BOLD),
             Theme::Mono => Style::new().add_modifier(Modifier::REVERSED),
         }
@@ -169,6 +170,7 @@ fn plain(symbol: &str) -> char {
         '…' => '~',
         '→' => '>',
         '·' => '.',
+        '×' => 'x',
         '●' => '*',
         '↑' => '^',
         '↓' => 'v',

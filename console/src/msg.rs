@@ -38,8 +38,13 @@ pub enum Msg {
     Quit,
     /// The shell wants the terminal.
     Suspend,
-    /// A frame was drawn: the oldest input in it, if there was one, had waited so long.
-    Drawn(Option<Duration>),
+    /// A frame was drawn.
+    Drawn {
+        /// The oldest input in it, if there was one, had waited so long.
+        waited: Option<Duration>,
+        /// What is read on it can be scrolled so far.
+        deepest: usize,
+    },
 }
 
 /// What was done with the mouse, and where.

@@ -50,7 +50,7 @@ fn beat(console: &mut Console) {
 }
 
 fn drawn(console: &mut Console) {
-    console.tell(Msg::Drawn(None));
+    console.tell(Msg::Drawn { waited: None, deepest: 0 });
 }
 
 /// Presses the key of a remedy, and answers with this plan.

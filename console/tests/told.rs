@@ -7,23 +7,25 @@ mod fixture;
 mod scene;
 
 use fixture::{
-    Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, streams, target, trouble, wire, work,
+    Console, answers, catalogue, delta, frame, heartbeat, letter, mode, seconds, snapshot, status, streams, target, trouble,
+    wire, work,
 };
 use loadline_console::{
     action::ACTIONS,
     headless,
     model::{endpoint::Link, ui::Overlay},
-    msg::{Answer, What},
+    msg::{Answer, Msg, Topic, What},
     plain,
     text::width,
     update::able::disabled,
-    view::draw,
+    view::{draw, draw_and_measure},
 };
 use loadline_proto::health::{
     Caller, Delta, DrillRun, Frame, Severity as Wire, Snapshot, State as WireState,
     drill_run::{Phase, Verdict},
     frame::Body,
 };
+use loadline_proto::ingest::DeadLetter;
 use ratatui::{Terminal, backend::TestBackend};
 
 fn screen(console: &Console, columns: u16) -> String {
@@ -457,4 +459,90 @@ fn a_wide_timeline_has_two_columns_and_the_newest_at_the_lower_right() {
     assert_eq!(wide.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[22, 26], [23, 27], [24, 28], [25, 29]]);
     let narrow = shown(100);
     assert_eq!(narrow.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[26], [27], [28], [29]]);
+}
+
+#[test]
+fn on_a_low_terminal_empty_bands_make_room_and_what_is_unaccounted_stays() {
+    let mut console = scene::busy();
+    console.settle();
+    let high = screen(&console, 120);
+    assert!(high.contains("P1 full outage ── none") && high.contains("behind"), "{high}");
+    let low = headless::frame(&console.model, 80, 24);
+    assert!(!low.contains("── none") && low.contains("UNACCOUNTED") && !low.contains("behind"), "{low}");
+    for id in ["AN-01", "AN-02", "AN-03"] {
+        assert!(low.contains(&format!("  {id}  ")), "{low}");
+    }
+}
+
+#[test]
+fn the_time_until_data_is_lost_is_on_the_board_and_at_the_top_of_the_detail() {
+    let mut console = trouble();
+    console.press("j");
+    console.settle();
+    let text = screen(&console, 120);
+    assert!(text.contains("AN-09  Retention about … loss 12:28"), "754 s, of which 6 are gone: {text}");
+    let detail: Vec<&str> = text.lines().filter(|line| line.contains("LOSS IN  12:28")).collect();
+    assert_eq!(detail.len(), 1, "{text}");
+    assert!(text.find("LOSS IN") < text.find("IMPACT"), "{text}");
+    assert!(screen(&console, 200).contains("loss 12:28  118>100"), "both where there is room: {}", screen(&console, 200));
+}
+
+#[test]
+fn two_numbers_that_read_the_same_are_not_told_apart() {
+    let mut console = Console::well();
+    let mut near = status("AN-01", WireState::Open, Wire::P2);
+    (near.evidence.as_mut().unwrap().value, near.evidence.as_mut().unwrap().threshold) = (1.96, 2.0);
+    console.frame(0, frame("ingest", 8, delta(vec![near])));
+    console.settle();
+    let text = screen(&console, 120);
+    assert!(text.contains("2.0/2 records") && !text.contains("2.0<2"), "{text}");
+}
+
+#[test]
+fn a_filter_that_looks_into_folded_bands_does_not_ask_to_unfold_them() {
+    let mut console = Console::well();
+    assert!(screen(&console, 120).contains("OK 8 (o to unfold)"), "{}", screen(&console, 120));
+    console.press("/ A N - 0 6 Enter");
+    console.settle();
+    let text = screen(&console, 120);
+    assert!(text.contains("▶-   AN-06") && !text.contains("to unfold"), "{text}");
+}
+
+#[test]
+fn nothing_is_scrolled_further_than_it_goes() {
+    for (keys, words) in [("?", "lost."), ("d", "\"title\""), ("Enter", "ALERT"), ("Tab", "ALERT")] {
+        let mut console = trouble();
+        console.press(&format!("{keys} G"));
+        let mut terminal = Terminal::new(TestBackend::new(120, 16)).unwrap();
+        let mut deepest = 0;
+        terminal.draw(|frame| deepest = draw_and_measure(&console.model, frame)).unwrap();
+        assert!(deepest > 0 && headless::frame(&console.model, 120, 16).contains(words), "{keys}: {terminal:?}");
+        console.tell(Msg::Drawn { waited: None, deepest });
+        console.press("k");
+        assert_eq!(console.model.ui.scroll, deepest - 1, "{keys}: the next key moves it");
+    }
+}
+
+#[test]
+fn a_drill_is_described_in_words_before_its_json() {
+    let mut console = scene::busy();
+    console.press("f G Enter");
+    console.settle();
+    let text = screen(&console, 120);
+    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
+    assert!(at("MODE     AN-09 Retention") < at("PROOF    drill undetected 2m ago"), "{text}");
+    assert!(at("CONTROL  never run without its fault") < at("\"fault\""), "{text}");
+}
+
+#[test]
+fn a_payload_says_how_much_of_it_is_shown_or_why_it_is_not() {
+    let mut console = trouble();
+    console.press("e Enter");
+    assert!(screen(&console, 120).contains("payload is being fetched"));
+    let refused = What::Refused { topic: Topic::Letter, error: "it was redriven".to_owned() };
+    console.hear(0, refused);
+    assert!(screen(&console, 120).contains("payload: it was redriven"), "{}", screen(&console, 120));
+    let whole = DeadLetter { payload: vec![7; 5_000].into(), ..letter(1, 1) };
+    console.hear(0, What::Answer(Answer::Letter(Box::new(whole))));
+    assert!(screen(&console, 120).contains("payload, the first 4,096 of 5,000 bytes"), "{}", screen(&console, 120));
 }

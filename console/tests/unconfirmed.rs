@@ -222,7 +222,7 @@ fn told(steps: Vec<Step>) -> Result<(u32, u32), TestCaseError> {
                 if format!("{:?}", console.model.ui.card).contains("Drill {") {
                     drill_read.get_or_insert(now);
                 }
-                console.tell(Msg::Drawn(None))
+                console.tell(Msg::Drawn { waited: None, deepest: 0 })
             }
             Step::Wait(time) => {
                 console.now = console.now.after(seconds(time));

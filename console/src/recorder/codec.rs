@@ -75,7 +75,7 @@ pub fn encode(at: Moment, msg: &Msg) -> Option<Record> {
         Msg::Mouse(mouse) => record(Kind::Mouse, 0, 0, encode_mouse(*mouse).into_bytes()),
         Msg::Paste(text) => record(Kind::Paste, 0, 0, text.clone().into_bytes()),
         Msg::Tick => record(Kind::Tick, 0, 0, Vec::new()),
-        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
+        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn { .. } | Msg::Focus(_) => None,
     }
 }
 

@@ -84,8 +84,9 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
             card::lapse(model, "the terminal was left");
             vec![Effect::Suspend]
         }
-        Msg::Drawn(lag) => {
-            model.ui.lag = lag.unwrap_or(model.ui.lag);
+        Msg::Drawn { waited, deepest } => {
+            model.ui.lag = waited.unwrap_or(model.ui.lag);
+            model.ui.scroll = model.ui.scroll.min(deepest);
             card::drawn(model, now);
             Vec::new()
         }

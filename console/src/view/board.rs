@@ -71,29 +71,16 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let columns = Columns::of(width);
     let rows = model.rows();
     let cursor = model.cursor();
-    let mut listed = Vec::new();
-    let mut at = 0;
-    let banded = model.ui.order(Screen::Board) == Some(Order::Severity);
-    for (place, row) in rows.iter().enumerate() {
-        if banded && (place == 0 || rows[place - 1].band != row.band) {
-            let before = if place == 0 { None } else { Some(rows[place - 1].band) };
-            listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::heading));
-        }
-        if cursor == Some(place) {
-            at = listed.len();
-        }
-        listed.push(Listed::Row(place));
+    let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
+    let (mut listed, mut at) = list(model, &rows, cursor, width, true);
+    // Where there is no room for all, that a band has none is what matters least.
+    if listed.len() > body.height.into() {
+        (listed, at) = list(model, &rows, cursor, width, false);
     }
-    // In another order bands stand apart no more; of what is folded it is said how much there is.
-    let (last, folds) = (rows.last().map(|row| row.band), !model.ui.unfolded && model.ui.filter(Screen::Board).is_empty());
-    let after = if banded { Some(last) } else { folds.then_some(Some(Band::Unknown)) };
-    listed.extend(after.into_iter().flat_map(|after| headings(model, after, None, width)).map(Listed::heading));
     if model.shown().board.rows.is_empty() {
         listed.push(Listed::heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
-    let heading = heading(columns);
-    let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
-    lines(frame, head, [Line::styled(heading, look.dim())]);
+    lines(frame, head, [Line::styled(heading(columns), look.dim())]);
     let first = scrolled(at, listed.len(), body.height.into());
     let seen = listed.iter().enumerate().skip(first).take(body.height.into());
     let places = seen.filter_map(|(at, listed)| if let Listed::Row(place) = listed { Some((at, *place)) } else { None });
@@ -106,6 +93,27 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     });
     lines(frame, body, drawn);
     hits
+}
+
+/// Rows with the headings between them, those of empty bands only if that is asked for, and which of these the cursor is on.
+fn list(model: &Model, rows: &[&Row], cursor: Option<usize>, width: usize, empty: bool) -> (Vec<Listed>, usize) {
+    let (mut listed, mut at) = (Vec::new(), 0);
+    let banded = model.ui.order(Screen::Board) == Some(Order::Severity);
+    for (place, row) in rows.iter().enumerate() {
+        if banded && (place == 0 || rows[place - 1].band != row.band) {
+            let before = if place == 0 { None } else { Some(rows[place - 1].band) };
+            listed.extend(headings(model, before, Some(row.band), width, empty).into_iter().map(Listed::heading));
+        }
+        if cursor == Some(place) {
+            at = listed.len();
+        }
+        listed.push(Listed::Row(place));
+    }
+    // In another order bands stand apart no more; of what is folded it is said how much there is.
+    let (last, folds) = (rows.last().map(|row| row.band), !model.ui.unfolded && model.ui.filter(Screen::Board).is_empty());
+    let after = if banded { Some(last) } else { folds.then_some(Some(Band::Unknown)) };
+    listed.extend(after.into_iter().flat_map(|after| headings(model, after, None, width, empty)).map(Listed::heading));
+    (listed, at)
 }
 
 /// A test installation tells of less than the product does: nobody is to take it for that.
@@ -147,8 +155,8 @@ fn heading(columns: Columns) -> String {
     )
 }
 
-/// Headings of the bands after one and up to another; empty ones say so, folded ones how to unfold them.
-fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize) -> Vec<Line<'static>> {
+/// Headings of the bands after one and up to another; empty ones, if they are asked for, say so, folded ones how to unfold them.
+fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize, empty: bool) -> Vec<Line<'static>> {
     let mut drawn = Vec::new();
     let passes = |band: &Band| {
         let chosen = model.ui.band.is_none_or(|severity| *band == Band::Of(severity));
@@ -157,7 +165,7 @@ fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize
     for band in Band::ALL.into_iter().filter(passes) {
         let count = model.shown().board.size(band);
         // A mode that nobody knows or has planned is worth a heading only when there is one.
-        if count == 0 && matches!(band, Band::Unknown | Band::Planned) {
+        if count == 0 && (matches!(band, Band::Unknown | Band::Planned) || !empty) {
             continue;
         }
         let key = model.keys.keys(Action::Fold).first().map(ToString::to_string).unwrap_or_default();
@@ -176,7 +184,9 @@ fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize
 }
 
 fn folded(model: &Model, key: &str) -> String {
-    if model.ui.unfolded { String::new() } else { format!(" ({key} to unfold)") }
+    // A filter looks into them anyway.
+    let open = model.ui.unfolded || !model.ui.filter(Screen::Board).is_empty();
+    if open { String::new() } else { format!(" ({key} to unfold)") }
 }
 
 fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'static> {
@@ -240,9 +250,14 @@ fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>, columns
         (Status::Says(_), Some(evidence)) => {
             // What is being remedied may be back within its bounds already.
             let compared = evidence.compared(report.is_some_and(|report| report.state == State::Open));
-            // A unit is whole or not there.
+            // What is lost soon comes before the reading; a unit is whole or not there.
+            let loss = row.loss.filter(|_| row.counts()).map(|loss| format!("loss {}", clock(loss)));
             let whole = format!("{compared} {}", evidence.unit);
-            if width(&whole) <= columns { whole } else { compared }
+            let candidates = match loss {
+                Some(loss) => [format!("{loss}  {whole}"), format!("{loss}  {compared}"), loss],
+                None => [whole, compared, String::new()],
+            };
+            candidates.into_iter().find(|text| width(text) <= columns).unwrap_or_default()
         }
         (Status::Says(_), None) => "no reading".to_owned(),
     }

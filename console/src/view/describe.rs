@@ -3,7 +3,9 @@
 use super::{
     detail::{endpoint_text, text},
     models,
-    pane::{lines, more, overlay},
+    pane::{overlay, read},
+    proof::{self, times},
+    sheet::Sheet,
 };
 use crate::{
     model::{
@@ -11,13 +13,13 @@ use crate::{
         letters::Opened,
         ui::{Pane, Screen},
     },
-    text::{counted, grouped},
+    text::{age, counted, grouped},
     update::yank,
 };
 use ratatui::{Frame, text::Line};
 
-/// Draws it over the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+/// Draws it over the screen; how far it can be scrolled.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) -> usize {
     let look = model.ui.look;
     let screen = frame.area();
     let (columns, rows) = (screen.width.saturating_sub(8).max(40), screen.height.saturating_sub(4).max(10));
@@ -38,10 +40,34 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
         }
         (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
         (Screen::Models, _) => models::text(model, width).into_iter().chain([Line::default()]).chain(json(model)).collect(),
-        (Screen::Usage | Screen::Jobs | Screen::Drills, _) => json(model),
+        (Screen::Drills, _) => drill(model, width).into_iter().chain([Line::default()]).chain(json(model)).collect(),
+        (Screen::Usage | Screen::Jobs, _) => json(model),
     };
-    more(frame, model, inner, drawn.len());
-    lines(frame, inner, drawn.into_iter().skip(model.ui.scroll));
+    read(frame, model, inner, drawn)
+}
+
+/// What a drill does, and what it has proven, with its fault and without.
+fn drill(model: &Model, width: usize) -> Vec<Line<'static>> {
+    let (look, world) = (model.ui.look, model.shown());
+    let Some(listed) = model.selected_drill() else { return Vec::new() };
+    let endpoint = &world.endpoints[listed.endpoint];
+    let drill = endpoint.drills.drill(listed.mode);
+    let mut sheet = Sheet::new(look, width);
+    sheet.plain("MODE", &format!("{} {}", listed.mode, world.mode(listed.mode).map_or("", |mode| &mode.title)));
+    sheet.plain("BY", &format!("{} {}", endpoint.name(), endpoint.address));
+    if let Some(drill) = drill {
+        sheet.plain("FAULT", &drill.fault);
+        sheet.plain("REMEDY", if drill.remedy.is_empty() { "none: it must close by itself" } else { &drill.remedy });
+        if let Some(why) = &drill.unavailable {
+            sheet.say("OFF", why, look.blind());
+        }
+    }
+    let (words, style) = proof::long(world.proof_at(listed.endpoint, listed.mode), look, world.now);
+    sheet.say("PROOF", &words, style);
+    let control = endpoint.drills.controls.get(listed.mode).or_else(|| drill.and_then(|drill| drill.control.as_ref()));
+    let control = control.map(|run| format!("{} {} ago: {} {}", run.found(), age(run.age(world.now)), times(run), run.detail));
+    sheet.plain("CONTROL", control.as_deref().unwrap_or("never run without its fault"));
+    sheet.lines
 }
 
 fn json(model: &Model) -> Vec<Line<'static>> {

@@ -50,40 +50,34 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let unaccounted = u64::try_from(ledger.unaccounted()).unwrap_or(u64::MAX);
     let rate = ledger.rates.back().map_or("-".to_owned(), |rate| format!("{}/s", quantity(*rate)));
     let plot = spark(ledger.rates.iter().copied(), width.saturating_sub(rate.len() + 3));
-    lines(
-        frame,
-        inner,
-        [
-            number("applied", ledger.sum(|account| account.applied), look.strong()),
-            number("counted", ledger.sum(|account| account.counted), Style::new()),
-            number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
-            number("dead letters", dead, Style::new()),
-            number("lost", lost, bad(lost)),
-            // Nothing that is too old is good.
-            number(
-                "UNACCOUNTED",
-                unaccounted,
-                if unaccounted > 0 {
-                    look.bad()
-                } else if old >= BLIND_AFTER {
-                    stale
-                } else {
-                    look.good()
-                },
-            ),
-            number("behind", ledger.sum(|account| account.backlog), Style::new()),
-            Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
-            Line::styled(
-                format!(
-                    " {}{}",
-                    counted(ledger.accounts.len() as u64, "stream", "streams"),
-                    ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
-                ),
-                stale,
-            ),
-        ],
-    );
+    // Nothing that is too old is good.
+    let unexplained = match unaccounted {
+        0 if old >= BLIND_AFTER => stale,
+        0 => look.good(),
+        _ => look.bad(),
+    };
+    let streams = counted(ledger.accounts.len() as u64, "stream", "streams");
+    let why = ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    let mut drawn = vec![
+        number("applied", ledger.sum(|account| account.applied), look.strong()),
+        number("counted", ledger.sum(|account| account.counted), Style::new()),
+        number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
+        number("dead letters", dead, Style::new()),
+        number("lost", lost, bad(lost)),
+        number("UNACCOUNTED", unaccounted, unexplained),
+        number("behind", ledger.sum(|account| account.backlog), Style::new()),
+        Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
+        Line::styled(cut(&format!(" {streams}{why}"), width), stale),
+    ];
+    // Where there is no room for all, what is wrong is not what is left out.
+    if usize::from(inner.height) < WHOLE {
+        drawn[..WHOLE].reverse();
+    }
+    lines(frame, inner, drawn);
 }
+
+/// Lines of the sum and its parts.
+const WHOLE: usize = 6;
 
 fn folded(model: &Model, ledger: &Ledger) -> Line<'static> {
     let (look, world) = (model.ui.look, model.shown());

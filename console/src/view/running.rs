@@ -136,8 +136,9 @@ fn over(look: Look, run: &Run, undo: &str, now: Moment) -> Line<'static> {
         _ => look.blind(),
     };
     let lasted = run.lasted(now).map(|lasted| format!("after {}", seconds(lasted))).unwrap_or_default();
+    let ago = run.ended(now).map(|ago| format!(", {} ago", age(ago))).unwrap_or_default();
     let mut line = heading(look, run, style);
-    line.push_span(Span::raw(lasted));
+    line.push_span(Span::raw(format!("{lasted}{ago}")));
     if let Some(left) = run.undo_within(now) {
         line.push_span(Span::styled(format!("  [{undo} undo, for {} more]", clock(left)), look.strong()));
     }

@@ -140,6 +140,10 @@ impl Look {
     /// everything drawn, wherever it came from.
     pub fn finish(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
+            // What fills a column is nothing to look at.
+            if cell.symbol() == " " {
+                cell.modifier.remove(Modifier::UNDERLINED);
+            }
             if self.theme == Theme::Mono {
                 (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
             }
@@ -193,5 +197,9 @@ mod tests {
         let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
         assert_eq!(text, "a|#~??  ");
         assert!(buffer.content.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+        buffer.set_string(0, 0, "old  ", Look::default().blind());
+        Look::default().finish(&mut buffer);
+        let underlined = |x: u16| buffer[(x, 0)].modifier.contains(Modifier::UNDERLINED);
+        assert_eq!([0, 2, 3, 4].map(underlined), [true, true, false, false], "what fills a column is not underlined");
     }
 }

@@ -546,3 +546,37 @@ fn a_payload_says_how_much_of_it_is_shown_or_why_it_is_not() {
     console.hear(0, What::Answer(Answer::Letter(Box::new(whole))));
     assert!(screen(&console, 120).contains("payload, the first 4,096 of 5,000 bytes"), "{}", screen(&console, 120));
 }
+
+#[test]
+fn a_key_that_does_nothing_says_so() {
+    let mut console = trouble();
+    let told = |console: &mut Console, keys: &str| {
+        console.press(keys);
+        console.settle();
+        screen(console, 120).lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(told(&mut console, "J"), "J does nothing here: ? F1 shows every key");
+    assert_eq!(told(&mut console, "Space"), "play: only while the past is shown");
+    console.press("t / z z z Enter");
+    assert_eq!(told(&mut console, "Enter"), "open: nothing is selected");
+}
+
+#[test]
+fn the_next_row_that_is_not_as_it_should_be_is_found_on_each_screen() {
+    let mut console = trouble();
+    console.press("p n");
+    assert_eq!(console.model.ui.job.id().map(String::as_str), Some("run r1"), "the one that failed");
+    console.press("n");
+    assert_eq!(console.model.ui.job.id().map(String::as_str), Some("run r1"), "it is the only one");
+    let mut console = scene::busy();
+    console.press("f n");
+    let drill = |console: &Console| console.model.selected_drill().unwrap().mode.clone();
+    assert_eq!(drill(&console), "AN-02", "of AN-01 the drill passed in this build");
+    console.press("n");
+    assert_eq!(drill(&console), "AN-03");
+    console.press(", ,");
+    assert_eq!(drill(&console), "AN-09", "and around the end");
+    let mut console = Console::well();
+    console.press("o n");
+    assert!(screen(&console, 120).contains("nothing here is otherwise than it should be"));
+}

@@ -61,6 +61,7 @@ fn off(model: &Model, action: Action) -> Option<&'static str> {
         Action::Replay if model.recorder.is_empty() => Some("nothing is recorded yet"),
         Action::Sort if Order::of(model.ui.screen).is_empty() => Some("this screen has one order only"),
         Action::Fold if !model.ui.filter(Screen::Board).is_empty() => Some("a filter looks into folded bands too"),
+        Action::Open if model.ui.screen != Screen::Board && !is_selected(model) => Some("nothing is selected"),
         Action::Yank | Action::YankCommand | Action::Describe if !is_selected(model) => Some("nothing is selected"),
         _ => None,
     }

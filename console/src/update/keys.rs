@@ -3,7 +3,7 @@
 use super::{
     able::{disabled, row_actions},
     aim::{self, UnderWay},
-    asking, attend, card, past, typing, yank,
+    asking, attend, card, cursor, past, typing, yank,
 };
 use crate::{
     action::Action,
@@ -48,8 +48,18 @@ pub fn press(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
     }
     match model.keys.action(chord, model.replay.is_some()) {
         Some(action) => run(model, action, now),
-        None => Vec::new(),
+        None => unbound(model, chord, now),
     }
+}
+
+/// No key does nothing without a reason.
+fn unbound(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
+    // One of the past says so itself.
+    if let Some(action) = model.keys.action(chord, true) {
+        return run(model, action, now);
+    }
+    notice(model, format!("{chord} does nothing here: {} shows every key", model.keys.written(Action::Help)), now);
+    Vec::new()
 }
 
 /// Takes a key that is held down: it moves and types, and does nothing else.
@@ -109,14 +119,14 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
             lay_over(model, Overlay::Filter { before });
         }
         Action::Sort => model.ui.turn_order(),
-        Action::Down => return step(model, 1, now),
-        Action::Up => return step(model, -1, now),
-        Action::HalfDown => return step(model, HALF_PAGE, now),
-        Action::HalfUp => return step(model, -HALF_PAGE, now),
-        Action::Top => return step(model, isize::MIN, now),
-        Action::Bottom => return step(model, isize::MAX, now),
-        Action::NextMatch => next_match(model, true, now),
-        Action::PreviousMatch => next_match(model, false, now),
+        Action::Down => return cursor::step(model, 1, now),
+        Action::Up => return cursor::step(model, -1, now),
+        Action::HalfDown => return cursor::step(model, HALF_PAGE, now),
+        Action::HalfUp => return cursor::step(model, -HALF_PAGE, now),
+        Action::Top => return cursor::step(model, isize::MIN, now),
+        Action::Bottom => return cursor::step(model, isize::MAX, now),
+        Action::NextMatch => return tried(model, now, |model| cursor::next_match(model, true).map(|()| Vec::new())),
+        Action::PreviousMatch => return tried(model, now, |model| cursor::next_match(model, false).map(|()| Vec::new())),
         Action::BandAll => model.ui.band = None,
         Action::Band1 => model.ui.band = Some(Severity::P1),
         Action::Band2 => model.ui.band = Some(Severity::P2),
@@ -197,82 +207,6 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.screen = screen;
     model.ui.overlay = None;
     model.ui.scroll = 0;
-}
-
-pub(super) fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
-    if let Some(Overlay::Actions { cursor }) = model.ui.overlay {
-        let last = row_actions(model).len().saturating_sub(1);
-        model.ui.overlay = Some(Overlay::Actions { cursor: cursor.saturating_add_signed(by).min(last) });
-        return Vec::new();
-    }
-    let in_detail = model.ui.screen == Screen::Board && model.ui.pane == Pane::Detail;
-    if model.ui.overlay.is_some() || in_detail {
-        model.ui.scroll = model.ui.scroll.saturating_add_signed(by).min(1_000);
-        return Vec::new();
-    }
-    match (model.ui.screen, model.ui.pane) {
-        (Screen::Board, Pane::Services) => {
-            let services: Vec<usize> = (0..model.shown().endpoints.len()).collect();
-            model.ui.service.step(services.iter(), by);
-        }
-        (Screen::Board, Pane::Timeline) => {
-            let last = model.shown().timeline.events().len().saturating_sub(1);
-            model.ui.back = model.ui.back.saturating_add_signed(by.saturating_neg()).min(last);
-        }
-        (Screen::Board, _) => {
-            let mut row = model.ui.row.clone();
-            row.step(model.rows().iter().map(|row| &row.id), by);
-            model.ui.row = row;
-        }
-        (Screen::Usage, _) => {
-            let accounts: Vec<String> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
-            model.ui.account.step(accounts.iter(), by);
-        }
-        (Screen::Jobs, _) => {
-            let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
-            model.ui.job.step(lines.iter(), by);
-        }
-        (Screen::Drills, _) => {
-            let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
-            model.ui.drill.step(drills.iter(), by);
-        }
-        (Screen::Models, _) => {
-            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
-            model.ui.registered.step(lines.iter(), by);
-        }
-        (Screen::Letters, _) => {
-            let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
-            model.ui.letter.step(letters.iter(), by);
-            let at_end = letters.last() == model.ui.letter.id();
-            if by > 0 && at_end && model.replay.is_none() {
-                return asking::next_page(model, now).into_iter().collect();
-            }
-        }
-    }
-    Vec::new()
-}
-
-/// To the next or previous row that is not as it should be, around the end.
-fn next_match(model: &mut Model, forward: bool, now: Moment) {
-    if model.ui.screen != Screen::Board {
-        step(model, if forward { 1 } else { -1 }, now);
-        return;
-    }
-    let rows = model.rows();
-    let wrong: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| row.counts()).map(|(place, _)| place).collect();
-    let here = model.cursor().unwrap_or(0);
-    let next = match forward {
-        true => wrong.iter().find(|place| **place > here).or(wrong.first()),
-        false => wrong.iter().rev().find(|place| **place < here).or(wrong.last()),
-    };
-    match next {
-        Some(place) => {
-            let mut row = model.ui.row.clone();
-            row.hold(rows.iter().map(|row| &row.id), *place);
-            model.ui.row = row;
-        }
-        None => notice(model, "nothing here is open or blind".to_owned(), now),
-    }
 }
 
 fn turn(model: &mut Model, by: usize) {

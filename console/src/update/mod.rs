@@ -5,6 +5,7 @@ pub mod aim;
 pub mod asking;
 pub mod attend;
 pub mod card;
+pub mod cursor;
 pub mod input;
 pub mod keys;
 pub mod mouse;

@@ -25,7 +25,7 @@ use loadline_proto::health::{
     drill_run::{Phase, Verdict},
     frame::Body,
 };
-use loadline_proto::ingest::DeadLetter;
+use loadline_proto::ingest::{DeadLetter, ListDeadLettersResponse};
 use ratatui::{Terminal, backend::TestBackend};
 
 fn screen(console: &Console, columns: u16) -> String {
@@ -579,4 +579,32 @@ fn the_next_row_that_is_not_as_it_should_be_is_found_on_each_screen() {
     let mut console = Console::well();
     console.press("o n");
     assert!(screen(&console, 120).contains("nothing here is otherwise than it should be"));
+}
+
+#[test]
+fn what_a_list_has_no_room_for_is_described_whole() {
+    let mut console = trouble();
+    let why = format!("billing.channel is not known; {}", "it has to be told which one it was ".repeat(8));
+    let long = DeadLetter { detail: why.clone(), ..letter(7, 1) };
+    let answer = ListDeadLettersResponse { dead_letters: vec![long], ..Default::default() };
+    console.press("e");
+    console.hear(0, What::Answer(Answer::Letters { more: false, answer }));
+    console.press("Enter");
+    let words =
+        |console: &Console| screen(console, 80).replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    console.settle();
+    let text = words(&console);
+    let end = "it has to be told which one it was ".repeat(7) + "ACCOUNT";
+    assert!(text.contains(&end) && text.contains("RECORDED 2026-11-21 14:23:00 UTC, 7m ago"), "{text}");
+    console.press("Esc p G Enter");
+    console.settle();
+    let text = words(&console);
+    assert!(text.contains("RUN r1 of archive, asked for by schedule") && text.contains("TOOK 65.0s, 3 of 8 done"), "{text}");
+    console.press("Esc g Enter");
+    console.settle();
+    assert!(words(&console).contains("WHAT what daily_rollup does SCHEDULE */2 * * * *, next in 01:24"), "{}", words(&console));
+    console.press("Esc t Enter");
+    console.settle();
+    let text = words(&console);
+    assert!(text.contains("DELIVERY 95.06 % of those with a final report; 96.60 % have one;"), "{text}");
 }

@@ -316,6 +316,27 @@ impl Model {
         lines.get(self.ui.registered.place(ids.iter())?).copied()
     }
 
+    /// The account under the cursor.
+    pub fn selected_account(&self) -> Option<&usage::AccountUse> {
+        let accounts = self.accounts();
+        let place = self.ui.account.place(accounts.iter().map(|account| &account.account))?;
+        accounts.get(place).copied()
+    }
+
+    /// The job or run under the cursor.
+    pub fn selected_job(&self) -> Option<JobLine<'_>> {
+        let lines = self.job_lines();
+        let ids: Vec<String> = lines.iter().map(JobLine::id).collect();
+        lines.get(self.ui.job.place(ids.iter())?).copied()
+    }
+
+    /// The dead letter under the cursor.
+    pub fn selected_letter(&self) -> Option<&Letter> {
+        let letters = self.letters();
+        let place = self.ui.letter.place(letters.iter().map(|letter| &letter.id))?;
+        letters.get(place).copied()
+    }
+
     /// The drill under the cursor.
     pub fn selected_drill(&self) -> Option<DrillLine<'_>> {
         let lines = self.drill_lines();

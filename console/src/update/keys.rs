@@ -220,7 +220,7 @@ fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
         Screen::Board if model.ui.pane == Pane::Services => lay_over(model, Overlay::Describe),
         Screen::Board => lay_over(model, Overlay::Detail),
         Screen::Letters => {
-            let Some(id) = model.ui.letter.id().copied() else { return Vec::new() };
+            let Some(id) = model.selected_letter().map(|letter| letter.id) else { return Vec::new() };
             lay_over(model, Overlay::Describe);
             return asking::letter(model, id, now).into_iter().collect();
         }

@@ -1,10 +1,8 @@
 //! All that is known of what is selected.
 
 use super::{
-    detail::{endpoint_text, text},
-    models,
+    detail, facts, models,
     pane::{overlay, read},
-    proof::{self, times},
     sheet::Sheet,
 };
 use crate::{
@@ -13,7 +11,7 @@ use crate::{
         letters::Opened,
         ui::{Pane, Screen},
     },
-    text::{age, counted, grouped},
+    text::{counted, grouped, width},
     update::yank,
 };
 use ratatui::{Frame, text::Line};
@@ -24,62 +22,66 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) -> usize {
     let screen = frame.area();
     let (columns, rows) = (screen.width.saturating_sub(8).max(40), screen.height.saturating_sub(4).max(10));
     let inner = overlay(frame, look, Line::styled(" DESCRIBE ", look.strong()), columns, rows);
-    let width = usize::from(inner.width);
+    let columns = usize::from(inner.width);
     let drawn = match (model.ui.screen, model.ui.pane) {
         (Screen::Board, Pane::Services) => {
             let world = model.shown();
             let indices: Vec<usize> = (0..world.endpoints.len()).collect();
             let place = model.ui.service.place(indices.iter());
-            place.map(|place| endpoint_text(look, &world.endpoints[place], world.now, width)).unwrap_or_default()
+            place.map(|place| detail::endpoint_text(look, &world.endpoints[place], world.now, columns)).unwrap_or_default()
         }
         (Screen::Board, _) => {
-            let mut drawn = text(model, width);
+            let mut drawn = detail::text(model, columns);
             drawn.push(Line::default());
-            drawn.extend(json(model));
+            drawn.extend(json(model, columns));
             drawn
         }
-        (Screen::Letters, _) => json(model).into_iter().chain(payload(model)).collect(),
-        (Screen::Models, _) => models::text(model, width).into_iter().chain([Line::default()]).chain(json(model)).collect(),
-        (Screen::Drills, _) => drill(model, width).into_iter().chain([Line::default()]).chain(json(model)).collect(),
-        (Screen::Usage | Screen::Jobs, _) => json(model),
+        (Screen::Models, _) => {
+            models::text(model, columns).into_iter().chain([Line::default()]).chain(json(model, columns)).collect()
+        }
+        (Screen::Usage | Screen::Jobs | Screen::Letters | Screen::Drills, _) => in_words(model, columns),
     };
     read(frame, model, inner, drawn)
 }
 
-/// What a drill does, and what it has proven, with its fault and without.
-fn drill(model: &Model, width: usize) -> Vec<Line<'static>> {
-    let (look, world) = (model.ui.look, model.shown());
-    let Some(listed) = model.selected_drill() else { return Vec::new() };
-    let endpoint = &world.endpoints[listed.endpoint];
-    let drill = endpoint.drills.drill(listed.mode);
-    let mut sheet = Sheet::new(look, width);
-    sheet.plain("MODE", &format!("{} {}", listed.mode, world.mode(listed.mode).map_or("", |mode| &mode.title)));
-    sheet.plain("BY", &format!("{} {}", endpoint.name(), endpoint.address));
-    if let Some(drill) = drill {
-        sheet.plain("FAULT", &drill.fault);
-        sheet.plain("REMEDY", if drill.remedy.is_empty() { "none: it must close by itself" } else { &drill.remedy });
-        if let Some(why) = &drill.unavailable {
-            sheet.say("OFF", why, look.blind());
-        }
+/// In words, then as it is.
+fn in_words(model: &Model, columns: usize) -> Vec<Line<'static>> {
+    let mut sheet = Sheet::new(model.ui.look, columns);
+    facts::of_selected(&mut sheet, model);
+    if model.ui.screen == Screen::Letters {
+        sheet.lines.extend(payload(model));
     }
-    let (words, style) = proof::long(world.proof_at(listed.endpoint, listed.mode), look, world.now);
-    sheet.say("PROOF", &words, style);
-    let control = endpoint.drills.controls.get(listed.mode).or_else(|| drill.and_then(|drill| drill.control.as_ref()));
-    let control = control.map(|run| format!("{} {} ago: {} {}", run.found(), age(run.age(world.now)), times(run), run.detail));
-    sheet.plain("CONTROL", control.as_deref().unwrap_or("never run without its fault"));
+    sheet.gap();
+    sheet.lines.extend(json(model, columns));
     sheet.lines
 }
 
-fn json(model: &Model) -> Vec<Line<'static>> {
+/// What is wider than the room there is goes on in the next line.
+fn json(model: &Model, columns: usize) -> Vec<Line<'static>> {
     let json = yank::json(model).unwrap_or_default();
-    json.lines().map(|line| Line::raw(format!(" {line}"))).collect()
+    json.lines().flat_map(|line| broken(line, columns.saturating_sub(2))).map(|line| Line::raw(format!(" {line}"))).collect()
+}
+
+/// Without a regard to words: what is quoted stays as it is.
+fn broken(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), String::new());
+    for char in text.chars() {
+        // A wide character needs two.
+        if width(&line) + 2 > columns.max(2) {
+            lines.push(std::mem::take(&mut line));
+        }
+        line.push(char);
+    }
+    lines.push(line);
+    lines
 }
 
 /// The payload as bytes and as what is readable of it.
 fn payload(model: &Model) -> Vec<Line<'static>> {
     let look = model.ui.look;
     let letters = &model.shown().letters;
-    let opened = letters.opened.as_ref().filter(|opened| model.ui.letter.id() == Some(&opened.letter.id));
+    let opened =
+        letters.opened.as_ref().filter(|opened| model.selected_letter().is_some_and(|letter| letter.id == opened.letter.id));
     let Some(Opened { payload, bytes, .. }) = opened else {
         let line = match &letters.unopened {
             Some(why) => Line::styled(format!(" payload: {why}"), look.blind()),

@@ -9,6 +9,7 @@ mod describe;
 mod detail;
 mod doable;
 mod drills;
+mod facts;
 mod header;
 mod help;
 mod hints;

@@ -159,7 +159,7 @@ fn p99(delivery: Option<&Delivery>) -> String {
 }
 
 /// Millionths, in the unit.
-fn amount(currency: &str, micros: i64) -> String {
+pub fn amount(currency: &str, micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
     format!("{sign}{}.{:02} {currency}", grouped(micros / 1_000_000), micros % 1_000_000 / 10_000)

@@ -279,7 +279,7 @@ fn planned_and_actual_stand_side_by_side_and_undo_has_an_end() {
     let mut running = run("r-1", plan, Outcome::Running, 758, 1_204);
     report(&mut console, Delta { runs: vec![running.clone()], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("RUNNING W widen") && text.contains("758/1,204") && text.contains("RUN W 62%"), "{text}");
+    assert!(text.contains("RUNNING [X abort] W widen") && text.contains("758/1,204") && text.contains("RUN W 62%"), "{text}");
     assert!(text.contains("ben started W widen"), "another operator is seen in the timeline: {text}");
     running.outcome = Outcome::Verified.into();
     running.finished_at = Some(fixture::wire(fixture::WALL));
@@ -287,7 +287,11 @@ fn planned_and_actual_stand_side_by_side_and_undo_has_an_end() {
     running.actual = vec![loadline_proto::health::Effect { text: "readers widened".to_owned(), count: 1_199 }];
     report(&mut console, Delta { runs: vec![running.clone()], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("VERIFIED W") && text.contains("planned 1,204 widen   actual 1,199 readers widened"), "{text}");
+    assert!(
+        text.contains("VERIFIED [u undo, for 00:40 more] W")
+            && text.contains("planned 1,204 widen   actual 1,199 readers widened"),
+        "{text}"
+    );
     assert!(text.contains("[u undo, for 00:40 more]"), "{text}");
     console.press("Ctrl-o u");
     drawn(&mut console);
@@ -361,7 +365,7 @@ fn a_drill_is_started_after_a_confirmation_and_its_proof_ages() {
     let running = drill_run("AN-01", Phase::Detect, Verdict::Running);
     report(&mut console, Delta { drills: vec![running], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("drilling") && text.contains("DRILL AN-01  ben  detect"), "{text}");
+    assert!(text.contains("drilling") && text.contains("DRILL [X stop] AN-01  ben  detect"), "{text}");
     let effects = console.press("X");
     assert!(matches!(acts(&effects)[..], [Act::StopDrill(request)] if request.run_id == "d-AN-01"), "{effects:?}");
     for (verdict, build, word) in [

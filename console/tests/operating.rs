@@ -210,7 +210,7 @@ async fn a_drill_is_started_watched_and_stopped() {
     operator.press("y");
     operator.sees("drill of AN-01: AN-01 is awaited").await;
     fake.send(&frame("ingest", 3, Body::Delta(Delta { drills: vec![going], ..Delta::default() })));
-    operator.sees("DRILL AN-01").await;
+    operator.sees("DRILL [X stop] AN-01").await;
     operator.press("f X");
     operator.sees("drill of AN-01: ").await;
     let ended = drill_run("AN-01", Phase::Done, Verdict::Aborted);

@@ -228,7 +228,7 @@ fn what_a_process_was_doing_is_not_shown_as_going_on_once_it_is_blind() {
     console.pass(seconds(6.0));
     let text = screen(&console, 120);
     assert!(row(&text).contains("BLIND 00:0") && !row(&text).contains("RUN"), "{text}");
-    assert!(text.lines().any(|line| line.contains("░ BLIND 6s, was RUNNING W widen")), "{text}");
+    assert!(text.lines().any(|line| line.contains("░ BLIND 6s, was RUNNING [X abort] W widen")), "{text}");
     assert!(text.lines().any(|line| line.contains("ingest    ░ BLIND") && line.contains("was ")), "{text}");
 }
 
@@ -607,4 +607,41 @@ fn what_a_list_has_no_room_for_is_described_whole() {
     console.settle();
     let text = words(&console);
     assert!(text.contains("DELIVERY 95.06 % of those with a final report; 96.60 % have one;"), "{text}");
+}
+
+#[test]
+fn a_screen_without_rows_says_who_has_not_answered() {
+    let mut console = Console::well();
+    for (key, service, endpoint) in [("t", "query", 1), ("p", "rollup", 2), ("e", "ingest", 0)] {
+        console.press(key);
+        console.settle();
+        let text = screen(&console, 120);
+        assert!(text.contains(&format!("{service} has not answered yet")), "{text}");
+        let down = Link::Down { error: "gone".to_owned(), retry_at: seconds(9.0) };
+        console.hear(endpoint, What::Link(down));
+        let text = screen(&console, 120);
+        assert!(text.contains(&format!("no process of {service} is connected")), "{text}");
+    }
+}
+
+#[test]
+fn on_each_screen_what_a_blind_process_did_is_what_it_was() {
+    let mut console = scene::busy();
+    let running = work::drill_run("AN-03", Phase::Verify, Verdict::Running);
+    console.frame(0, frame("ingest", 124, Body::Delta(Delta { drills: vec![running], ..Delta::default() })));
+    console.press("f");
+    console.settle();
+    assert!(screen(&console, 120).contains("drilling"), "{}", screen(&console, 120));
+    console.pass(seconds(6.0));
+    let text = screen(&console, 120);
+    assert!(text.contains("was busy") && text.contains("was verify") && !text.contains("drilling"), "{text}");
+}
+
+#[test]
+fn how_a_run_is_stopped_is_not_cut_off_however_long_its_words_are() {
+    let console = scene::busy();
+    for columns in [60, 80, 120] {
+        let text = headless::frame(&console.model, columns, 24);
+        assert!(text.contains("RUNNING [X abort] W widen"), "{text}");
+    }
 }

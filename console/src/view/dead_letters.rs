@@ -1,7 +1,7 @@
 //! Dead letters: how many of which kind, and each with its reason.
 
 use super::{
-    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled, shortened},
+    pane::{Hit, NOTHING_PASSES, awaited, hits, lines, mark, pane, scrolled, shortened},
     theme::Look,
     title::{old, title},
 };
@@ -89,7 +89,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
         drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
     }
     let hits = hits(inner, 0, (head..drawn.len()).zip(first..));
-    if letters.is_empty() && !all.letters.is_empty() {
+    if all.at.is_none() {
+        drawn.push(awaited(model, "ingest"));
+    } else if letters.is_empty() && !all.letters.is_empty() {
         drawn.push(Line::styled(NOTHING_PASSES, look.dim()));
     }
     lines(frame, inner, drawn);

@@ -10,6 +10,7 @@ use crate::{
     model::{
         DrillLine, Model,
         drill::{Drill, DrillRun, Proof},
+        standing::Knowledge,
         ui::Screen,
     },
     text::{age, cut, fit},
@@ -17,6 +18,7 @@ use crate::{
 use ratatui::{
     Frame,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
 
@@ -80,18 +82,25 @@ fn line(model: &Model, listed: DrillLine<'_>, width: usize, mark: &str) -> Line<
     let drill = endpoint.drills.drill(listed.mode);
     let (fault, control_width, rest) = columns(width);
     let proof = world.proof_at(listed.endpoint, listed.mode);
-    let (short, style) = proof::short(proof, look, world.now);
+    let blind = endpoint.knowledge(world.now) == Knowledge::Blind;
+    // Of what goes on in a process that cannot be seen nothing is known.
+    let (short, style) = match proof {
+        Proof::Running(_) if blind => ("was busy".to_owned(), look.blind()),
+        proof => proof::short(proof, look, world.now),
+    };
+    let was = if blind { "was " } else { "" };
     let control = endpoint.drills.controls.get(listed.mode).or_else(|| drill.and_then(|drill| drill.control.as_ref()));
     let control = control.map_or("-".to_owned(), |run| format!("{} {}", age(run.age(world.now)), run.found()));
     let remedy = drill.map(|drill| drill.remedy.as_str()).filter(|key| !key.is_empty()).unwrap_or("-");
     let words = drill.map_or("", |drill| drill.fault.as_str());
     Line::from_iter([
-        Span::raw(format!("{mark}{}{}", fit(listed.mode, 7), fit(endpoint.name(), 9))),
+        Span::raw(format!("{mark}{}", fit(listed.mode, 7))),
+        Span::styled(fit(endpoint.name(), 9), if blind { look.blind() } else { Style::new() }),
         Span::raw(format!("{} ", fit(words, fault.saturating_sub(1)))),
         Span::styled(fit(remedy, 4), look.strong()),
         Span::styled(format!(" {}", fit(&short, 10)), style),
         Span::raw(fit(&control, control_width)),
-        Span::styled(cut(&last(proof, drill), rest), look.dim()),
+        Span::styled(cut(&format!("{was}{}", last(proof, drill)), rest), look.dim()),
     ])
 }
 

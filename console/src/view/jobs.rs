@@ -1,7 +1,7 @@
 //! Background jobs with their schedules, and their runs with progress.
 
 use super::{
-    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
+    pane::{Hit, NOTHING_PASSES, awaited, hits, lines, mark, pane, scrolled},
     plot::gauge,
     title::{old, title},
 };
@@ -109,7 +109,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
         };
         drawn.push(if place == cursor { line.patch_style(look.selected()) } else { line });
     }
-    if listed.is_empty() && !jobs.jobs.is_empty() {
+    if jobs.at.is_none() {
+        drawn.push(awaited(model, "rollup"));
+    } else if listed.is_empty() && !jobs.jobs.is_empty() {
         drawn.push(Line::styled(NOTHING_PASSES, look.dim()));
     }
     let first = scrolled(at, drawn.len(), inner.height.into());

@@ -67,6 +67,15 @@ pub fn hits(area: Rect, first: usize, rows: impl IntoIterator<Item = (usize, usi
 /// Under the heading of a list that a filter has emptied.
 pub const NOTHING_PASSES: &str = " nothing passes the filter";
 
+/// Why nothing is listed yet: who has not answered, or is not there.
+pub fn awaited(model: &Model, service: &str) -> Line<'static> {
+    let text = match model.shown().endpoint_of(service) {
+        Some(_) => format!(" {service} has not answered yet"),
+        None => format!(" no process of {service} is connected"),
+    };
+    Line::styled(text, model.ui.look.dim())
+}
+
 /// Before a row: whether it is the selected one, also without colours.
 pub fn mark(selected: bool) -> &'static str {
     if selected { "▶" } else { " " }

@@ -114,9 +114,7 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, columns: Columns, sele
     let shown = if endpoint.link == Link::Up { shown } else { build.len() };
     let room = width.saturating_sub(left + shown);
     let state = match &endpoint.link {
-        Link::Up if endpoint.load.is_some() && endpoint.knowledge(now) == Knowledge::Blind => {
-            format!("was {}", load(endpoint.load.as_ref()).trim_start())
-        }
+        Link::Up if endpoint.load.is_some() && endpoint.knowledge(now) == Knowledge::Blind => was(&load(endpoint.load.as_ref())),
         Link::Up => load(endpoint.load.as_ref()),
         other => format!("{} {}", link(other, now), endpoint.address),
     };
@@ -142,6 +140,11 @@ fn load(load: Option<&Load>) -> String {
     });
     let p99 = load.and_then(|load| load.p99).map_or("-".to_owned(), latency);
     format!("{} {}", right(&rate, RATE), right(&p99, P99))
+}
+
+/// The same in its columns, where these leave room for the word.
+fn was(load: &str) -> String {
+    load.strip_prefix("    ").map_or_else(|| format!("was {}", load.trim_start()), |rest| format!("was {rest}"))
 }
 
 fn latency(time: Duration) -> String {

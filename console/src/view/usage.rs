@@ -1,7 +1,7 @@
 //! Who used most in the last day, what was delivered, and how fast events are counted.
 
 use super::{
-    pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled, shortened},
+    pane::{Hit, NOTHING_PASSES, awaited, hits, lines, mark, pane, scrolled, shortened},
     plot::{bar, spark, tall},
     title::{old, title},
 };
@@ -90,7 +90,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
         drawn.push(line(model, account, most, columns, place == cursor));
     }
     let hits = hits(inner, 0, (head..drawn.len()).zip(first..));
-    if accounts.is_empty() && usage.at.is_some() {
+    if usage.at.is_none() {
+        drawn.push(awaited(model, "query"));
+    } else if accounts.is_empty() {
         let why = if usage.accounts.is_empty() { " no account used anything" } else { NOTHING_PASSES };
         drawn.push(Line::styled(why, look.dim()));
     }

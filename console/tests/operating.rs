@@ -139,7 +139,7 @@ async fn a_remedy_goes_from_its_key_over_the_wire_to_what_it_did() {
     operator.sees("read-only: Ctrl-o").await;
     assert_eq!(fake.desk().asked(), Vec::<String>::new());
     operator.press("Ctrl-o D");
-    operator.sees("type the count of the plan").await;
+    operator.sees("type the count of").await;
     operator.reads().await;
     fake.send(&frame("ingest", 2, fixture::heartbeat()));
     operator.press("1 2 0 4 Enter");

@@ -645,3 +645,12 @@ fn how_a_run_is_stopped_is_not_cut_off_however_long_its_words_are() {
         assert!(text.contains("RUNNING [X abort] W widen"), "{text}");
     }
 }
+
+#[test]
+fn a_card_says_which_of_its_counts_is_to_be_typed() {
+    let console = scene::deciding();
+    let card = console.model.ui.card.as_ref().unwrap();
+    assert_eq!(card.confirm(), Some("1204"));
+    let text = screen(&console, 120);
+    assert!(text.contains("CONFIRM  type the count of `redrive dead letters`") && text.contains("then Enter: 12_"), "{text}");
+}

@@ -654,3 +654,19 @@ fn a_card_says_which_of_its_counts_is_to_be_typed() {
     let text = screen(&console, 120);
     assert!(text.contains("CONFIRM  type the count of `redrive dead letters`") && text.contains("then Enter: 12_"), "{text}");
 }
+
+#[test]
+fn a_tall_terminal_has_a_longer_timeline_and_a_drill_takes_little_of_a_line() {
+    let mut console = Console::well();
+    let mut drilled = status("AN-01", WireState::Open, Wire::P2);
+    drilled.drill_id = "8f141158-21aa-4cde-8000-0123456789ab".to_owned();
+    console.frame(0, frame("ingest", 8, delta(vec![drilled])));
+    console.settle();
+    let timeline = |rows: u16| {
+        let text = headless::frame(&console.model, 120, rows);
+        text.lines().skip_while(|line| !line.contains("├ TIMELINE")).count() - 3
+    };
+    assert_eq!([24, 40, 60].map(timeline), [2, 4, 8]);
+    let text = headless::frame(&console.model, 200, 40);
+    assert!(text.contains("opened P2 118>100 records by drill 8f141158… (ingest)"), "{text}");
+}

@@ -12,7 +12,7 @@ use crate::{
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Topic, What},
-    text::{clean, cleansed, clock},
+    text::{clean, cleansed, clock, cut},
 };
 use deeds::{Happened, Rest};
 use loadline_proto::{
@@ -21,6 +21,8 @@ use loadline_proto::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
+/// Columns of a drill's id in the timeline: it tells two of them apart, and the whole is in the detail.
+const DRILL: usize = 9;
 /// Most modes kept of one process or of the catalogue; more is told, not shown.
 const MODES: usize = 100_000;
 
@@ -257,7 +259,7 @@ impl Change<'_> {
 /// How bad, by what reading, and because of which drill.
 fn opened(report: &Report) -> String {
     let severity = report.severity.map(|severity| format!(" {severity}")).unwrap_or_default();
-    let drill = if report.drill.is_empty() { String::new() } else { format!(" by drill {}", report.drill) };
+    let drill = if report.drill.is_empty() { String::new() } else { format!(" by drill {}", cut(&report.drill, DRILL)) };
     format!("{severity}{}{drill}", reading(report))
 }
 

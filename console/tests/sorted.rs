@@ -91,6 +91,9 @@ fn what_changed_last_is_first_whatever_its_severity() {
     let listed = modes(&mut console);
     assert_eq!(listed[0], "AN-03", "{listed:?}");
     let text = screen(&mut console);
+    console.press("o");
+    assert!(screen(&mut console).lines().any(|line| line.contains("AN-06") && line.contains("OK 00:4")), "since when it is OK");
+    console.press("o");
     assert!(!text.contains("── P2") && text.contains("── OK") && text.contains("── PLANNED"), "no band stands apart: {text}");
 }
 

@@ -72,11 +72,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let rows = model.rows();
     let cursor = model.cursor();
     let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
-    let (mut listed, mut at) = list(model, &rows, cursor, width, true);
     // Where there is no room for all, that a band has none is what matters least.
-    if listed.len() > body.height.into() {
-        (listed, at) = list(model, &rows, cursor, width, false);
-    }
+    let empty = rows.len() + headings(model, None, None, width, true).len() <= body.height.into();
+    let (mut listed, at) = list(model, &rows, cursor, width, empty);
     if model.shown().board.rows.is_empty() {
         listed.push(Listed::heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
@@ -218,7 +216,8 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     }
     let (text, style) = row_age(row, report, source, world, look);
     line.push_span(Span::styled(right(&text, 4) + " ", style));
-    line.push_span(Span::styled(fit(&state(row, report, running(world, &row.id), world.now), columns.state), band));
+    let state = state(row, report, running(world, &row.id), world.now, model.ui.order(Screen::Board) == Some(Order::Newest));
+    line.push_span(Span::styled(fit(&state, columns.state), band));
     if columns.trend > 0 {
         line.push_span(Span::styled(format!(" {}", trend(row, report, columns.trend - 1)), look.bar()));
     }
@@ -285,7 +284,8 @@ fn row_age(
     }
 }
 
-fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment) -> String {
+/// What it is, and for how long, of what is as it should be only if that is `always` told.
+fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment, always: bool) -> String {
     // Of what goes on in a process that cannot be seen nothing is known.
     if let Some(run) = running.filter(|_| !matches!(row.status, Status::Blind(_))) {
         if run.outcome != Outcome::Running {
@@ -304,7 +304,8 @@ fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment)
         (Status::Says(State::Acknowledged), _) if report.is_some_and(|report| !report.taken_by.is_empty()) => {
             format!("ACK {}", report.map_or("", |report| &report.taken_by))
         }
-        (Status::Says(State::Ok | State::Planned), _) | (_, None) => status(&row.status),
+        (Status::Says(State::Ok | State::Planned), _) if !always => status(&row.status),
+        (_, None) => status(&row.status),
         (_, Some(lasts)) => format!("{} {}", status(&row.status), clock(lasts)),
     }
 }

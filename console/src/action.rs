@@ -140,7 +140,7 @@ actions! {
     Refresh "refresh" ["r"] Everywhere "" "Asks again now what is asked from time to time, and connects without waiting.";
     Redraw "redraw" ["Ctrl-l"] Everywhere "" "Draws the whole screen anew.";
     Suspend "suspend" ["Ctrl-z"] Everywhere "" "Goes to the background of the shell.";
-    Quit "quit" ["q" "Ctrl-c"] Everywhere "quit" "Ends the console; the services run on.";
+    Quit "quit" ["q" "Ctrl-c"] Everywhere "quit" "Ends the console; services of other processes run on.";
 }
 
 impl Action {

@@ -448,3 +448,26 @@ fn a_crash_is_told_whether_or_not_services_watch_for_it() {
         assert!(line.contains("P1 ") && line.contains("OPEN"), "planned: {planned}: {line}");
     }
 }
+
+#[test]
+fn who_leaves_a_console_that_hosts_the_services_is_asked_first() {
+    let mut console = Console::well();
+    assert_eq!(console.press("q"), [Effect::Quit], "of other processes nothing ends");
+    let mut console = Console::well();
+    console.model.hosting = true;
+    assert_eq!(console.press("q"), []);
+    assert!(screen(&mut console).contains("the services run in this process: q again within 5 s ends them too"));
+    for _ in 0..50 {
+        wait(&mut console, 0.03);
+        assert_eq!(console.press("q"), [], "a key held down is no answer");
+    }
+    wait(&mut console, 0.5);
+    assert_eq!(console.press("q"), [Effect::Quit]);
+    let mut console = Console::well();
+    console.model.hosting = true;
+    console.press("q");
+    wait(&mut console, 6.0);
+    assert_eq!(console.press("q"), [], "that was another time");
+    assert_eq!(console.press("Ctrl-z"), [], "it would stop them");
+    assert_eq!(console.press("Ctrl-c"), [Effect::Quit], "as everywhere in a terminal");
+}

@@ -49,6 +49,8 @@ pub struct Model {
     pub recorder: Recorder,
     /// No connections: a file is looked at.
     pub offline: bool,
+    /// The services run in this process: who leaves ends them.
+    pub hosting: bool,
 }
 
 /// A look at the past.
@@ -174,6 +176,7 @@ impl Model {
             keys,
             recorder: Recorder::new(targets.to_vec(), now),
             offline: false,
+            hosting: false,
         }
     }
 

@@ -144,6 +144,8 @@ pub struct Ui {
     pub tickets: u64,
     /// The last key and when it was pressed: pressed again too soon it may be held down.
     pub pressed: Option<(Chord, Duration)>,
+    /// When leaving was asked for last.
+    pub leaving: Option<Duration>,
     /// A word to the operator, and since when.
     pub notice: Option<(String, Duration)>,
     /// How long the oldest input of the last frame had waited to be drawn.

@@ -55,6 +55,7 @@ pub fn disabled(model: &Model, action: Action) -> Option<Cow<'static, str>> {
 fn off(model: &Model, action: Action) -> Option<&'static str> {
     match action {
         Action::Operate if model.offline => Some("a recording is shown"),
+        Action::Suspend if model.hosting => Some("it would stop the services, which run in this process"),
         Action::Record if model.offline => Some("a recording is shown already"),
         Action::Refresh if model.offline => Some("a recording is shown"),
         Action::Freeze if model.replay.is_some() => Some("the past stands still already"),

@@ -11,7 +11,7 @@ use crate::{
     model::{
         Model,
         endpoint::Link,
-        hand::{OPERATING, Sent},
+        hand::{LEAVING, OPERATING, READING, Sent},
         standing::Severity,
         ui::{Overlay, Pane, Screen},
     },
@@ -106,7 +106,7 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Drill => return tried(model, now, |model| card::drill(model, false, now).map(|()| Vec::new())),
         Action::Control => return tried(model, now, |model| card::drill(model, true, now).map(|()| Vec::new())),
         Action::Abort => return tried(model, now, |model| abort(model, now)),
-        Action::Quit => return vec![Effect::Quit],
+        Action::Quit => return quit(model, now),
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Record => return vec![Effect::Save],
@@ -168,6 +168,17 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Statistics | Action::Verify | Action::Extend | Action::Probe | Action::Backfill | Action::Reparse => {}
         Action::NextHub | Action::Rollback | Action::Flush | Action::Restart | Action::Reload => {}
     }
+    Vec::new()
+}
+
+/// Ends the console. Where that ends the services too, only when it is asked for again, and not by a key held down.
+fn quit(model: &mut Model, now: Moment) -> Vec<Effect> {
+    let before = model.ui.leaving.replace(now.elapsed).map(|before| now.since(before));
+    if !model.hosting || before.is_some_and(|before| (READING..LEAVING).contains(&before)) {
+        return vec![Effect::Quit];
+    }
+    let key = model.keys.keys(Action::Quit).first().map(ToString::to_string).unwrap_or_default();
+    notice(model, format!("the services run in this process: {key} again within {} s ends them too", LEAVING.as_secs()), now);
     Vec::new()
 }
 

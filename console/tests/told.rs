@@ -7,25 +7,22 @@ mod fixture;
 mod scene;
 
 use fixture::{
-    Console, answers, catalogue, delta, frame, heartbeat, letter, mode, seconds, snapshot, status, streams, target, trouble,
-    wire, work,
+    Console, answers, catalogue, delta, frame, heartbeat, mode, seconds, snapshot, status, target, trouble, wire, work,
 };
 use loadline_console::{
     action::ACTIONS,
     headless,
     model::{endpoint::Link, ui::Overlay},
-    msg::{Answer, Msg, Topic, What},
+    msg::{Answer, What},
     plain,
-    text::width,
     update::able::disabled,
-    view::{draw, draw_and_measure},
+    view::draw,
 };
 use loadline_proto::health::{
     Caller, Delta, DrillRun, Frame, Severity as Wire, Snapshot, State as WireState,
     drill_run::{Phase, Verdict},
     frame::Body,
 };
-use loadline_proto::ingest::{DeadLetter, ListDeadLettersResponse};
 use ratatui::{Terminal, backend::TestBackend};
 
 fn screen(console: &Console, columns: u16) -> String {
@@ -66,37 +63,6 @@ fn introduced(console: &mut Console, seq: u64, of: [(&str, Option<i64>); 3]) {
         console.frame(endpoint, Frame { installation: installation.to_owned(), times_at_most, ..said });
     }
     console.settle();
-}
-
-#[test]
-fn what_there_is_no_room_for_is_left_out_whole_and_never_cut_within_a_number() {
-    let mut console = trouble();
-    for (second, applied) in [(1.0, 1_064), (1.0, 1_144), (1.0, 1_203)] {
-        console.pass(seconds(second));
-        console.hear(0, What::Answer(Answer::Streams(streams(applied))));
-    }
-    for (key, words) in [("t", "14.1s"), ("p", " 62%"), ("e", "aurora-001"), ("f", "FAULT")] {
-        console.press(key);
-        console.settle();
-        for columns in [60, 80, 100, 120, 200] {
-            let text = headless::frame(&console.model, columns, 15);
-            assert!(text.contains(words), "{columns}: {text}");
-            assert!(text.lines().all(|line| width(line) <= columns.into()));
-        }
-    }
-    console.press("t");
-    let text = headless::frame(&console.model, 120, 40);
-    assert!(text.contains("applied 59 records/s, 9.1 to 80 in the last 3 readings"), "{text}");
-    console.press("b");
-    console.settle();
-    let text = headless::frame(&console.model, 60, 15);
-    assert!(text.contains("SERVICES  rollup ░ BLIND 00:09  ingest late 00:03"), "{text}");
-    assert!(
-        text.contains("UNACCOUNTED 0") && !text.contains(" ok 1"),
-        "what is good is not told in place of what is not: {text}"
-    );
-    let text = headless::frame(&console.model, 100, 30);
-    assert!(text.contains("118>100   ") && !text.contains("118>100 r"), "a unit that has no room is left out: {text}");
 }
 
 #[test]
@@ -462,43 +428,6 @@ fn a_wide_timeline_has_two_columns_and_the_newest_at_the_lower_right() {
 }
 
 #[test]
-fn on_a_low_terminal_empty_bands_make_room_and_what_is_unaccounted_stays() {
-    let mut console = scene::busy();
-    console.settle();
-    let high = screen(&console, 120);
-    assert!(high.contains("P1 full outage ── none") && high.contains("behind"), "{high}");
-    let low = headless::frame(&console.model, 80, 24);
-    assert!(!low.contains("── none") && low.contains("UNACCOUNTED") && !low.contains("behind"), "{low}");
-    for id in ["AN-01", "AN-02", "AN-03"] {
-        assert!(low.contains(&format!("  {id}  ")), "{low}");
-    }
-}
-
-#[test]
-fn the_time_until_data_is_lost_is_on_the_board_and_at_the_top_of_the_detail() {
-    let mut console = trouble();
-    console.press("j");
-    console.settle();
-    let text = screen(&console, 120);
-    assert!(text.contains("AN-09  Retention about … loss 12:28"), "754 s, of which 6 are gone: {text}");
-    let detail: Vec<&str> = text.lines().filter(|line| line.contains("LOSS IN  12:28")).collect();
-    assert_eq!(detail.len(), 1, "{text}");
-    assert!(text.find("LOSS IN") < text.find("IMPACT"), "{text}");
-    assert!(screen(&console, 200).contains("loss 12:28  118>100"), "both where there is room: {}", screen(&console, 200));
-}
-
-#[test]
-fn two_numbers_that_read_the_same_are_not_told_apart() {
-    let mut console = Console::well();
-    let mut near = status("AN-01", WireState::Open, Wire::P2);
-    (near.evidence.as_mut().unwrap().value, near.evidence.as_mut().unwrap().threshold) = (1.96, 2.0);
-    console.frame(0, frame("ingest", 8, delta(vec![near])));
-    console.settle();
-    let text = screen(&console, 120);
-    assert!(text.contains("2.0/2 records") && !text.contains("2.0<2"), "{text}");
-}
-
-#[test]
 fn a_filter_that_looks_into_folded_bands_does_not_ask_to_unfold_them() {
     let mut console = Console::well();
     assert!(screen(&console, 120).contains("OK 8 (o to unfold)"), "{}", screen(&console, 120));
@@ -506,45 +435,6 @@ fn a_filter_that_looks_into_folded_bands_does_not_ask_to_unfold_them() {
     console.settle();
     let text = screen(&console, 120);
     assert!(text.contains("▶-   AN-06") && !text.contains("to unfold"), "{text}");
-}
-
-#[test]
-fn nothing_is_scrolled_further_than_it_goes() {
-    for (keys, words) in [("?", "lost."), ("d", "\"title\""), ("Enter", "ALERT"), ("Tab", "ALERT")] {
-        let mut console = trouble();
-        console.press(&format!("{keys} G"));
-        let mut terminal = Terminal::new(TestBackend::new(120, 16)).unwrap();
-        let mut deepest = 0;
-        terminal.draw(|frame| deepest = draw_and_measure(&console.model, frame)).unwrap();
-        assert!(deepest > 0 && headless::frame(&console.model, 120, 16).contains(words), "{keys}: {terminal:?}");
-        console.tell(Msg::Drawn { waited: None, deepest });
-        console.press("k");
-        assert_eq!(console.model.ui.scroll, deepest - 1, "{keys}: the next key moves it");
-    }
-}
-
-#[test]
-fn a_drill_is_described_in_words_before_its_json() {
-    let mut console = scene::busy();
-    console.press("f G Enter");
-    console.settle();
-    let text = screen(&console, 120);
-    let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"));
-    assert!(at("MODE     AN-09 Retention") < at("PROOF    drill undetected 2m ago"), "{text}");
-    assert!(at("CONTROL  never run without its fault") < at("\"fault\""), "{text}");
-}
-
-#[test]
-fn a_payload_says_how_much_of_it_is_shown_or_why_it_is_not() {
-    let mut console = trouble();
-    console.press("e Enter");
-    assert!(screen(&console, 120).contains("payload is being fetched"));
-    let refused = What::Refused { topic: Topic::Letter, error: "it was redriven".to_owned() };
-    console.hear(0, refused);
-    assert!(screen(&console, 120).contains("payload: it was redriven"), "{}", screen(&console, 120));
-    let whole = DeadLetter { payload: vec![7; 5_000].into(), ..letter(1, 1) };
-    console.hear(0, What::Answer(Answer::Letter(Box::new(whole))));
-    assert!(screen(&console, 120).contains("payload, the first 4,096 of 5,000 bytes"), "{}", screen(&console, 120));
 }
 
 #[test]
@@ -582,34 +472,6 @@ fn the_next_row_that_is_not_as_it_should_be_is_found_on_each_screen() {
 }
 
 #[test]
-fn what_a_list_has_no_room_for_is_described_whole() {
-    let mut console = trouble();
-    let why = format!("billing.channel is not known; {}", "it has to be told which one it was ".repeat(8));
-    let long = DeadLetter { detail: why.clone(), ..letter(7, 1) };
-    let answer = ListDeadLettersResponse { dead_letters: vec![long], ..Default::default() };
-    console.press("e");
-    console.hear(0, What::Answer(Answer::Letters { more: false, answer }));
-    console.press("Enter");
-    let words =
-        |console: &Console| screen(console, 80).replace(['│', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
-    console.settle();
-    let text = words(&console);
-    let end = "it has to be told which one it was ".repeat(7) + "ACCOUNT";
-    assert!(text.contains(&end) && text.contains("RECORDED 2026-11-21 14:23:00 UTC, 7m ago"), "{text}");
-    console.press("Esc p G Enter");
-    console.settle();
-    let text = words(&console);
-    assert!(text.contains("RUN r1 of archive, asked for by schedule") && text.contains("TOOK 65.0s, 3 of 8 done"), "{text}");
-    console.press("Esc g Enter");
-    console.settle();
-    assert!(words(&console).contains("WHAT what daily_rollup does SCHEDULE */2 * * * *, next in 01:24"), "{}", words(&console));
-    console.press("Esc t Enter");
-    console.settle();
-    let text = words(&console);
-    assert!(text.contains("DELIVERY 95.06 % of those with a final report; 96.60 % have one;"), "{text}");
-}
-
-#[test]
 fn a_screen_without_rows_says_who_has_not_answered() {
     let mut console = Console::well();
     for (key, service, endpoint) in [("t", "query", 1), ("p", "rollup", 2), ("e", "ingest", 0)] {
@@ -638,35 +500,10 @@ fn on_each_screen_what_a_blind_process_did_is_what_it_was() {
 }
 
 #[test]
-fn how_a_run_is_stopped_is_not_cut_off_however_long_its_words_are() {
-    let console = scene::busy();
-    for columns in [60, 80, 120] {
-        let text = headless::frame(&console.model, columns, 24);
-        assert!(text.contains("RUNNING [X abort] W widen"), "{text}");
-    }
-}
-
-#[test]
 fn a_card_says_which_of_its_counts_is_to_be_typed() {
     let console = scene::deciding();
     let card = console.model.ui.card.as_ref().unwrap();
     assert_eq!(card.confirm(), Some("1204"));
     let text = screen(&console, 120);
     assert!(text.contains("CONFIRM  type the count of `redrive dead letters`") && text.contains("then Enter: 12_"), "{text}");
-}
-
-#[test]
-fn a_tall_terminal_has_a_longer_timeline_and_a_drill_takes_little_of_a_line() {
-    let mut console = Console::well();
-    let mut drilled = status("AN-01", WireState::Open, Wire::P2);
-    drilled.drill_id = "8f141158-21aa-4cde-8000-0123456789ab".to_owned();
-    console.frame(0, frame("ingest", 8, delta(vec![drilled])));
-    console.settle();
-    let timeline = |rows: u16| {
-        let text = headless::frame(&console.model, 120, rows);
-        text.lines().skip_while(|line| !line.contains("├ TIMELINE")).count() - 3
-    };
-    assert_eq!([24, 40, 60].map(timeline), [2, 4, 8]);
-    let text = headless::frame(&console.model, 200, 40);
-    assert!(text.contains("opened P2 118>100 records by drill 8f141158… (ingest)"), "{text}");
 }

@@ -9,7 +9,8 @@ mod scene;
 use fixture::{Console, delta, frame, letter, seconds, status, streams, trouble};
 use loadline_console::{
     headless,
-    msg::{Answer, Msg, Topic, What},
+    model::ui::Pane,
+    msg::{Answer, Msg, Seen, Topic, What},
     text::width,
     view::draw_and_measure,
 };
@@ -73,10 +74,11 @@ fn nothing_is_scrolled_further_than_it_goes() {
         let mut console = trouble();
         console.press(&format!("{keys} G"));
         let mut terminal = Terminal::new(TestBackend::new(120, 16)).unwrap();
-        let mut deepest = 0;
-        terminal.draw(|frame| deepest = draw_and_measure(&console.model, frame)).unwrap();
+        let mut seen = Seen::default();
+        terminal.draw(|frame| seen = draw_and_measure(&console.model, frame)).unwrap();
+        let deepest = seen.deepest;
         assert!(deepest > 0 && headless::frame(&console.model, 120, 16).contains(words), "{keys}: {terminal:?}");
-        console.tell(Msg::Drawn { waited: None, deepest });
+        console.tell(Msg::Drawn { waited: None, seen });
         console.press("k");
         assert_eq!(console.model.ui.scroll, deepest - 1, "{keys}: the next key moves it");
     }
@@ -181,4 +183,25 @@ fn the_time_until_data_is_lost_is_on_the_board_and_at_the_top_of_the_detail() {
     assert_eq!(detail.len(), 1, "{text}");
     assert!(text.find("LOSS IN") < text.find("IMPACT"), "{text}");
     assert!(screen(&console, 200).contains("loss 12:28  118>100"), "both where there is room: {}", screen(&console, 200));
+}
+
+#[test]
+fn tab_goes_to_panes_that_are_there_only() {
+    let mut console = trouble();
+    let mut go = |columns: u16, rows: u16, keys: &str| {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        let mut seen = Seen::default();
+        terminal.draw(|frame| seen = draw_and_measure(&console.model, frame)).unwrap();
+        console.tell(Msg::Drawn { waited: None, seen });
+        console.press(keys);
+        console.settle();
+        (console.model.ui.pane, screen(&console, 120).lines().last().unwrap().trim().to_owned())
+    };
+    assert_eq!(go(120, 40, "Tab").0, Pane::Detail);
+    assert_eq!(go(80, 24, "Tab").0, Pane::Services, "the detail had gone with the columns, and the cursor was with the modes");
+    assert_eq!(go(80, 24, "Tab").0, Pane::Timeline);
+    assert_eq!(go(80, 24, "Tab").0, Pane::Modes);
+    assert_eq!(go(80, 24, "h").0, Pane::Timeline);
+    let (pane, told) = go(60, 15, "Tab");
+    assert_eq!((pane, told.as_str()), (Pane::Modes, "the terminal has room for one pane only: Enter opens the detail"));
 }

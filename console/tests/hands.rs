@@ -11,7 +11,7 @@ use fixture::{
 use loadline_console::{
     headless,
     model::{endpoint::Link, hand::Stage},
-    msg::{Act, Answer, Done, Effect, Failure, Msg, What},
+    msg::{Act, Answer, Done, Effect, Failure, Msg, Seen, What},
 };
 use loadline_proto::health::{
     ArmedPlans, Delta, ListDrillsResponse, RemedyPlan, Reversibility, Severity as Wire, State as WireState,
@@ -50,7 +50,7 @@ fn beat(console: &mut Console) {
 }
 
 fn drawn(console: &mut Console) {
-    console.tell(Msg::Drawn { waited: None, deepest: 0 });
+    console.tell(Msg::Drawn { waited: None, seen: Seen::default() });
 }
 
 /// Presses the key of a remedy, and answers with this plan.

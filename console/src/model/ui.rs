@@ -114,6 +114,8 @@ pub struct Ui {
     pub scroll: usize,
     /// The pane of the board that moves.
     pub pane: Pane,
+    /// Which panes the terminal has no room for, in the order of [`Pane::ALL`].
+    pub hidden: [bool; 4],
     /// Only this severity.
     pub band: Option<Severity>,
     /// Modes that are OK or planned are listed too.
@@ -167,6 +169,11 @@ impl Ui {
     /// The filter of a screen.
     pub fn filter(&self, screen: Screen) -> &str {
         &self.filters[screen as usize]
+    }
+
+    /// Whether the terminal has no room for a pane.
+    pub fn is_hidden(&self, pane: Pane) -> bool {
+        self.hidden[pane as usize]
     }
 
     /// In which order a screen lists its rows; `None`: it has one only.

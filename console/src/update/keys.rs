@@ -133,8 +133,8 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Band3 => model.ui.band = Some(Severity::P3),
         Action::Band4 => model.ui.band = Some(Severity::P4),
         Action::Band5 => model.ui.band = Some(Severity::P5),
-        Action::NextPane => turn(model, 1),
-        Action::PreviousPane => turn(model, Pane::ALL.len() - 1),
+        Action::NextPane => return tried(model, now, |model| turn(model, 1)),
+        Action::PreviousPane => return tried(model, now, |model| turn(model, Pane::ALL.len() - 1)),
         Action::Open => return open(model, now),
         Action::Back => back(model),
         Action::Fold => model.ui.unfolded = !model.ui.unfolded,
@@ -220,10 +220,14 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.scroll = 0;
 }
 
-fn turn(model: &mut Model, by: usize) {
-    let here = Pane::ALL.iter().position(|pane| *pane == model.ui.pane).unwrap_or(0);
-    model.ui.pane = Pane::ALL[(here + by) % Pane::ALL.len()];
+/// To the next pane that there is room for, so many further.
+fn turn(model: &mut Model, by: usize) -> Result<Vec<Effect>, String> {
+    let here = model.ui.pane;
+    let further = (1..Pane::ALL.len()).map(|turns| Pane::ALL[(here as usize + turns * by) % Pane::ALL.len()]);
+    let next = further.into_iter().find(|pane| !model.ui.is_hidden(*pane));
+    model.ui.pane = next.ok_or_else(|| "the terminal has room for one pane only: Enter opens the detail".to_owned())?;
     model.ui.scroll = 0;
+    Ok(Vec::new())
 }
 
 fn open(model: &mut Model, now: Moment) -> Vec<Effect> {

@@ -16,7 +16,7 @@ pub mod yank;
 use crate::{
     model::{
         DrillLine, JobLine, Model,
-        ui::{Overlay, Screen},
+        ui::{Overlay, Pane, Screen},
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Msg, What},
@@ -85,9 +85,13 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
             card::lapse(model, "the terminal was left");
             vec![Effect::Suspend]
         }
-        Msg::Drawn { waited, deepest } => {
+        Msg::Drawn { waited, seen } => {
             model.ui.lag = waited.unwrap_or(model.ui.lag);
-            model.ui.scroll = model.ui.scroll.min(deepest);
+            model.ui.scroll = model.ui.scroll.min(seen.deepest);
+            model.ui.hidden = seen.hidden;
+            if model.ui.is_hidden(model.ui.pane) {
+                model.ui.pane = Pane::Modes;
+            }
             card::drawn(model, now);
             Vec::new()
         }

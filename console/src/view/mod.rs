@@ -35,6 +35,7 @@ use crate::{
         Model,
         ui::{Overlay, Pane, Screen},
     },
+    msg::Seen,
 };
 use layout::Places;
 use pane::Hit;
@@ -85,9 +86,12 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     regions(model, frame);
 }
 
-/// Draws everything; how far what is read on it can be scrolled, which only a frame knows.
-pub fn draw_and_measure(model: &Model, frame: &mut Frame<'_>) -> usize {
-    regions(model, frame).deepest
+/// Draws everything, and says what only a frame knows.
+pub fn draw_and_measure(model: &Model, frame: &mut Frame<'_>) -> Seen {
+    let deepest = regions(model, frame).deepest;
+    let places = layout::places(model, frame.area());
+    let services = places.services.height > 1;
+    Seen { deepest, hidden: [false, places.detail.is_none(), !services, places.timeline.is_none()] }
 }
 
 /// What a frame knows of itself.

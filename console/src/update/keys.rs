@@ -225,7 +225,7 @@ fn turn(model: &mut Model, by: usize) -> Result<Vec<Effect>, String> {
     let here = model.ui.pane;
     let further = (1..Pane::ALL.len()).map(|turns| Pane::ALL[(here as usize + turns * by) % Pane::ALL.len()]);
     let next = further.into_iter().find(|pane| !model.ui.is_hidden(*pane));
-    model.ui.pane = next.ok_or_else(|| "the terminal has room for one pane only: Enter opens the detail".to_owned())?;
+    model.ui.pane = next.ok_or_else(|| "there is room for one pane only: Enter opens the detail".to_owned())?;
     model.ui.scroll = 0;
     Ok(Vec::new())
 }

@@ -75,6 +75,7 @@ actions! {
     Help "help" ["?" "F1"] Everywhere "help" "Shows every key, and why one is off where it is.";
     Palette "palette" [":"] Everywhere "cmd" "Runs an action by its name.";
     Filter "filter" ["/"] Lists "filter" "Keeps only what contains the words; on dead letters also stream:, reason:, account:.";
+    Sort "sort" ["s"] Lists "sort" "Lists the rows in the next order that the screen has; its title says in which.";
     NextMatch "next-match" ["n"] Lists "" "Goes to the next row that is not as it should be.";
     PreviousMatch "previous-match" [","] Lists "" "Goes back to the row before that is not as it should be.";
     Down "down" ["j" "Down"] Everywhere "" "Moves down by one.";
@@ -139,7 +140,7 @@ actions! {
     Refresh "refresh" ["r"] Everywhere "" "Asks again now what is asked from time to time, and connects without waiting.";
     Redraw "redraw" ["Ctrl-l"] Everywhere "" "Draws the whole screen anew.";
     Suspend "suspend" ["Ctrl-z"] Everywhere "" "Goes to the background of the shell.";
-    Quit "quit" ["q" "Ctrl-c"] Everywhere "quit" "Ends the console; the services run on.";
+    Quit "quit" ["q" "Ctrl-c"] Everywhere "quit" "Ends the console; services of other processes run on.";
 }
 
 impl Action {
@@ -330,10 +331,10 @@ mod tests {
 
     #[test]
     fn a_key_is_bound_anew_and_its_old_one_does_nothing() {
-        let map = KeyMap::with("freeze = [\"s\", \"F9\"]").unwrap();
+        let map = KeyMap::with("freeze = [\"J\", \"F9\"]").unwrap();
         assert_eq!(map.action("F9".parse().unwrap(), false), Some(Action::Freeze));
         assert_eq!(map.action(Chord::char('z'), false), None);
-        assert_eq!(map.written(Action::Freeze), "s F9");
+        assert_eq!(map.written(Action::Freeze), "J F9");
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Cli {
             None if screen.plain => runtime()?.block_on(self.plain())?,
             None => match &screen.replay {
                 Some(path) => show_recording(path, screen.keys()?, screen.look(), screen.mouse())?,
-                None => watch(&self.watched.connect, screen.keys()?, screen.look(), screen.mouse(), pending())?,
+                None => watch(&self.watched.connect, screen.keys()?, screen.look(), screen.mouse(), false, pending())?,
             },
         }
         Ok(ExitCode::SUCCESS)
@@ -217,12 +217,12 @@ async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode>
     Ok(ExitCode::from(Verdict::of(model).code()))
 }
 
-/// The screen, until somebody ends it or `until` comes. It brings its own runtime: call it from a thread that has none.
+/// The screen of services that run in this process, until somebody ends it, and them with it, or `until` comes. It brings its own runtime: call it from a thread that has none.
 ///
 /// # Errors
 /// When there is no terminal, or it is gone.
 pub fn show(targets: &[Target], keys: KeyMap, look: Look, until: impl Future<Output = ()>) -> anyhow::Result<()> {
-    watch(targets, keys, look, mouse_of_environment(), until)
+    watch(targets, keys, look, mouse_of_environment(), true, until)
 }
 
 /// Whether the mouse is taken unless the command line says otherwise: not where `LOADLINE_CONSOLE_NO_MOUSE` is set.
@@ -230,11 +230,18 @@ fn mouse_of_environment() -> bool {
     std::env::var("LOADLINE_CONSOLE_NO_MOUSE").unwrap_or_default().is_empty()
 }
 
-fn watch(targets: &[Target], keys: KeyMap, look: Look, mouse: bool, until: impl Future<Output = ()>) -> anyhow::Result<()> {
+fn watch(
+    targets: &[Target],
+    keys: KeyMap,
+    look: Look,
+    mouse: bool,
+    hosting: bool,
+    until: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let clock = Clock::system();
     runtime()?.block_on(async {
         let (connections, inputs) = Connections::start(&addresses(targets), clock);
-        let model = Model::new(targets, keys, clock.now());
+        let model = Model { hosting, ..Model::new(targets, keys, clock.now()) };
         let parts = Parts { model, look, mouse, connections: Some(connections), inputs, clock };
         screen(parts, until).await
     })

@@ -38,8 +38,22 @@ pub enum Msg {
     Quit,
     /// The shell wants the terminal.
     Suspend,
-    /// A frame was drawn: the oldest input in it, if there was one, had waited so long.
-    Drawn(Option<Duration>),
+    /// A frame was drawn.
+    Drawn {
+        /// The oldest input in it, if there was one, had waited so long.
+        waited: Option<Duration>,
+        /// What only a frame knows.
+        seen: Seen,
+    },
+}
+
+/// What a frame had room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// What is read on it can be scrolled so far.
+    pub deepest: usize,
+    /// Which panes of the board it has not, in the order of [`crate::model::ui::Pane::ALL`].
+    pub hidden: [bool; 4],
 }
 
 /// What was done with the mouse, and where.

@@ -6,9 +6,9 @@ use crate::{
     connection::Stamped,
     model::Model,
     moment::Moment,
-    msg::{Effect, Input, Msg, What},
+    msg::{Effect, Input, Msg, Seen, What},
     update::{settle, update},
-    view::draw,
+    view::draw_and_measure,
 };
 use futures::{Stream, StreamExt as _};
 use loadline_proto::health::frame::Body;
@@ -114,10 +114,11 @@ fn later(one: Moment, other: Moment) -> Moment {
 
 fn paint<B: Backend>(model: &mut Model, terminal: &mut Terminal<B>, pace: &mut Pace, clock: Clock) -> Result<(), B::Error> {
     settle(model, later(clock.now(), model.now));
-    terminal.draw(|frame| draw(model, frame))?;
+    let mut seen = Seen::default();
+    terminal.draw(|frame| seen = draw_and_measure(model, frame))?;
     let now = Instant::now();
     let waited = pace.oldest.take().map(|oldest| now.saturating_duration_since(oldest));
-    update(model, Msg::Drawn(waited), model.now);
+    update(model, Msg::Drawn { waited, seen }, model.now);
     (pace.drawn, pace.dirty, pace.pressed) = (now, false, false);
     Ok(())
 }

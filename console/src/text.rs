@@ -146,6 +146,11 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
+/// `1 entry`, `2,000 entries`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
 /// Three or four significant characters: `0.3`, `118`, `4.1k`, `2.5M`.
 pub fn quantity(value: f64) -> String {
     let size = value.abs();

@@ -125,6 +125,8 @@ fn every_other_picture_looks_as_it_did() {
         ("filter", "/ A N"),
         ("describe", "d"),
         ("unfolded", "o G"),
+        ("sorted", "s s"),
+        ("sorted_usage", "t s"),
         ("services", "Tab Tab j"),
         ("band", "3"),
         ("frozen", "z"),

@@ -11,7 +11,7 @@ use fixture::{
 use loadline_console::{
     headless,
     model::{endpoint::Link, hand::Stage},
-    msg::{Act, Answer, Done, Effect, Failure, Msg, What},
+    msg::{Act, Answer, Done, Effect, Failure, Msg, Seen, What},
 };
 use loadline_proto::health::{
     ArmedPlans, Delta, ListDrillsResponse, RemedyPlan, Reversibility, Severity as Wire, State as WireState,
@@ -50,7 +50,7 @@ fn beat(console: &mut Console) {
 }
 
 fn drawn(console: &mut Console) {
-    console.tell(Msg::Drawn(None));
+    console.tell(Msg::Drawn { waited: None, seen: Seen::default() });
 }
 
 /// Presses the key of a remedy, and answers with this plan.
@@ -279,7 +279,7 @@ fn planned_and_actual_stand_side_by_side_and_undo_has_an_end() {
     let mut running = run("r-1", plan, Outcome::Running, 758, 1_204);
     report(&mut console, Delta { runs: vec![running.clone()], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("RUNNING W widen") && text.contains("758/1,204") && text.contains("RUN W 62%"), "{text}");
+    assert!(text.contains("RUNNING [X abort] W widen") && text.contains("758/1,204") && text.contains("RUN W 62%"), "{text}");
     assert!(text.contains("ben started W widen"), "another operator is seen in the timeline: {text}");
     running.outcome = Outcome::Verified.into();
     running.finished_at = Some(fixture::wire(fixture::WALL));
@@ -287,7 +287,11 @@ fn planned_and_actual_stand_side_by_side_and_undo_has_an_end() {
     running.actual = vec![loadline_proto::health::Effect { text: "readers widened".to_owned(), count: 1_199 }];
     report(&mut console, Delta { runs: vec![running.clone()], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("VERIFIED W") && text.contains("planned 1,204 widen   actual 1,199 readers widened"), "{text}");
+    assert!(
+        text.contains("VERIFIED [u undo, for 00:40 more] W")
+            && text.contains("planned 1,204 widen   actual 1,199 readers widened"),
+        "{text}"
+    );
     assert!(text.contains("[u undo, for 00:40 more]"), "{text}");
     console.press("Ctrl-o u");
     drawn(&mut console);
@@ -361,7 +365,7 @@ fn a_drill_is_started_after_a_confirmation_and_its_proof_ages() {
     let running = drill_run("AN-01", Phase::Detect, Verdict::Running);
     report(&mut console, Delta { drills: vec![running], ..Delta::default() });
     let text = screen(&mut console);
-    assert!(text.contains("drilling") && text.contains("DRILL AN-01  ben  detect"), "{text}");
+    assert!(text.contains("drilling") && text.contains("DRILL [X stop] AN-01  ben  detect"), "{text}");
     let effects = console.press("X");
     assert!(matches!(acts(&effects)[..], [Act::StopDrill(request)] if request.run_id == "d-AN-01"), "{effects:?}");
     for (verdict, build, word) in [
@@ -443,4 +447,27 @@ fn a_crash_is_told_whether_or_not_services_watch_for_it() {
         let line = shown(&mut console);
         assert!(line.contains("P1 ") && line.contains("OPEN"), "planned: {planned}: {line}");
     }
+}
+
+#[test]
+fn who_leaves_a_console_that_hosts_the_services_is_asked_first() {
+    let mut console = Console::well();
+    assert_eq!(console.press("q"), [Effect::Quit], "of other processes nothing ends");
+    let mut console = Console::well();
+    console.model.hosting = true;
+    assert_eq!(console.press("q"), []);
+    assert!(screen(&mut console).contains("the services run in this process: q again within 5 s ends them too"));
+    for _ in 0..50 {
+        wait(&mut console, 0.03);
+        assert_eq!(console.press("q"), [], "a key held down is no answer");
+    }
+    wait(&mut console, 0.5);
+    assert_eq!(console.press("q"), [Effect::Quit]);
+    let mut console = Console::well();
+    console.model.hosting = true;
+    console.press("q");
+    wait(&mut console, 6.0);
+    assert_eq!(console.press("q"), [], "that was another time");
+    assert_eq!(console.press("Ctrl-z"), [], "it would stop them");
+    assert_eq!(console.press("Ctrl-c"), [Effect::Quit], "as everywhere in a terminal");
 }

@@ -9,6 +9,7 @@ use loadline_console::{
     model::{
         board::{Board, Row, RowId, Status, Worst},
         listing::Listing,
+        order::Order,
         standing::{Band, Severity, State},
         timeline::KEPT,
         ui::Screen,
@@ -17,6 +18,7 @@ use loadline_console::{
 };
 use loadline_proto::health::{ModeStatus, Severity as Wire, State as WireState};
 use proptest::prelude::*;
+use std::time::Duration;
 
 const IDS: [&str; 6] = ["AN-01", "AN-02", "AN-03", "AN-09", "XX-01", "ZZ-99"];
 
@@ -42,8 +44,29 @@ fn severities() -> impl Strategy<Value = Wire> {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let keys =
-        vec!["o", "0", "1", "2", "3", "5", "/", "a", "n", "x", "Backspace", "Enter", "Esc", "j", "k", "G", ",", "z", "v", "h"];
+    let keys = vec![
+        "o",
+        "0",
+        "1",
+        "2",
+        "3",
+        "5",
+        "/",
+        "a",
+        "n",
+        "x",
+        "Backspace",
+        "Enter",
+        "Esc",
+        "j",
+        "k",
+        "G",
+        ",",
+        "z",
+        "v",
+        "h",
+        "s",
+    ];
     prop_oneof![
         4 => (0..IDS.len(), states(), severities()).prop_map(|(mode, state, severity)| Step::Said(mode, state, severity)),
         1 => prop::collection::vec(0..IDS.len(), 0..8).prop_map(Step::All),
@@ -104,7 +127,16 @@ fn check_list(console: &Console, drawn_up: bool) -> Result<(), TestCaseError> {
             model.ui.band.is_none_or(|severity| row.band == Band::Of(severity))
                 && (model.ui.unfolded || !matches!(row.band, Band::Ok | Band::Planned))
         };
-        prop_assert_eq!(&listed, &board.rows.iter().filter(passes).map(|row| &row.id).collect::<Vec<_>>());
+        let mut passing: Vec<&Row> = board.rows.iter().filter(passes).collect();
+        match model.ui.order(Screen::Board) {
+            Some(Order::Newest) => passing.sort_by_key(|row| row.lasts.unwrap_or(Duration::MAX)),
+            Some(Order::Id) => passing.sort_by_key(|row| row.id.clone()),
+            // Nothing is proven of any mode, so that they stay as they are; nothing can be of a process.
+            Some(Order::Proof) => passing.sort_by_key(|row| matches!(row.id, RowId::Endpoint(_))),
+            _ => {}
+        }
+        let passing: Vec<&RowId> = passing.into_iter().map(|row| &row.id).collect();
+        prop_assert_eq!(&listed, &passing);
     }
     let held = model.ui.row.id().and_then(|held| listed.iter().position(|id| *id == held));
     prop_assert!(held.is_none() || model.cursor() == held);

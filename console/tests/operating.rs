@@ -139,7 +139,7 @@ async fn a_remedy_goes_from_its_key_over_the_wire_to_what_it_did() {
     operator.sees("read-only: Ctrl-o").await;
     assert_eq!(fake.desk().asked(), Vec::<String>::new());
     operator.press("Ctrl-o D");
-    operator.sees("type the count of the plan").await;
+    operator.sees("type the count of").await;
     operator.reads().await;
     fake.send(&frame("ingest", 2, fixture::heartbeat()));
     operator.press("1 2 0 4 Enter");
@@ -210,7 +210,7 @@ async fn a_drill_is_started_watched_and_stopped() {
     operator.press("y");
     operator.sees("drill of AN-01: AN-01 is awaited").await;
     fake.send(&frame("ingest", 3, Body::Delta(Delta { drills: vec![going], ..Delta::default() })));
-    operator.sees("DRILL AN-01").await;
+    operator.sees("DRILL [X stop] AN-01").await;
     operator.press("f X");
     operator.sees("drill of AN-01: ").await;
     let ended = drill_run("AN-01", Phase::Done, Verdict::Aborted);

@@ -13,7 +13,7 @@ use loadline_console::{
     action::ACTIONS,
     headless,
     model::{endpoint::Link, ui::Overlay},
-    msg::What,
+    msg::{Answer, What},
     plain,
     update::able::disabled,
     view::draw,
@@ -70,8 +70,13 @@ fn the_header_names_the_installation_and_says_when_there_are_two() {
     let mut console = Console::well();
     assert!(top(&console, 120).starts_with(" loadline  READ-ONLY"), "no process names it: {}", top(&console, 120));
     introduced(&mut console, 8, [("prod-eu1", None); 3]);
-    for columns in 60..200 {
+    for columns in 63..200 {
         assert!(top(&console, columns).starts_with(" loadline  prod-eu1  READ-ONLY"), "{columns}: {}", top(&console, columns));
+    }
+    for columns in 43..63 {
+        let top = top(&console, columns);
+        assert!(top.starts_with(" prod-eu1  READ-ONLY  WORST none  live 3/3"), "the program's name goes first: {columns}: {top}");
+        assert!(top.trim_end().ends_with("14:30:00Z") == (columns > 52), "then the time of day: {columns}: {top}");
     }
     introduced(&mut console, 9, [("prod-eu1", None), ("test", None), ("", None)]);
     assert!(top(&console, 120).starts_with(" loadline  MIXED prod-eu1 and test  READ-ONLY"), "{}", top(&console, 120));
@@ -189,7 +194,7 @@ fn what_a_process_was_doing_is_not_shown_as_going_on_once_it_is_blind() {
     console.pass(seconds(6.0));
     let text = screen(&console, 120);
     assert!(row(&text).contains("BLIND 00:0") && !row(&text).contains("RUN"), "{text}");
-    assert!(text.lines().any(|line| line.contains("░ BLIND 6s, was RUNNING W widen")), "{text}");
+    assert!(text.lines().any(|line| line.contains("░ BLIND 6s, was RUNNING [X abort] W widen")), "{text}");
     assert!(text.lines().any(|line| line.contains("ingest    ░ BLIND") && line.contains("was ")), "{text}");
 }
 
@@ -323,7 +328,7 @@ fn the_selected_row_is_marked_also_where_nothing_is_reversed() {
         if keys == "f" {
             let list = work::drill("AN-02");
             let list = loadline_proto::health::ListDrillsResponse { drills: vec![list], build: "0.1.0".to_owned() };
-            console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+            console.hear(0, What::Answer(Answer::Drills(list)));
         }
         if !keys.is_empty() {
             console.press(keys);
@@ -362,7 +367,7 @@ fn the_colour_of_a_word_in_the_header_ends_with_it() {
 fn a_newcomer_is_led_to_the_first_drill() {
     let mut console = Console::well();
     let list = loadline_proto::health::ListDrillsResponse { drills: vec![work::drill("AN-02")], build: "0.1.0".to_owned() };
-    console.hear(0, What::Answer(loadline_console::msg::Answer::Drills(list)));
+    console.hear(0, What::Answer(Answer::Drills(list)));
     let hints = |console: &Console| screen(console, 120).lines().last().unwrap().to_owned();
     let lead = "nothing proven yet: ";
     assert!(hints(&console).contains(&format!("{lead}o shows modes, Ctrl-o operates, T drills a row")), "{}", hints(&console));
@@ -420,4 +425,85 @@ fn a_wide_timeline_has_two_columns_and_the_newest_at_the_lower_right() {
     assert_eq!(wide.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[22, 26], [23, 27], [24, 28], [25, 29]]);
     let narrow = shown(100);
     assert_eq!(narrow.iter().map(|line| numbers(line)).collect::<Vec<_>>(), [[26], [27], [28], [29]]);
+}
+
+#[test]
+fn a_filter_that_looks_into_folded_bands_does_not_ask_to_unfold_them() {
+    let mut console = Console::well();
+    assert!(screen(&console, 120).contains("OK 8 (o to unfold)"), "{}", screen(&console, 120));
+    console.press("/ A N - 0 6 Enter");
+    console.settle();
+    let text = screen(&console, 120);
+    assert!(text.contains("▶-   AN-06") && !text.contains("to unfold"), "{text}");
+}
+
+#[test]
+fn a_key_that_does_nothing_says_so() {
+    let mut console = trouble();
+    let told = |console: &mut Console, keys: &str| {
+        console.press(keys);
+        console.settle();
+        screen(console, 120).lines().last().unwrap().trim().to_owned()
+    };
+    assert_eq!(told(&mut console, "J"), "J does nothing here: ? F1 shows every key");
+    assert_eq!(told(&mut console, "Space"), "play: only while the past is shown");
+    console.press("t / z z z Enter");
+    assert_eq!(told(&mut console, "Enter"), "open: nothing is selected");
+}
+
+#[test]
+fn the_next_row_that_is_not_as_it_should_be_is_found_on_each_screen() {
+    let mut console = trouble();
+    console.press("p n");
+    assert_eq!(console.model.ui.job.id().map(String::as_str), Some("run r1"), "the one that failed");
+    console.press("n");
+    assert_eq!(console.model.ui.job.id().map(String::as_str), Some("run r1"), "it is the only one");
+    let mut console = scene::busy();
+    console.press("f n");
+    let drill = |console: &Console| console.model.selected_drill().unwrap().mode.clone();
+    assert_eq!(drill(&console), "AN-02", "of AN-01 the drill passed in this build");
+    console.press("n");
+    assert_eq!(drill(&console), "AN-03");
+    console.press(", ,");
+    assert_eq!(drill(&console), "AN-09", "and around the end");
+    let mut console = Console::well();
+    console.press("o n");
+    assert!(screen(&console, 120).contains("nothing here is otherwise than it should be"));
+}
+
+#[test]
+fn a_screen_without_rows_says_who_has_not_answered() {
+    let mut console = Console::well();
+    for (key, service, endpoint) in [("t", "query", 1), ("p", "rollup", 2), ("e", "ingest", 0)] {
+        console.press(key);
+        console.settle();
+        let text = screen(&console, 120);
+        assert!(text.contains(&format!("{service} has not answered yet")), "{text}");
+        let down = Link::Down { error: "gone".to_owned(), retry_at: seconds(9.0) };
+        console.hear(endpoint, What::Link(down));
+        let text = screen(&console, 120);
+        assert!(text.contains(&format!("no process of {service} is connected")), "{text}");
+    }
+}
+
+#[test]
+fn on_each_screen_what_a_blind_process_did_is_what_it_was() {
+    let mut console = scene::busy();
+    let running = work::drill_run("AN-03", Phase::Verify, Verdict::Running);
+    console.frame(0, frame("ingest", 124, Body::Delta(Delta { drills: vec![running], ..Delta::default() })));
+    console.press("f");
+    console.settle();
+    assert!(screen(&console, 120).contains("drilling"), "{}", screen(&console, 120));
+    console.pass(seconds(6.0));
+    let text = screen(&console, 120);
+    assert!(text.contains("was busy") && text.contains("was verify") && !text.contains("drilling"), "{text}");
+}
+
+#[test]
+fn a_card_says_which_of_its_counts_is_to_be_typed() {
+    let console = scene::deciding();
+    let card = console.model.ui.card.as_ref().unwrap();
+    assert_eq!(card.confirm(), Some("1204"));
+    let text = screen(&console, 120);
+    assert!(text.contains("CONFIRM  type the count of `redrive dead letters`") && text.contains("then Enter: 12_"), "{text}");
 }

@@ -12,7 +12,7 @@ use fixture::{
 use loadline_console::{
     keys::Chord,
     model::{board::RowId, endpoint::Link, standing::Knowledge},
-    msg::{Act, Answer, Done, Effect, Failure, Msg, Topic, What},
+    msg::{Act, Answer, Done, Effect, Failure, Msg, Seen, Topic, What},
 };
 use loadline_proto::{
     health::{ListDrillsResponse, Reversibility, Severity as Wire, State as WireState},
@@ -222,7 +222,7 @@ fn told(steps: Vec<Step>) -> Result<(u32, u32), TestCaseError> {
                 if format!("{:?}", console.model.ui.card).contains("Drill {") {
                     drill_read.get_or_insert(now);
                 }
-                console.tell(Msg::Drawn(None))
+                console.tell(Msg::Drawn { waited: None, seen: Seen::default() })
             }
             Step::Wait(time) => {
                 console.now = console.now.after(seconds(time));

@@ -53,7 +53,7 @@ fn console(service: &Service) -> Result<Screen> {
 /// Selects what the words find, on this screen.
 fn select(screen: &mut Screen, words: &str) {
     screen.press(&format!("/\u{15}{words}\r"));
-    screen.shows(&format!("filter: {words}"));
+    screen.shows(&format!("filter:{words}"));
 }
 
 /// The card is read, and confirmed.

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub const READING: Duration = Duration::from_millis(400);
 /// The same key again within this time may be a key held down.
 pub const HELD: Duration = Duration::from_secs(1);
+/// Leaving that ends the services too is asked for twice, within so long.
+pub const LEAVING: Duration = Duration::from_secs(5);
 /// Operate mode ends when no key has been pressed for so long.
 pub const OPERATING: Duration = Duration::from_secs(300);
 /// A card that waits for an answer gives up after so long.

@@ -83,6 +83,13 @@ pub struct Run {
     pub result: String,
 }
 
+impl Job {
+    /// The run that is under way, or else the one that ended last.
+    pub fn run(&self) -> Option<&Run> {
+        self.current.as_ref().or(self.last.as_ref())
+    }
+}
+
 impl Run {
     /// 0 to 1; `None` while it is not known of how much.
     pub fn share(&self) -> Option<f64> {
@@ -92,6 +99,11 @@ impl Run {
     /// How long it took.
     pub fn took(&self) -> Option<Duration> {
         Some(span(self.started?, self.finished?))
+    }
+
+    /// How long it took, or has been taking when it is `now` by the server's clock.
+    pub fn lasts(&self, now: Timestamp) -> Option<Duration> {
+        Some(span(self.started?, self.finished.unwrap_or(now)))
     }
 }
 

@@ -34,6 +34,17 @@ pub struct Letter {
     pub recorded_at: Option<Timestamp>,
 }
 
+/// A letter with what stood in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// The letter.
+    pub letter: Letter,
+    /// The first bytes of its payload.
+    pub payload: Vec<u8>,
+    /// How many bytes there are.
+    pub bytes: usize,
+}
+
 /// The dead-letter screen's facts.
 #[derive(Debug, Clone, Default)]
 pub struct Letters {
@@ -43,12 +54,14 @@ pub struct Letters {
     pub totals: Vec<(String, u64)>,
     /// Where the next page begins; empty: there is none.
     pub next_page: String,
-    /// The one last opened, with its first bytes.
-    pub opened: Option<(Letter, Vec<u8>)>,
+    /// The one last opened.
+    pub opened: Option<Opened>,
     /// When the answer came.
     pub at: Option<Duration>,
     /// Why the last question had none.
     pub error: Option<String>,
+    /// Why the last one that was to be opened was not.
+    pub unopened: Option<String>,
 }
 
 impl Letters {
@@ -67,8 +80,9 @@ impl Letters {
 
     /// Takes one with its payload.
     pub fn take_one(&mut self, wire: DeadLetter) {
-        let payload = wire.payload.iter().take(PAYLOAD).copied().collect();
-        self.opened = Some((letter(wire), payload));
+        let (payload, bytes) = (wire.payload.iter().take(PAYLOAD).copied().collect(), wire.payload.len());
+        self.opened = Some(Opened { letter: letter(wire), payload, bytes });
+        self.unopened = None;
     }
 }
 

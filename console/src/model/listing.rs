@@ -1,9 +1,10 @@
-//! Which rows of the board are listed: those that pass band, filter and folds. Found once when the board is drawn up, for all
+//! Which rows of the board are listed: those that pass band, filter and folds, and in which order. Found once when the board is drawn up, for all
 //! that asks for them while a frame is drawn.
 
 use super::{
     board::{Row, RowId},
     has_words,
+    order::{self, Order},
     standing::{Band, Severity},
     ui::{Screen, Ui},
     world::World,
@@ -15,7 +16,8 @@ pub struct Listing {
     band: Option<Severity>,
     unfolded: bool,
     filter: String,
-    /// The lowest first.
+    order: Option<Order>,
+    /// In the order of the screen.
     pub places: Vec<usize>,
 }
 
@@ -29,13 +31,19 @@ impl Listing {
             let folded = row.band.folds() && !ui.unfolded && words.is_empty();
             band && !folded && has_words(|| text(world, row), &words)
         };
-        let places = world.board.rows.iter().enumerate().filter(|(_, row)| passes(row)).map(|(place, _)| place).collect();
-        Self { band: ui.band, unfolded: ui.unfolded, filter: filter.to_owned(), places }
+        let mut places: Vec<usize> =
+            world.board.rows.iter().enumerate().filter(|(_, row)| passes(row)).map(|(place, _)| place).collect();
+        let order = ui.order(Screen::Board);
+        if let Some(order) = order {
+            order::places(&mut places, order, world);
+        }
+        Self { band: ui.band, unfolded: ui.unfolded, filter: filter.to_owned(), order, places }
     }
 
     /// Whether the operator still wants to see the same.
     pub fn is_for(&self, ui: &Ui) -> bool {
-        (self.band, self.unfolded, self.filter.as_str()) == (ui.band, ui.unfolded, ui.filter(Screen::Board))
+        let asked = (ui.band, ui.unfolded, ui.filter(Screen::Board), ui.order(Screen::Board));
+        (self.band, self.unfolded, self.filter.as_str(), self.order) == asked
     }
 }
 

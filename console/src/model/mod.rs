@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod letters;
 pub mod listing;
+pub mod order;
 pub mod registry;
 pub mod remedy;
 pub mod report;
@@ -23,6 +24,7 @@ use crate::{action::KeyMap, moment::Moment, recorder::Recorder};
 use board::Row;
 use letters::Letter;
 use listing::Listing;
+use order::Order;
 use registry::{Alias, Registered, Version};
 use std::{borrow::Cow, time::Duration};
 use ui::{Screen, Ui};
@@ -47,6 +49,8 @@ pub struct Model {
     pub recorder: Recorder,
     /// No connections: a file is looked at.
     pub offline: bool,
+    /// The services run in this process: who leaves ends them.
+    pub hosting: bool,
 }
 
 /// A look at the past.
@@ -172,6 +176,7 @@ impl Model {
             keys,
             recorder: Recorder::new(targets.to_vec(), now),
             offline: false,
+            hosting: false,
         }
     }
 
@@ -221,7 +226,11 @@ impl Model {
 
     fn cursor_among(&self, places: &[usize]) -> Option<usize> {
         let held = self.ui.row.id().and_then(|id| self.shown().board.place(id));
-        let found = held.and_then(|place| places.binary_search(&place).ok());
+        let found = held.and_then(|place| match self.ui.order(Screen::Board) {
+            // Places stand as the board has them.
+            Some(Order::Severity) => places.binary_search(&place).ok(),
+            _ => places.iter().position(|known| *known == place),
+        });
         self.ui.row.within(found, places.len())
     }
 
@@ -232,26 +241,33 @@ impl Model {
         self.shown().board.rows.get(place)
     }
 
-    /// Accounts that pass the filter.
+    /// Accounts that pass the filter, in the order of their screen.
     pub fn accounts(&self) -> Vec<&usage::AccountUse> {
         let filter = self.ui.filter(Screen::Usage).to_lowercase();
         let accounts = self.shown().usage.accounts.iter();
-        accounts.filter(|account| has_words(|| account.account.clone(), &filter)).collect()
+        let mut listed: Vec<_> = accounts.filter(|account| has_words(|| account.account.clone(), &filter)).collect();
+        if let Some(order) = self.ui.order(Screen::Usage) {
+            order::accounts(&mut listed, order, &self.shown().usage);
+        }
+        listed
     }
 
-    /// Jobs, then runs, that pass the filter.
+    /// Jobs, then runs, that pass the filter, in the order of their screen.
     pub fn job_lines(&self) -> Vec<JobLine<'_>> {
         let filter = self.ui.filter(Screen::Jobs).to_lowercase();
         let jobs = &self.shown().jobs;
-        let of_jobs = jobs.jobs.iter().filter(|job| has_words(|| job.name.clone(), &filter)).map(JobLine::Job);
-        let of_runs = jobs
-            .runs
-            .iter()
-            .filter(|run| has_words(|| format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id), &filter));
-        of_jobs.chain(of_runs.map(JobLine::Run)).collect()
+        let text = |run: &jobs::Run| format!("{} {} {} {} {}", run.job, run.state.name(), run.by, run.note, run.id);
+        let mut of_jobs: Vec<_> = jobs.jobs.iter().filter(|job| has_words(|| job.name.clone(), &filter)).collect();
+        let mut of_runs: Vec<_> = jobs.runs.iter().filter(|run| has_words(|| text(run), &filter)).collect();
+        if let Some(order) = self.ui.order(Screen::Jobs) {
+            let now = self.shown().time_of("rollup");
+            order::jobs(&mut of_jobs, order, now);
+            order::runs(&mut of_runs, order, now);
+        }
+        of_jobs.into_iter().map(JobLine::Job).chain(of_runs.into_iter().map(JobLine::Run)).collect()
     }
 
-    /// What can be proven: each mode that has a drill or a result in a process, by mode and process.
+    /// What can be proven: each mode that has a drill or a result in a process, in the order of their screen.
     pub fn drill_lines(&self) -> Vec<DrillLine<'_>> {
         let filter = self.ui.filter(Screen::Drills).to_lowercase();
         let mut lines = Vec::new();
@@ -263,6 +279,10 @@ impl Model {
         }
         lines.retain(|line| has_words(|| self.drill_text(*line), &filter));
         lines.sort_by_key(|line| (line.mode, line.endpoint));
+        if self.ui.order(Screen::Drills) == Some(Order::Proof) {
+            let world = self.shown();
+            lines.sort_by_cached_key(|line| order::worth(world.proof_at(line.endpoint, line.mode), world.now));
+        }
         lines
     }
 
@@ -299,6 +319,27 @@ impl Model {
         lines.get(self.ui.registered.place(ids.iter())?).copied()
     }
 
+    /// The account under the cursor.
+    pub fn selected_account(&self) -> Option<&usage::AccountUse> {
+        let accounts = self.accounts();
+        let place = self.ui.account.place(accounts.iter().map(|account| &account.account))?;
+        accounts.get(place).copied()
+    }
+
+    /// The job or run under the cursor.
+    pub fn selected_job(&self) -> Option<JobLine<'_>> {
+        let lines = self.job_lines();
+        let ids: Vec<String> = lines.iter().map(JobLine::id).collect();
+        lines.get(self.ui.job.place(ids.iter())?).copied()
+    }
+
+    /// The dead letter under the cursor.
+    pub fn selected_letter(&self) -> Option<&Letter> {
+        let letters = self.letters();
+        let place = self.ui.letter.place(letters.iter().map(|letter| &letter.id))?;
+        letters.get(place).copied()
+    }
+
     /// The drill under the cursor.
     pub fn selected_drill(&self) -> Option<DrillLine<'_>> {
         let lines = self.drill_lines();
@@ -306,7 +347,7 @@ impl Model {
         lines.get(self.ui.drill.place(ids.iter())?).copied()
     }
 
-    /// Dead letters that have all the words of the filter which the server was not asked for.
+    /// Dead letters that have all the words of the filter which the server was not asked for, in the order of their screen.
     pub fn letters(&self) -> Vec<&Letter> {
         let (_, words) = letters::parse_filter(self.ui.filter(Screen::Letters));
         let letters = self.shown().letters.letters.iter();
@@ -315,7 +356,11 @@ impl Model {
             let text = text.to_lowercase();
             words.iter().all(|word| text.contains(word))
         };
-        letters.filter(has_words).collect()
+        let mut listed: Vec<_> = letters.filter(has_words).collect();
+        if let Some(order) = self.ui.order(Screen::Letters) {
+            order::letters(&mut listed, order);
+        }
+        listed
     }
 }
 

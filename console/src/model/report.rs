@@ -110,14 +110,18 @@ impl Report {
 }
 
 impl Evidence {
-    /// The reading against its threshold; once it is `past` that, by the sign between them. Some are bad below it.
+    /// The reading against its threshold, without their unit; once it is `past` that, by the sign between them. Some are bad
+    /// below it.
     pub fn compared(&self, past: bool) -> String {
-        let sign = match self.value.partial_cmp(&self.threshold) {
+        let (value, threshold) = (quantity(self.value), quantity(self.threshold));
+        // Of two that read the same none is seen to be less.
+        let alike = (self.value - self.threshold).abs() < self.threshold.abs() / 20.0;
+        let sign = match self.value.partial_cmp(&self.threshold).filter(|_| !alike) {
             Some(Ordering::Greater) if past => ">",
             Some(Ordering::Less) if past => "<",
             _ => "/",
         };
-        format!("{}{sign}{} {}", quantity(self.value), quantity(self.threshold), self.unit)
+        format!("{value}{sign}{threshold}")
     }
 
     fn from_wire(wire: WireEvidence, sent: Timestamp) -> Self {

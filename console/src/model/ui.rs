@@ -4,6 +4,7 @@ use super::{
     RegisteredId,
     board::RowId,
     hand::{Card, Sent},
+    order::Order,
     selection::Selection,
     standing::Severity,
 };
@@ -113,6 +114,8 @@ pub struct Ui {
     pub scroll: usize,
     /// The pane of the board that moves.
     pub pane: Pane,
+    /// Which panes the terminal has no room for, in the order of [`Pane::ALL`].
+    pub hidden: [bool; 4],
     /// Only this severity.
     pub band: Option<Severity>,
     /// Modes that are OK or planned are listed too.
@@ -143,6 +146,8 @@ pub struct Ui {
     pub tickets: u64,
     /// The last key and when it was pressed: pressed again too soon it may be held down.
     pub pressed: Option<(Chord, Duration)>,
+    /// When leaving was asked for last.
+    pub leaving: Option<Duration>,
     /// A word to the operator, and since when.
     pub notice: Option<(String, Duration)>,
     /// How long the oldest input of the last frame had waited to be drawn.
@@ -156,12 +161,30 @@ pub struct Ui {
     /// Colours and signs.
     pub look: Look,
     filters: [String; 6],
+    /// Which of its orders each screen has.
+    orders: [usize; 6],
 }
 
 impl Ui {
     /// The filter of a screen.
     pub fn filter(&self, screen: Screen) -> &str {
         &self.filters[screen as usize]
+    }
+
+    /// Whether the terminal has no room for a pane.
+    pub fn is_hidden(&self, pane: Pane) -> bool {
+        self.hidden[pane as usize]
+    }
+
+    /// In which order a screen lists its rows; `None`: it has one only.
+    pub fn order(&self, screen: Screen) -> Option<Order> {
+        Order::of(screen).get(self.orders[screen as usize]).copied()
+    }
+
+    /// Goes to the next order of the screen that is shown, and from the last one to the first.
+    pub fn turn_order(&mut self) {
+        let order = &mut self.orders[self.screen as usize];
+        *order = (*order + 1) % Order::of(self.screen).len().max(1);
     }
 
     /// The filter of the screen that is shown.

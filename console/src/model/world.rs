@@ -17,6 +17,7 @@ use super::{
     usage::Usage,
 };
 use crate::{moment::Moment, text};
+use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -194,6 +195,11 @@ impl World {
     /// How many endpoints are known so well.
     pub fn known(&self, knowledge: Knowledge) -> usize {
         self.endpoints.iter().filter(|endpoint| endpoint.knowledge(self.now) == knowledge).count()
+    }
+
+    /// What time it is by the clock of a service, as far as that is known.
+    pub fn time_of(&self, service: &str) -> Timestamp {
+        self.endpoint_of(service).map_or(self.now.wall, |index| self.endpoints[index].its_time(self.now))
     }
 
     /// The first endpoint of a service that is up; otherwise one that is not known to be another's.

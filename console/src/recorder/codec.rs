@@ -4,10 +4,11 @@ use crate::{
     keys::Chord,
     model::endpoint::Link,
     moment::Moment,
-    msg::{AliasAnswer, Answer, Input, Msg, Topic, What},
+    msg::{AliasAnswer, Answer, Input, Mouse, MouseKind, Msg, Topic, What},
 };
 use loadline_proto::serving::{GetRouteRequest, GetRouteResponse, ListAliasHistoryResponse};
 use prost::Message;
+use ratatui::layout::{Position, Size};
 use std::time::Duration;
 
 /// One message.
@@ -39,7 +40,7 @@ macro_rules! kinds {
 kinds! {
     Connecting = "connecting", Up = "up", Down = "down", Catalogue = "catalogue", Frame = "frame", Serving = "serving",
     Streams = "streams", Top = "top", Delivery = "delivery", Jobs = "jobs", Runs = "runs", Letters = "letters",
-    MoreLetters = "more-letters", Letter = "letter", Drills = "drills", Models = "models", Alias = "alias", Refused = "refused", Key = "key", Repeat = "repeat", Paste = "paste", Tick = "tick",
+    MoreLetters = "more-letters", Letter = "letter", Drills = "drills", Models = "models", Alias = "alias", Refused = "refused", Key = "key", Repeat = "repeat", Mouse = "mouse", Paste = "paste", Tick = "tick",
 }
 
 impl Kind {
@@ -71,9 +72,10 @@ pub fn encode(at: Moment, msg: &Msg) -> Option<Record> {
         }
         Msg::Key(chord) => record(Kind::Key, 0, 0, chord.to_string().into_bytes()),
         Msg::Repeat(chord) => record(Kind::Repeat, 0, 0, chord.to_string().into_bytes()),
+        Msg::Mouse(mouse) => record(Kind::Mouse, 0, 0, encode_mouse(*mouse).into_bytes()),
         Msg::Paste(text) => record(Kind::Paste, 0, 0, text.clone().into_bytes()),
         Msg::Tick => record(Kind::Tick, 0, 0, Vec::new()),
-        Msg::Mouse(_) | Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn(_) | Msg::Focus(_) => None,
+        Msg::Resized | Msg::Quit | Msg::Suspend | Msg::Drawn { .. } | Msg::Focus(_) => None,
     }
 }
 
@@ -128,6 +130,22 @@ fn decode_alias(mut data: &[u8]) -> Option<AliasAnswer> {
     Some(AliasAnswer { model, alias, route, changes: history()?, evaluations: history()?, routes: history()? })
 }
 
+const MOUSE: [(MouseKind, &str); 3] = [(MouseKind::Click, "click"), (MouseKind::Up, "up"), (MouseKind::Down, "down")];
+
+/// What was done, at which column and row, on a terminal of so many: `click 12 5 120 40`. What is there depends on its size.
+fn encode_mouse(Mouse { kind, at, screen }: Mouse) -> String {
+    let name = MOUSE.iter().find(|(known, _)| *known == kind).map_or("", |(_, name)| name);
+    format!("{name} {} {} {} {}", at.x, at.y, screen.width, screen.height)
+}
+
+fn decode_mouse(text: &str) -> Option<Mouse> {
+    let (name, numbers) = text.split_once(' ')?;
+    let (kind, _) = MOUSE.iter().find(|(_, known)| *known == name)?;
+    let numbers: Vec<u16> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [x, y, width, height] = numbers[..] else { return None };
+    Some(Mouse { kind: *kind, at: Position { x, y }, screen: Size { width, height } })
+}
+
 /// `None` for bytes that are no such message.
 pub fn decode(record: &Record) -> Option<Msg> {
     let data = &record.data;
@@ -135,6 +153,7 @@ pub fn decode(record: &Record) -> Option<Msg> {
     let what = match record.kind {
         Kind::Key => return text().parse::<Chord>().ok().map(Msg::Key),
         Kind::Repeat => return text().parse::<Chord>().ok().map(Msg::Repeat),
+        Kind::Mouse => return decode_mouse(&text()).map(Msg::Mouse),
         Kind::Paste => return Some(Msg::Paste(text())),
         Kind::Tick => return Some(Msg::Tick),
         Kind::Connecting => What::Link(Link::Connecting),

@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// What this console writes, and the newest it reads.
-const VERSION: u32 = 1;
+/// What this console writes, and the newest it reads. Of 2 is the mouse.
+const VERSION: u32 = 2;
 
 /// Why a file is no recording.
 #[derive(Debug, thiserror::Error)]

@@ -67,7 +67,7 @@ impl Start {
         match record.kind {
             Kind::Frame => self.take_frame(record),
             // What the operator did, and that time passed, changes nothing that is kept.
-            Kind::Key | Kind::Repeat | Kind::Paste | Kind::Tick => {}
+            Kind::Key | Kind::Repeat | Kind::Mouse | Kind::Paste | Kind::Tick => {}
             // Of these the last one says all; but what is being connected again is still down.
             Kind::Connecting | Kind::Up | Kind::Down => {
                 let over: &[Kind] = match record.kind {

@@ -5,7 +5,7 @@ use crate::{
     action::KeyMap,
     keys::Chord,
     model::{Model, endpoint::Link},
-    msg::{AliasAnswer, Answer, Input, Topic, What},
+    msg::{AliasAnswer, Answer, Input, Mouse, MouseKind, Topic, What},
     update::{settle, update},
 };
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ use loadline_proto::{
     rollup::{ListJobsResponse, ListRunsResponse},
     serving::{GetRouteResponse, ListAliasHistoryResponse, ListModelsResponse},
 };
+use ratatui::layout::{Position, Size};
 use std::io::BufReader;
 
 fn start() -> Moment {
@@ -47,6 +48,10 @@ fn frame(seq: u64, body: Body) -> Msg {
 
 fn mode(id: &str, state: State) -> ModeStatus {
     ModeStatus { id: id.to_owned(), state: state.into(), severity: Severity::P3.into(), ..Default::default() }
+}
+
+fn mouse(kind: MouseKind, x: u16, y: u16) -> Mouse {
+    Mouse { kind, at: Position { x, y }, screen: Size { width: 120, height: 40 } }
 }
 
 /// What operators and drills did, and what there was to do.
@@ -179,12 +184,12 @@ fn another_file_is_refused_by_the_line() {
     let mut file = Vec::new();
     life(|recorder| recorder, 5, |_| {}).recorder.write(&mut file).unwrap();
     let text = String::from_utf8(file).unwrap();
-    let newer = text.replacen("\"loadline_recording\":1", "\"loadline_recording\":2", 1);
+    let newer = text.replacen("\"loadline_recording\":2", "\"loadline_recording\":3", 1);
     let torn = &text[..text.len() - 20];
     let cases = [
         ("", "line 1"),
         ("{}", "line 1"),
-        (newer.as_str(), "version 2"),
+        (newer.as_str(), "version 3"),
         (torn, "line "),
         (&text.replacen("\"frame\"", "\"fame\"", 1), "fame"),
         (&text.replacen("\"data\":\"C", "\"data\":\"/", 1), "line "),
@@ -193,6 +198,42 @@ fn another_file_is_refused_by_the_line() {
         let error = Recorder::read(BufReader::new(text.as_bytes())).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn no_other_text_is_taken_for_the_mouse() {
+    for text in ["", "click", "click 1 2 3", "click 1 2 3 4 5", "press 1 2 3 4", "up 1 -2 3 4", "down 1 2 3 70000"] {
+        let data = text.as_bytes().into();
+        assert_eq!(
+            codec::decode(&Record { at: start(), kind: codec::Kind::Mouse, endpoint: 0, number: 0, data }),
+            None,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_was_done_with_keys_and_the_mouse_is_done_again_by_whoever_plays_the_recording() {
+    let mut model = life(|recorder| recorder, 10, |_| {});
+    let now = model.now;
+    let (tab, click) = (Msg::Key("Tab".parse().unwrap()), |x, y| Msg::Mouse(mouse(MouseKind::Click, x, y)));
+    // A row of the board; its detail; down in it; the services, and the second of the keys at the bottom.
+    let done =
+        [Msg::Key(Chord::char('o')), click(8, 12), click(100, 8), Msg::Mouse(mouse(MouseKind::Down, 1, 1)), tab, click(13, 39)];
+    let seen = |model: &Model| format!("{:?} {:?} {:?} {}", model.ui.row, model.ui.pane, model.ui.overlay, model.ui.scroll);
+    let told = |model: &mut Model, msg: Msg, at: Moment| {
+        update(model, msg, at);
+        settle(model, at);
+        seen(model)
+    };
+    let was: Vec<String> = done.into_iter().map(|msg| told(&mut model, msg, now)).collect();
+    assert!(was.windows(2).all(|pair| pair[0] != pair[1]), "each does something: {was:#?}");
+    let mut file = Vec::new();
+    model.recorder.write(&mut file).unwrap();
+    let read = Recorder::read(BufReader::new(&*file)).unwrap();
+    let mut again = Model::new(read.targets(), KeyMap::default(), read.begun());
+    let is: Vec<String> = read.messages().map(|(at, msg)| told(&mut again, msg, at)).collect();
+    assert!(is.ends_with(&was), "{is:#?}\n{was:#?}");
 }
 
 #[test]
@@ -226,6 +267,9 @@ fn every_message_is_decoded_as_it_was_encoded() {
             routes: ListAliasHistoryResponse { changes: vec![], next_page_token: "9".to_owned() },
         }))),
         Msg::Key("Ctrl-d".parse().unwrap()),
+        Msg::Mouse(mouse(MouseKind::Click, 12, 5)),
+        Msg::Mouse(mouse(MouseKind::Up, 0, u16::MAX)),
+        Msg::Mouse(mouse(MouseKind::Down, 7, 7)),
         Msg::Paste("text".to_owned()),
         Msg::Tick,
     ];

@@ -3,7 +3,7 @@
 use super::{aim, yank};
 use crate::{
     action::{ACTIONS, Action, Place},
-    model::{Model, ui::Screen},
+    model::{Model, order::Order, ui::Screen},
 };
 use std::borrow::Cow;
 
@@ -55,11 +55,14 @@ pub fn disabled(model: &Model, action: Action) -> Option<Cow<'static, str>> {
 fn off(model: &Model, action: Action) -> Option<&'static str> {
     match action {
         Action::Operate if model.offline => Some("a recording is shown"),
+        Action::Suspend if model.hosting => Some("it would stop the services, which run in this process"),
         Action::Record if model.offline => Some("a recording is shown already"),
         Action::Refresh if model.offline => Some("a recording is shown"),
         Action::Freeze if model.replay.is_some() => Some("the past stands still already"),
         Action::Replay if model.recorder.is_empty() => Some("nothing is recorded yet"),
+        Action::Sort if Order::of(model.ui.screen).is_empty() => Some("this screen has one order only"),
         Action::Fold if !model.ui.filter(Screen::Board).is_empty() => Some("a filter looks into folded bands too"),
+        Action::Open if model.ui.screen != Screen::Board && !is_selected(model) => Some("nothing is selected"),
         Action::Yank | Action::YankCommand | Action::Describe if !is_selected(model) => Some("nothing is selected"),
         _ => None,
     }

@@ -29,19 +29,21 @@ const DELIVERIES_A_TICK: usize = 4;
 /// Aliases asked for at a time, each of which is four calls.
 const ALIASES_A_TICK: usize = 2;
 
-/// How often models are asked for.
-pub const MODELS_EVERY: Duration = Duration::from_secs(5);
-
 /// How often a topic is asked for.
 fn period(topic: Topic, screen: Screen) -> Duration {
     Duration::from_secs(match topic {
         Topic::Streams | Topic::Jobs | Topic::Runs => 1,
         // Serving asks the registry for it each time, which may be another program's.
-        Topic::Letters | Topic::Models => MODELS_EVERY.as_secs(),
+        Topic::Letters | Topic::Models => 5,
         Topic::Top | Topic::Delivery | Topic::Letter | Topic::Alias => 10,
         Topic::Drills if screen == Screen::Drills => 2,
         Topic::Drills => 30,
     })
+}
+
+/// An answer that is older than this says nothing of now: as with frames, two and a half times what is promised.
+pub fn late_after(topic: Topic, screen: Screen) -> Duration {
+    period(topic, screen).mul_f64(2.5)
 }
 
 /// The questions that are due.
@@ -86,7 +88,9 @@ pub fn next_page(model: &mut Model, now: Moment) -> Option<Effect> {
 
 /// The payload of one dead letter.
 pub fn letter(model: &mut Model, id: u64, now: Moment) -> Option<Effect> {
-    ask(model, Some(Question::Letter(GetDeadLetterRequest { id })), now)
+    let effect = ask(model, Some(Question::Letter(GetDeadLetterRequest { id })), now);
+    model.world.letters.unopened = effect.is_none().then(|| "no process of ingest is connected".to_owned());
+    effect
 }
 
 fn ask(model: &mut Model, question: Option<Question>, now: Moment) -> Option<Effect> {

@@ -12,7 +12,7 @@ use crate::{
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Topic, What},
-    text::{clean, cleansed, clock},
+    text::{clean, cleansed, clock, cut},
 };
 use deeds::{Happened, Rest};
 use loadline_proto::{
@@ -21,6 +21,8 @@ use loadline_proto::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
+/// Columns of a drill's id in the timeline: it tells two of them apart, and the whole is in the detail.
+const DRILL: usize = 9;
 /// Most modes kept of one process or of the catalogue; more is told, not shown.
 const MODES: usize = 100_000;
 
@@ -98,7 +100,8 @@ fn error_of(world: &mut World, topic: Topic) -> &mut Option<String> {
         Topic::Jobs | Topic::Runs => &mut world.jobs.error,
         Topic::Models => &mut world.registry.error,
         Topic::Alias => &mut world.registry.alias_error,
-        Topic::Letters | Topic::Letter | Topic::Drills => &mut world.letters.error,
+        Topic::Letter => &mut world.letters.unopened,
+        Topic::Letters | Topic::Drills => &mut world.letters.error,
     }
 }
 
@@ -256,10 +259,10 @@ impl Change<'_> {
 /// How bad, by what reading, and because of which drill.
 fn opened(report: &Report) -> String {
     let severity = report.severity.map(|severity| format!(" {severity}")).unwrap_or_default();
-    let drill = if report.drill.is_empty() { String::new() } else { format!(" by drill {}", report.drill) };
+    let drill = if report.drill.is_empty() { String::new() } else { format!(" by drill {}", cut(&report.drill, DRILL)) };
     format!("{severity}{}{drill}", reading(report))
 }
 
 fn reading(report: &Report) -> String {
-    report.evidence.as_ref().map(|evidence| format!(" {}", evidence.compared(true))).unwrap_or_default()
+    report.evidence.as_ref().map(|evidence| format!(" {} {}", evidence.compared(true), evidence.unit)).unwrap_or_default()
 }

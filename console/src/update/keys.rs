@@ -3,7 +3,7 @@
 use super::{
     able::{disabled, row_actions},
     aim::{self, UnderWay},
-    asking, attend, card, past, typing, yank,
+    asking, attend, card, cursor, past, typing, yank,
 };
 use crate::{
     action::Action,
@@ -11,7 +11,7 @@ use crate::{
     model::{
         Model,
         endpoint::Link,
-        hand::{OPERATING, Sent},
+        hand::{LEAVING, OPERATING, READING, Sent},
         standing::Severity,
         ui::{Overlay, Pane, Screen},
     },
@@ -48,8 +48,18 @@ pub fn press(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
     }
     match model.keys.action(chord, model.replay.is_some()) {
         Some(action) => run(model, action, now),
-        None => Vec::new(),
+        None => unbound(model, chord, now),
     }
+}
+
+/// No key does nothing without a reason.
+fn unbound(model: &mut Model, chord: Chord, now: Moment) -> Vec<Effect> {
+    // One of the past says so itself.
+    if let Some(action) = model.keys.action(chord, true) {
+        return run(model, action, now);
+    }
+    notice(model, format!("{chord} does nothing here: {} shows every key", model.keys.written(Action::Help)), now);
+    Vec::new()
 }
 
 /// Takes a key that is held down: it moves and types, and does nothing else.
@@ -96,7 +106,7 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Drill => return tried(model, now, |model| card::drill(model, false, now).map(|()| Vec::new())),
         Action::Control => return tried(model, now, |model| card::drill(model, true, now).map(|()| Vec::new())),
         Action::Abort => return tried(model, now, |model| abort(model, now)),
-        Action::Quit => return vec![Effect::Quit],
+        Action::Quit => return quit(model, now),
         Action::Suspend => return vec![Effect::Suspend],
         Action::Redraw => return vec![Effect::Redraw],
         Action::Record => return vec![Effect::Save],
@@ -108,22 +118,23 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
             let before = model.ui.filter_mut().clone();
             lay_over(model, Overlay::Filter { before });
         }
-        Action::Down => return step(model, 1, now),
-        Action::Up => return step(model, -1, now),
-        Action::HalfDown => return step(model, HALF_PAGE, now),
-        Action::HalfUp => return step(model, -HALF_PAGE, now),
-        Action::Top => return step(model, isize::MIN, now),
-        Action::Bottom => return step(model, isize::MAX, now),
-        Action::NextMatch => next_match(model, true, now),
-        Action::PreviousMatch => next_match(model, false, now),
+        Action::Sort => model.ui.turn_order(),
+        Action::Down => return cursor::step(model, 1, now),
+        Action::Up => return cursor::step(model, -1, now),
+        Action::HalfDown => return cursor::step(model, HALF_PAGE, now),
+        Action::HalfUp => return cursor::step(model, -HALF_PAGE, now),
+        Action::Top => return cursor::step(model, isize::MIN, now),
+        Action::Bottom => return cursor::step(model, isize::MAX, now),
+        Action::NextMatch => return tried(model, now, |model| cursor::next_match(model, true).map(|()| Vec::new())),
+        Action::PreviousMatch => return tried(model, now, |model| cursor::next_match(model, false).map(|()| Vec::new())),
         Action::BandAll => model.ui.band = None,
         Action::Band1 => model.ui.band = Some(Severity::P1),
         Action::Band2 => model.ui.band = Some(Severity::P2),
         Action::Band3 => model.ui.band = Some(Severity::P3),
         Action::Band4 => model.ui.band = Some(Severity::P4),
         Action::Band5 => model.ui.band = Some(Severity::P5),
-        Action::NextPane => turn(model, 1),
-        Action::PreviousPane => turn(model, Pane::ALL.len() - 1),
+        Action::NextPane => return tried(model, now, |model| turn(model, 1)),
+        Action::PreviousPane => return tried(model, now, |model| turn(model, Pane::ALL.len() - 1)),
         Action::Open => return open(model, now),
         Action::Back => back(model),
         Action::Fold => model.ui.unfolded = !model.ui.unfolded,
@@ -157,6 +168,17 @@ pub fn run(model: &mut Model, action: Action, now: Moment) -> Vec<Effect> {
         Action::Statistics | Action::Verify | Action::Extend | Action::Probe | Action::Backfill | Action::Reparse => {}
         Action::NextHub | Action::Rollback | Action::Flush | Action::Restart | Action::Reload => {}
     }
+    Vec::new()
+}
+
+/// Ends the console. Where that ends the services too, only when it is asked for again, and not by a key held down.
+fn quit(model: &mut Model, now: Moment) -> Vec<Effect> {
+    let before = model.ui.leaving.replace(now.elapsed).map(|before| now.since(before));
+    if !model.hosting || before.is_some_and(|before| (READING..LEAVING).contains(&before)) {
+        return vec![Effect::Quit];
+    }
+    let key = model.keys.keys(Action::Quit).first().map(ToString::to_string).unwrap_or_default();
+    notice(model, format!("the services run in this process: {key} again within {} s ends them too", LEAVING.as_secs()), now);
     Vec::new()
 }
 
@@ -198,86 +220,14 @@ fn show(model: &mut Model, screen: Screen) {
     model.ui.scroll = 0;
 }
 
-pub(super) fn step(model: &mut Model, by: isize, now: Moment) -> Vec<Effect> {
-    if let Some(Overlay::Actions { cursor }) = model.ui.overlay {
-        let last = row_actions(model).len().saturating_sub(1);
-        model.ui.overlay = Some(Overlay::Actions { cursor: cursor.saturating_add_signed(by).min(last) });
-        return Vec::new();
-    }
-    let in_detail = model.ui.screen == Screen::Board && model.ui.pane == Pane::Detail;
-    if model.ui.overlay.is_some() || in_detail {
-        model.ui.scroll = model.ui.scroll.saturating_add_signed(by).min(1_000);
-        return Vec::new();
-    }
-    match (model.ui.screen, model.ui.pane) {
-        (Screen::Board, Pane::Services) => {
-            let services: Vec<usize> = (0..model.shown().endpoints.len()).collect();
-            model.ui.service.step(services.iter(), by);
-        }
-        (Screen::Board, Pane::Timeline) => {
-            let last = model.shown().timeline.events().len().saturating_sub(1);
-            model.ui.back = model.ui.back.saturating_add_signed(by.saturating_neg()).min(last);
-        }
-        (Screen::Board, _) => {
-            let mut row = model.ui.row.clone();
-            row.step(model.rows().iter().map(|row| &row.id), by);
-            model.ui.row = row;
-        }
-        (Screen::Usage, _) => {
-            let accounts: Vec<String> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
-            model.ui.account.step(accounts.iter(), by);
-        }
-        (Screen::Jobs, _) => {
-            let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
-            model.ui.job.step(lines.iter(), by);
-        }
-        (Screen::Drills, _) => {
-            let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
-            model.ui.drill.step(drills.iter(), by);
-        }
-        (Screen::Models, _) => {
-            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
-            model.ui.registered.step(lines.iter(), by);
-        }
-        (Screen::Letters, _) => {
-            let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
-            model.ui.letter.step(letters.iter(), by);
-            let at_end = letters.last() == model.ui.letter.id();
-            if by > 0 && at_end && model.replay.is_none() {
-                return asking::next_page(model, now).into_iter().collect();
-            }
-        }
-    }
-    Vec::new()
-}
-
-/// To the next or previous row that is not as it should be, around the end.
-fn next_match(model: &mut Model, forward: bool, now: Moment) {
-    if model.ui.screen != Screen::Board {
-        step(model, if forward { 1 } else { -1 }, now);
-        return;
-    }
-    let rows = model.rows();
-    let wrong: Vec<usize> = rows.iter().enumerate().filter(|(_, row)| row.counts()).map(|(place, _)| place).collect();
-    let here = model.cursor().unwrap_or(0);
-    let next = match forward {
-        true => wrong.iter().find(|place| **place > here).or(wrong.first()),
-        false => wrong.iter().rev().find(|place| **place < here).or(wrong.last()),
-    };
-    match next {
-        Some(place) => {
-            let mut row = model.ui.row.clone();
-            row.hold(rows.iter().map(|row| &row.id), *place);
-            model.ui.row = row;
-        }
-        None => notice(model, "nothing here is open or blind".to_owned(), now),
-    }
-}
-
-fn turn(model: &mut Model, by: usize) {
-    let here = Pane::ALL.iter().position(|pane| *pane == model.ui.pane).unwrap_or(0);
-    model.ui.pane = Pane::ALL[(here + by) % Pane::ALL.len()];
+/// To the next pane that there is room for, so many further.
+fn turn(model: &mut Model, by: usize) -> Result<Vec<Effect>, String> {
+    let here = model.ui.pane;
+    let further = (1..Pane::ALL.len()).map(|turns| Pane::ALL[(here as usize + turns * by) % Pane::ALL.len()]);
+    let next = further.into_iter().find(|pane| !model.ui.is_hidden(*pane));
+    model.ui.pane = next.ok_or_else(|| "there is room for one pane only: Enter opens the detail".to_owned())?;
     model.ui.scroll = 0;
+    Ok(Vec::new())
 }
 
 fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
@@ -285,7 +235,7 @@ fn open(model: &mut Model, now: Moment) -> Vec<Effect> {
         Screen::Board if model.ui.pane == Pane::Services => lay_over(model, Overlay::Describe),
         Screen::Board => lay_over(model, Overlay::Detail),
         Screen::Letters => {
-            let Some(id) = model.ui.letter.id().copied() else { return Vec::new() };
+            let Some(id) = model.selected_letter().map(|letter| letter.id) else { return Vec::new() };
             lay_over(model, Overlay::Describe);
             return asking::letter(model, id, now).into_iter().collect();
         }

@@ -5,6 +5,7 @@ pub mod aim;
 pub mod asking;
 pub mod attend;
 pub mod card;
+pub mod cursor;
 pub mod input;
 pub mod keys;
 pub mod mouse;
@@ -15,7 +16,7 @@ pub mod yank;
 use crate::{
     model::{
         DrillLine, JobLine, Model,
-        ui::{Overlay, Screen},
+        ui::{Overlay, Pane, Screen},
     },
     moment::Moment,
     msg::{Answer, Effect, Input, Msg, What},
@@ -84,8 +85,13 @@ pub fn update(model: &mut Model, msg: Msg, now: Moment) -> Vec<Effect> {
             card::lapse(model, "the terminal was left");
             vec![Effect::Suspend]
         }
-        Msg::Drawn(lag) => {
-            model.ui.lag = lag.unwrap_or(model.ui.lag);
+        Msg::Drawn { waited, seen } => {
+            model.ui.lag = waited.unwrap_or(model.ui.lag);
+            model.ui.scroll = model.ui.scroll.min(seen.deepest);
+            model.ui.hidden = seen.hidden;
+            if model.ui.is_hidden(model.ui.pane) {
+                model.ui.pane = Pane::Modes;
+            }
             card::drawn(model, now);
             Vec::new()
         }

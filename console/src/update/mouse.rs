@@ -1,11 +1,11 @@
 //! The mouse: it selects, scrolls and looks, and changes nothing on a server.
 
-use super::keys;
+use super::{cursor, keys};
 use crate::{
     action::Action,
     model::{
         Model,
-        ui::{Overlay, Pane, Screen},
+        ui::{Overlay, Pane},
     },
     moment::Moment,
     msg::{Effect, Mouse, MouseKind},
@@ -22,14 +22,14 @@ pub fn used(model: &mut Model, mouse: Mouse, now: Moment) -> Vec<Effect> {
         return Vec::new();
     }
     match mouse.kind {
-        MouseKind::Up => keys::step(model, -NOTCH, now),
-        MouseKind::Down => keys::step(model, NOTCH, now),
+        MouseKind::Up => cursor::step(model, -NOTCH, now),
+        MouseKind::Down => cursor::step(model, NOTCH, now),
         // What lies over the screen hides what would be pointed at.
         MouseKind::Click if model.ui.overlay.is_some() => Vec::new(),
         MouseKind::Click => match pointed(model, mouse.screen, mouse.at) {
             Some(Pointed::Row(place)) => {
                 model.ui.pane = Pane::Modes;
-                select(model, place);
+                cursor::select(model, place);
                 Vec::new()
             }
             Some(Pointed::Hint(action)) if is_harmless(action) => keys::run(model, action, now),
@@ -50,6 +50,7 @@ pub fn is_harmless(action: Action) -> bool {
         Action::Help
             | Action::Palette
             | Action::Filter
+            | Action::Sort
             | Action::Band1
             | Action::Open
             | Action::Describe
@@ -65,35 +66,4 @@ pub fn is_harmless(action: Action) -> bool {
             | Action::Drills
             | Action::Models
     )
-}
-
-/// The row at a place of what is listed.
-fn select(model: &mut Model, place: usize) {
-    match model.ui.screen {
-        Screen::Board => {
-            let mut row = model.ui.row.clone();
-            row.hold(model.rows().iter().map(|row| &row.id), place);
-            model.ui.row = row;
-        }
-        Screen::Usage => {
-            let accounts: Vec<String> = model.accounts().into_iter().map(|account| account.account.clone()).collect();
-            model.ui.account.hold(accounts.iter(), place);
-        }
-        Screen::Jobs => {
-            let lines: Vec<String> = model.job_lines().iter().map(crate::model::JobLine::id).collect();
-            model.ui.job.hold(lines.iter(), place);
-        }
-        Screen::Letters => {
-            let letters: Vec<u64> = model.letters().into_iter().map(|letter| letter.id).collect();
-            model.ui.letter.hold(letters.iter(), place);
-        }
-        Screen::Drills => {
-            let drills: Vec<String> = model.drill_lines().iter().map(crate::model::DrillLine::id).collect();
-            model.ui.drill.hold(drills.iter(), place);
-        }
-        Screen::Models => {
-            let lines: Vec<_> = model.registered_lines().iter().map(|line| line.id()).collect();
-            model.ui.registered.hold(lines.iter(), place);
-        }
-    }
 }

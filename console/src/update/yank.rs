@@ -15,12 +15,16 @@ pub fn json(model: &Model) -> Option<String> {
     let value = match model.ui.screen {
         Screen::Board => row_json(model.shown(), model.selected_row()?),
         Screen::Usage => {
-            let account = selected(model.accounts(), |account| model.ui.account.id() == Some(&account.account))?;
+            let account = model.selected_account()?;
             let amounts: Value = account.amounts.iter().map(|(currency, micros)| (currency.clone(), json!(micros))).collect();
             json!({"account": account.account, "messages": account.messages, "segments": account.segments, "amount_micros": amounts})
         }
-        Screen::Jobs => match selected(model.job_lines(), |line| model.ui.job.id() == Some(&line.id()))? {
-            JobLine::Job(job) => json!({"job": job.name, "schedule": job.schedule, "description": job.description}),
+        Screen::Jobs => match model.selected_job()? {
+            JobLine::Job(job) => json!({
+                "job": job.name, "schedule": job.schedule, "description": job.description,
+                "next_at": job.next_at.map(|at| at.to_string()), "state": job.run().map(|run| run.state.name()),
+                "run": job.run().map(|run| &run.id),
+            }),
             JobLine::Run(run) => json!({
                 "run": run.id, "job": run.job, "state": run.state.name(), "requested_by": run.by, "attempt": run.attempt,
                 "done": run.done, "total": run.total, "note": run.note, "parameters": run.parameters, "result": run.result,
@@ -29,10 +33,11 @@ pub fn json(model: &Model) -> Option<String> {
         Screen::Drills => drill_json(model)?,
         Screen::Models => registered_json(model)?,
         Screen::Letters => {
-            let letter = selected(model.letters(), |letter| model.ui.letter.id() == Some(&letter.id))?;
+            let letter = model.selected_letter()?;
             json!({
                 "id": letter.id, "stream": letter.stream, "sequence": letter.sequence, "reason": letter.reason,
-                "account": letter.account, "detail": letter.detail,
+                "account": letter.account, "detail": letter.detail, "event_time": letter.event_time.map(|at| at.to_string()),
+                "recorded_at": letter.recorded_at.map(|at| at.to_string()),
             })
         }
     };
@@ -50,9 +55,9 @@ pub fn command(model: &Model) -> Option<String> {
         Screen::Usage => ("query", "loadline.query.v1.UsageService/GetUsage", {
             let now = model.now.wall;
             let from = now.checked_sub(jiff::SignedDuration::from_hours(24)).ok()?;
-            json!({"account": model.ui.account.id()?, "from": from.to_string(), "to": now.to_string()})
+            json!({"account": model.selected_account()?.account, "from": from.to_string(), "to": now.to_string()})
         }),
-        Screen::Jobs => match selected(model.job_lines(), |line| model.ui.job.id() == Some(&line.id()))? {
+        Screen::Jobs => match model.selected_job()? {
             JobLine::Job(job) => ("rollup", "loadline.rollup.v1.JobService/ListRuns", json!({"job": job.name})),
             JobLine::Run(run) => ("rollup", "loadline.rollup.v1.JobService/Get", json!({"id": run.id})),
         },
@@ -68,7 +73,7 @@ pub fn command(model: &Model) -> Option<String> {
                 ("serving", "loadline.serving.v1.ModelService/List", json!({}))
             }
         },
-        Screen::Letters => ("ingest", "loadline.ingest.v1.DeadLetterService/Get", json!({"id": model.ui.letter.id()?})),
+        Screen::Letters => ("ingest", "loadline.ingest.v1.DeadLetterService/Get", json!({"id": model.selected_letter()?.id})),
     };
     let address = &model.shown().endpoints.iter().find(|endpoint| endpoint.service == service)?.address;
     Some(format!("grpcurl -plaintext -d {} {} {method}", quoted(&body.to_string()), quoted(address)))
@@ -138,10 +143,6 @@ fn change_json(change: &Change) -> Value {
 fn quoted(text: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "._:-/".contains(char);
     if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-fn selected<T>(items: Vec<T>, is: impl Fn(&T) -> bool) -> Option<T> {
-    items.into_iter().find(is)
 }
 
 /// A row of the board, as `y` copies it and `check --json` prints it.

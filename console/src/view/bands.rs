@@ -37,12 +37,17 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let rest = [
         ("suspect", board.suspects(), look.severity(Severity::P3)),
         ("unknown", board.size(Band::Unknown), look.blind()),
-        ("planned", board.size(Band::Planned), look.dim()),
         ("ok", board.size(Band::Ok), look.good()),
+        ("planned", board.size(Band::Planned), look.dim()),
     ];
     for (word, count, style) in rest.into_iter().filter(|(_, count, _)| *count > 0 || !narrow) {
         let style = if count > 0 { style } else { look.dim() };
-        line.push_span(Span::styled(format!("{}{word} {count}", if narrow { "  " } else { "   " }), style));
+        let text = format!("{}{word} {count}", if narrow { "  " } else { "   " });
+        // A word that is cut is no count, and what is good is not told in place of what is not.
+        if line.width() + text.len() > usize::from(area.width) {
+            break;
+        }
+        line.push_span(Span::styled(text, style));
     }
     if line.width() + proven.width() <= usize::from(area.width) {
         line.spans.extend(proven.spans);

@@ -4,6 +4,7 @@ use super::{
     pane::{Hit, hits, lines, mark, pane, scrolled},
     plot::spark,
     proof,
+    title::title,
 };
 use crate::{
     action::Action,
@@ -12,6 +13,7 @@ use crate::{
         board::{Row, RowId, Status},
         drill::Proof,
         endpoint::Endpoint,
+        order::Order,
         remedy::{Outcome, Run},
         report::Report,
         standing::{Band, Knowledge, State},
@@ -19,7 +21,7 @@ use crate::{
         world::World,
     },
     moment::Moment,
-    text::{age, clock, fit, right, status},
+    text::{age, clock, fit, right, status, width},
 };
 use ratatui::{
     Frame,
@@ -63,37 +65,20 @@ impl Columns {
 /// Draws the pane; where its rows are.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
-    let filter = model.ui.filter(Screen::Board);
-    let filtered = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let title = Line::from_iter([
-        Span::styled(" FAILURE MODES ", look.strong()),
-        Span::styled(filtered, look.blind()),
-        Span::styled(test_times(model), look.blind()),
-    ]);
+    let title = title(model, "FAILURE MODES", Span::styled(test_times(model), look.blind()), Span::raw(""), area);
     let inner = pane(frame, look, area, title, model.ui.pane == Pane::Modes);
     let width = usize::from(inner.width);
     let columns = Columns::of(width);
     let rows = model.rows();
     let cursor = model.cursor();
-    let mut listed = Vec::new();
-    let mut at = 0;
-    for (place, row) in rows.iter().enumerate() {
-        if place == 0 || rows[place - 1].band != row.band {
-            let before = if place == 0 { None } else { Some(rows[place - 1].band) };
-            listed.extend(headings(model, before, Some(row.band), width).into_iter().map(Listed::heading));
-        }
-        if cursor == Some(place) {
-            at = listed.len();
-        }
-        listed.push(Listed::Row(place));
-    }
-    listed.extend(headings(model, rows.last().map(|row| row.band), None, width).into_iter().map(Listed::heading));
+    let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
+    // Where there is no room for all, that a band has none is what matters least.
+    let empty = rows.len() + headings(model, None, None, width, true).len() <= body.height.into();
+    let (mut listed, at) = list(model, &rows, cursor, width, empty);
     if model.shown().board.rows.is_empty() {
         listed.push(Listed::heading(Line::styled(" waiting for the catalogue of the first service", look.dim())));
     }
-    let heading = heading(columns);
-    let (head, body) = (Rect { height: inner.height.min(1), ..inner }, below(inner));
-    lines(frame, head, [Line::styled(heading, look.dim())]);
+    lines(frame, head, [Line::styled(heading(columns), look.dim())]);
     let first = scrolled(at, listed.len(), body.height.into());
     let seen = listed.iter().enumerate().skip(first).take(body.height.into());
     let places = seen.filter_map(|(at, listed)| if let Listed::Row(place) = listed { Some((at, *place)) } else { None });
@@ -108,13 +93,34 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     hits
 }
 
+/// Rows with the headings between them, those of empty bands only if that is asked for, and which of these the cursor is on.
+fn list(model: &Model, rows: &[&Row], cursor: Option<usize>, width: usize, empty: bool) -> (Vec<Listed>, usize) {
+    let (mut listed, mut at) = (Vec::new(), 0);
+    let banded = model.ui.order(Screen::Board) == Some(Order::Severity);
+    for (place, row) in rows.iter().enumerate() {
+        if banded && (place == 0 || rows[place - 1].band != row.band) {
+            let before = if place == 0 { None } else { Some(rows[place - 1].band) };
+            listed.extend(headings(model, before, Some(row.band), width, empty).into_iter().map(Listed::heading));
+        }
+        if cursor == Some(place) {
+            at = listed.len();
+        }
+        listed.push(Listed::Row(place));
+    }
+    // In another order bands stand apart no more; of what is folded it is said how much there is.
+    let (last, folds) = (rows.last().map(|row| row.band), !model.ui.unfolded && model.ui.filter(Screen::Board).is_empty());
+    let after = if banded { Some(last) } else { folds.then_some(Some(Band::Unknown)) };
+    listed.extend(after.into_iter().flat_map(|after| headings(model, after, None, width, empty)).map(Listed::heading));
+    (listed, at)
+}
+
 /// A test installation tells of less than the product does: nobody is to take it for that.
 fn test_times(model: &Model) -> String {
     let world = model.shown();
     let Some((shortest, processes)) = world.test_times() else { return String::new() };
     let some =
         if processes < world.endpoints.len() { format!(" in {processes} of {}", world.endpoints.len()) } else { String::new() };
-    format!(" TEST TIMES{some}: waits {} at most ", age(shortest))
+    format!("TEST TIMES{some}: waits {} at most", age(shortest))
 }
 
 /// A line of the board; small, because there may be many.
@@ -147,8 +153,8 @@ fn heading(columns: Columns) -> String {
     )
 }
 
-/// Headings of the bands after one and up to another; empty ones say so, folded ones how to unfold them.
-fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize) -> Vec<Line<'static>> {
+/// Headings of the bands after one and up to another; empty ones, if they are asked for, say so, folded ones how to unfold them.
+fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize, empty: bool) -> Vec<Line<'static>> {
     let mut drawn = Vec::new();
     let passes = |band: &Band| {
         let chosen = model.ui.band.is_none_or(|severity| *band == Band::Of(severity));
@@ -157,7 +163,7 @@ fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize
     for band in Band::ALL.into_iter().filter(passes) {
         let count = model.shown().board.size(band);
         // A mode that nobody knows or has planned is worth a heading only when there is one.
-        if count == 0 && matches!(band, Band::Unknown | Band::Planned) {
+        if count == 0 && (matches!(band, Band::Unknown | Band::Planned) || !empty) {
             continue;
         }
         let key = model.keys.keys(Action::Fold).first().map(ToString::to_string).unwrap_or_default();
@@ -176,7 +182,9 @@ fn headings(model: &Model, after: Option<Band>, upto: Option<Band>, width: usize
 }
 
 fn folded(model: &Model, key: &str) -> String {
-    if model.ui.unfolded { String::new() } else { format!(" ({key} to unfold)") }
+    // A filter looks into them anyway.
+    let open = model.ui.unfolded || !model.ui.filter(Screen::Board).is_empty();
+    if open { String::new() } else { format!(" ({key} to unfold)") }
 }
 
 fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'static> {
@@ -204,11 +212,12 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
         Span::raw(fit(&title, columns.title.saturating_sub(1)) + " "),
     ]);
     if columns.signal > 0 {
-        line.push_span(Span::raw(fit(&signal(row, report, source), columns.signal - 1) + " "));
+        line.push_span(Span::raw(fit(&signal(row, report, source, columns.signal - 1), columns.signal - 1) + " "));
     }
     let (text, style) = row_age(row, report, source, world, look);
     line.push_span(Span::styled(right(&text, 4) + " ", style));
-    line.push_span(Span::styled(fit(&state(row, report, running(world, &row.id), world.now), columns.state), band));
+    let state = state(row, report, running(world, &row.id), world.now, model.ui.order(Screen::Board) == Some(Order::Newest));
+    line.push_span(Span::styled(fit(&state, columns.state), band));
     if columns.trend > 0 {
         line.push_span(Span::styled(format!(" {}", trend(row, report, columns.trend - 1)), look.bar()));
     }
@@ -227,7 +236,7 @@ fn line(model: &Model, row: &Row, columns: Columns, selected: bool) -> Line<'sta
     line
 }
 
-fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> String {
+fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>, columns: usize) -> String {
     if let Some(found) = &row.found {
         return found.clone();
     }
@@ -239,7 +248,15 @@ fn signal(row: &Row, report: Option<&Report>, source: Option<&Endpoint>) -> Stri
         (Status::Says(State::Unknown | State::Foreign(_)), None) => "no reading".to_owned(),
         (Status::Says(_), Some(evidence)) => {
             // What is being remedied may be back within its bounds already.
-            evidence.compared(report.is_some_and(|report| report.state == State::Open))
+            let compared = evidence.compared(report.is_some_and(|report| report.state == State::Open));
+            // What is lost soon comes before the reading; a unit is whole or not there.
+            let loss = row.loss.filter(|_| row.counts()).map(|loss| format!("loss {}", clock(loss)));
+            let whole = format!("{compared} {}", evidence.unit);
+            let candidates = match loss {
+                Some(loss) => [format!("{loss}  {whole}"), format!("{loss}  {compared}"), loss],
+                None => [whole, compared, String::new()],
+            };
+            candidates.into_iter().find(|text| width(text) <= columns).unwrap_or_default()
         }
         (Status::Says(_), None) => "no reading".to_owned(),
     }
@@ -267,7 +284,8 @@ fn row_age(
     }
 }
 
-fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment) -> String {
+/// What it is, and for how long, of what is as it should be only if that is `always` told.
+fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment, always: bool) -> String {
     // Of what goes on in a process that cannot be seen nothing is known.
     if let Some(run) = running.filter(|_| !matches!(row.status, Status::Blind(_))) {
         if run.outcome != Outcome::Running {
@@ -286,7 +304,8 @@ fn state(row: &Row, report: Option<&Report>, running: Option<&Run>, now: Moment)
         (Status::Says(State::Acknowledged), _) if report.is_some_and(|report| !report.taken_by.is_empty()) => {
             format!("ACK {}", report.map_or("", |report| &report.taken_by))
         }
-        (Status::Says(State::Ok | State::Planned), _) | (_, None) => status(&row.status),
+        (Status::Says(State::Ok | State::Planned), _) if !always => status(&row.status),
+        (_, None) => status(&row.status),
         (_, Some(lasts)) => format!("{} {}", status(&row.status), clock(lasts)),
     }
 }

@@ -100,6 +100,13 @@ fn changes(sheet: &mut Sheet, label: &str, changes: &[Change]) {
     }
 }
 
+/// Which of several counts is to be typed, by what it counts.
+fn counted_by(card: &Card, count: &str) -> String {
+    let Intent::Remedy { plan: Some(plan), .. } = &card.intent else { return "the count of the plan".to_owned() };
+    let of = plan.changes.iter().find(|change| change.count.to_string() == count);
+    of.map_or("the count of the plan".to_owned(), |change| format!("the count of `{}`", cut(&change.text, 40)))
+}
+
 /// How far it is, and what the operator can do.
 fn standing(sheet: &mut Sheet, model: &Model, card: &Card) {
     let look = sheet.look;
@@ -112,9 +119,9 @@ fn standing(sheet: &mut Sheet, model: &Model, card: &Card) {
             sheet.plain("EXPIRES", &format!("in {}", clock(left)));
             match card.confirm() {
                 Some("y") => sheet.say("CONFIRM", "y does it, Esc gives up", look.strong()),
-                Some(_) => {
-                    let how = format!("type the count of the plan, then Enter: {}_   Esc gives up", card.typed);
-                    sheet.say("CONFIRM", &how, look.strong());
+                Some(count) => {
+                    sheet.say("CONFIRM", &format!("type {}", counted_by(card, count)), look.strong());
+                    sheet.say("", &format!("then Enter: {}_   Esc gives up", card.typed), look.strong());
                 }
                 None => {}
             }

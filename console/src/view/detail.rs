@@ -2,7 +2,7 @@
 
 use super::{
     doable,
-    pane::{lines, more, overlay, pane},
+    pane::{lines, overlay, pane, read},
     plot::spark,
     proof,
     sheet::{LABEL, Sheet},
@@ -24,22 +24,28 @@ use crate::{
 use ratatui::{Frame, layout::Rect, text::Line};
 use std::time::Duration;
 
-/// Draws the pane.
-pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+/// Draws the pane; how far it can be scrolled.
+pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> usize {
     let title = Line::styled(title(model, area.width), model.ui.look.strong());
     let inner = pane(frame, model.ui.look, area, title, model.ui.pane == Pane::Detail);
-    let skip = if model.ui.overlay.is_none() { model.ui.scroll } else { 0 };
     let text = text(model, inner.width.into());
-    lines(frame, inner, text.into_iter().skip(skip));
+    let room = usize::from(inner.height);
+    let deepest = text.len().saturating_sub(room);
+    let focused = model.ui.overlay.is_none() && model.ui.pane == Pane::Detail;
+    let first = if focused { model.ui.scroll.min(deepest) } else { 0 };
+    // The last line there is room for says that it is not the last one there is.
+    let (below, seen) = (deepest - first, if first < deepest { room.saturating_sub(1) } else { room });
+    let key = model.keys.written(if focused { Action::Down } else { Action::Open });
+    let hint = (below > 0).then(|| Line::styled(format!(" … {} more lines: {key}", below + 1), model.ui.look.label()));
+    lines(frame, inner, text.into_iter().skip(first).take(seen).chain(hint));
+    deepest
 }
 
-/// Draws it over the screen.
-pub fn draw_over(model: &Model, frame: &mut Frame<'_>) {
+/// Draws it over the screen; how far it can be scrolled.
+pub fn draw_over(model: &Model, frame: &mut Frame<'_>) -> usize {
     let title = Line::styled(title(model, 76), model.ui.look.strong());
     let inner = overlay(frame, model.ui.look, title, 76, 30);
-    let text = text(model, inner.width.into());
-    more(frame, model, inner, text.len());
-    lines(frame, inner, text.into_iter().skip(model.ui.scroll));
+    read(frame, model, inner, text(model, inner.width.into()))
 }
 
 fn title(model: &Model, width: u16) -> String {
@@ -115,6 +121,10 @@ fn stands(sheet: &mut Sheet, row: &Row, mode: Option<&Mode>, report: Option<&Rep
     if let Some(longest) = source.and_then(|endpoint| endpoint.times_at_most) {
         test_times(sheet, longest);
     }
+    if let Some(loss) = row.loss {
+        let style = if row.counts() { sheet.look.bad() } else { sheet.look.dim() };
+        sheet.say("LOSS IN", &clock(loss), style);
+    }
     if let Some(found) = &row.found {
         sheet.plain("FOUND", found);
     }
@@ -184,10 +194,6 @@ fn of_reading(sheet: &mut Sheet, report: &Report, now: Moment) {
     let room = sheet.width.saturating_sub(LABEL + 2);
     let bars = sheet.look.bar();
     sheet.say("TREND", &spark(evidence.history.iter().copied(), room), bars);
-    if let Some(loss) = report.time_to_loss(now) {
-        let bad = sheet.look.bad();
-        sheet.say("LOSS IN", &clock(loss), bad);
-    }
     if !report.drill.is_empty() {
         sheet.plain("DRILL", &format!("{} causes it", report.drill));
     }

@@ -3,12 +3,14 @@
 use super::{
     pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     proof,
+    title::title,
 };
 use crate::{
     action::Action,
     model::{
         DrillLine, Model,
         drill::{Drill, DrillRun, Proof},
+        standing::Knowledge,
         ui::Screen,
     },
     text::{age, cut, fit},
@@ -16,17 +18,19 @@ use crate::{
 use ratatui::{
     Frame,
     layout::Rect,
+    style::Style,
     text::{Line, Span},
 };
+
+/// Columns of what the control found, and when.
+const CONTROL: usize = 16;
 
 /// Draws the screen; where its rows are.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let look = model.ui.look;
-    let filter = model.ui.filter(Screen::Drills);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
     let keys = [Action::Drill, Action::Control, Action::Abort].map(|action| model.keys.written(action));
-    let title = format!(" DRILLS  {} runs one, {} without its fault, {} stops it {filter}", keys[0], keys[1], keys[2]);
-    let title = Line::styled(cut(&title, usize::from(area.width).saturating_sub(2)), look.strong());
+    let keys = format!("{} runs one, {} without its fault, {} stops it", keys[0], keys[1], keys[2]);
+    let title = title(model, "DRILLS", Span::raw(""), Span::styled(keys, look.dim()), area);
     let inner = pane(frame, look, area, title, true);
     let width = usize::from(inner.width);
     let listed = model.drill_lines();
@@ -55,42 +59,48 @@ fn errors(model: &Model) -> Vec<Line<'static>> {
     failing.map(|(endpoint, error)| Line::styled(format!(" {}: {error}", endpoint.name()), model.ui.look.blind())).collect()
 }
 
-/// Columns of the fault, and of the rest of what the last run says.
-fn columns(width: usize) -> (usize, usize) {
-    let free = width.saturating_sub(1 + 7 + 9 + 4 + 10 + 14);
-    (free / 2, free - free / 2)
+/// Columns of the fault, of the control, and of what the last run says; one of 0 is not shown.
+fn columns(width: usize) -> (usize, usize, usize) {
+    let control = if width < 100 { 0 } else { CONTROL };
+    let free = width.saturating_sub(1 + 7 + 9 + 5 + 10 + control);
+    match free {
+        0..40 => (free, control, 0),
+        _ => (free / 2, control, free - free / 2),
+    }
 }
 
 fn heading(width: usize) -> String {
-    let (fault, _) = columns(width);
-    format!(
-        " {}{}{}KEY {}{}LAST RUN",
-        fit("ID", 7),
-        fit("SERVICE", 9),
-        fit("FAULT", fault),
-        fit(" PROOF", 10),
-        fit("CONTROL", 14)
-    )
+    let (fault, control, rest) = columns(width);
+    let control = fit(if control > 0 { "CONTROL" } else { "" }, control);
+    let last = if rest > 0 { "LAST RUN" } else { "" };
+    format!(" {}{}{}KEY  {}{control}{last}", fit("ID", 7), fit("SERVICE", 9), fit("FAULT", fault), fit("PROOF", 10))
 }
 
 fn line(model: &Model, listed: DrillLine<'_>, width: usize, mark: &str) -> Line<'static> {
     let (look, world) = (model.ui.look, model.shown());
     let endpoint = &world.endpoints[listed.endpoint];
     let drill = endpoint.drills.drill(listed.mode);
-    let (fault, rest) = columns(width);
+    let (fault, control_width, rest) = columns(width);
     let proof = world.proof_at(listed.endpoint, listed.mode);
-    let (short, style) = proof::short(proof, look, world.now);
+    let blind = endpoint.knowledge(world.now) == Knowledge::Blind;
+    // Of what goes on in a process that cannot be seen nothing is known.
+    let (short, style) = match proof {
+        Proof::Running(_) if blind => ("was busy".to_owned(), look.blind()),
+        proof => proof::short(proof, look, world.now),
+    };
+    let was = if blind { "was " } else { "" };
     let control = endpoint.drills.controls.get(listed.mode).or_else(|| drill.and_then(|drill| drill.control.as_ref()));
-    let control = control.map_or("-".to_owned(), |run| format!("{} {}", run.found(), age(run.age(world.now))));
+    let control = control.map_or("-".to_owned(), |run| format!("{} {}", age(run.age(world.now)), run.found()));
     let remedy = drill.map(|drill| drill.remedy.as_str()).filter(|key| !key.is_empty()).unwrap_or("-");
     let words = drill.map_or("", |drill| drill.fault.as_str());
     Line::from_iter([
-        Span::raw(format!("{mark}{}{}", fit(listed.mode, 7), fit(endpoint.name(), 9))),
+        Span::raw(format!("{mark}{}", fit(listed.mode, 7))),
+        Span::styled(fit(endpoint.name(), 9), if blind { look.blind() } else { Style::new() }),
         Span::raw(format!("{} ", fit(words, fault.saturating_sub(1)))),
         Span::styled(fit(remedy, 4), look.strong()),
-        Span::styled(format!(" {}", fit(&short, 9)), style),
-        Span::raw(fit(&control, 14)),
-        Span::styled(cut(&last(proof, drill), rest), look.dim()),
+        Span::styled(format!(" {}", fit(&short, 10)), style),
+        Span::raw(fit(&control, control_width)),
+        Span::styled(cut(&format!("{was}{}", last(proof, drill)), rest), look.dim()),
     ])
 }
 

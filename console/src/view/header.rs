@@ -61,7 +61,7 @@ struct Piece {
 
 fn header(model: &Model, width: u16) -> Line<'static> {
     let look = model.ui.look;
-    let mut pieces = vec![Piece { text: " loadline".to_owned(), style: look.strong(), spare: None }];
+    let mut pieces = vec![Piece { text: "loadline".to_owned(), style: look.strong(), spare: Some(1) }];
     let mut say = |spare: Option<u8>, (text, style): (String, Style)| pieces.push(Piece { text, style, spare });
     installation(model).into_iter().for_each(|words| say(None, words));
     say(None, mode(model));
@@ -69,15 +69,15 @@ fn header(model: &Model, width: u16) -> Line<'static> {
         // The last to be left out: the board says it too.
         say(Some(0), ("TEST TIMES".to_owned(), look.blind()));
     }
-    known_as(model).into_iter().for_each(|words| say(Some(4), words));
+    known_as(model).into_iter().for_each(|words| say(Some(5), words));
     past(model).into_iter().for_each(|words| say(None, words));
     std::iter::once(worst(model)).chain(seen(model)).for_each(|words| say(None, words));
     if !model.offline {
-        say(Some(5), ("rec ON".to_owned(), look.dim()));
+        say(Some(6), ("rec ON".to_owned(), look.dim()));
     }
-    gaps(model).into_iter().for_each(|words| say(Some(2), words));
-    say(Some(1), (format!("lag {}ms", model.ui.lag.as_millis()), look.dim()));
-    skew(model).into_iter().for_each(|words| say(Some(3), (words, look.blind())));
+    gaps(model).into_iter().for_each(|words| say(Some(3), words));
+    say(Some(2), (format!("lag {}ms", model.ui.lag.as_millis()), look.dim()));
+    skew(model).into_iter().for_each(|words| say(Some(4), (words, look.blind())));
     fill(pieces, format!("{}Z ", time(model.now.wall)), width.into())
 }
 
@@ -173,20 +173,25 @@ pub fn time(wall: jiff::Timestamp) -> String {
     wall.strftime("%H:%M:%S").to_string()
 }
 
-/// The pieces without those there is no room for, cut to leave some for the last one at the right.
+/// The pieces without those there is no room for, and the last one at the right if there is room for it.
 fn fill(mut pieces: Vec<Piece>, last: String, width: usize) -> Line<'static> {
-    let mut room = width.saturating_sub(crate::text::width(&last));
-    let wide = |pieces: &[Piece]| pieces.iter().map(|piece| crate::text::width(&piece.text) + GAP.len()).sum::<usize>();
-    // One blank at least stands before what is at the right.
-    while wide(&pieces) >= room + GAP.len()
+    let room = width.saturating_sub(crate::text::width(&last));
+    // One blank at least stands before each of them, and before what is at the right.
+    let fits = |pieces: &[Piece]| {
+        let texts: usize = pieces.iter().map(|piece| crate::text::width(&piece.text)).sum();
+        texts + GAP.len() * pieces.len().saturating_sub(1) + 2 <= room
+    };
+    while !fits(&pieces)
         && let Some(spare) = pieces.iter().filter_map(|piece| piece.spare).max()
     {
         pieces.retain(|piece| piece.spare != Some(spare));
     }
+    // What is wrong is worth more than the time of day.
+    let (mut room, last) = if fits(&pieces) { (room, last) } else { (width, String::new()) };
     let mut line = Line::default();
     for (place, Piece { text, style, .. }) in pieces.into_iter().enumerate() {
         // The colour of a word is not the colour of what is before it.
-        for (text, style) in [(if place > 0 { GAP } else { "" }, Style::new()), (text.as_str(), style)] {
+        for (text, style) in [(if place > 0 { GAP } else { " " }, Style::new()), (text.as_str(), style)] {
             let text = cut(text, room);
             room -= crate::text::width(&text);
             line.push_span(Span::styled(text, style));

@@ -1,6 +1,6 @@
 //! Every key, made from the table of actions, with the reason where one is off.
 
-use super::pane::{lines, more, overlay};
+use super::pane::{overlay, read};
 use crate::{
     action::ACTIONS,
     model::Model,
@@ -17,8 +17,8 @@ use ratatui::{
 const KEYS: usize = 20;
 const NAME: usize = 15;
 
-/// Draws it over the screen.
-pub fn draw(model: &Model, frame: &mut Frame<'_>) {
+/// Draws it over the screen; how far it can be scrolled.
+pub fn draw(model: &Model, frame: &mut Frame<'_>) -> usize {
     let look = model.ui.look;
     let columns = frame.area().width.min(110);
     let entries = entries(model, usize::from(columns.saturating_sub(2)));
@@ -39,8 +39,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let text: Vec<Line<'static>> = entries.into_iter().chain(legend).collect();
     let rows = u16::try_from(text.len() + 2).unwrap_or(u16::MAX);
     let inner = overlay(frame, look, Line::styled(" KEYS ", look.strong()), columns, rows);
-    more(frame, model, inner, text.len());
-    lines(frame, inner, text.into_iter().skip(model.ui.scroll));
+    read(frame, model, inner, text)
 }
 
 /// An action a line, or more where its help and why it is off do not fit into one.

@@ -42,7 +42,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<(Rect, Acti
                 Span::styled(format!("  {how}; Enter sends it, Esc does not"), look.dim()),
             ])
         }
-        (_, Some((notice, _))) => Line::styled(format!(" {notice}"), look.strong()),
+        (_, Some((notice, _))) => Line::styled(cut(&format!(" {notice}"), area.width.into()), look.strong()),
         _ => {
             let (line, keys) = hints(model, area.width.into());
             frame.render_widget(line, area);

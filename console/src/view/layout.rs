@@ -45,7 +45,8 @@ pub fn places(model: &Model, screen: Rect) -> Places {
     let timeline = match screen.height {
         0..HIGH => None,
         HIGH..34 => Some(take_bottom(&mut top, 4)),
-        34.. => Some(take_bottom(&mut top, 6)),
+        34..50 => Some(take_bottom(&mut top, 6)),
+        50.. => Some(take_bottom(&mut top, 10)),
     };
     // Panes above share the timeline's upper edge.
     if timeline.is_some() {

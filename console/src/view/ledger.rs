@@ -1,12 +1,12 @@
 //! The books of the event log over all streams, and what they do not explain.
 
 use super::{
-    pane::{lines, pane},
+    pane::{lines, pane, shortened},
     plot::spark,
 };
 use crate::{
     model::{Model, endpoint::BLIND_AFTER, ledger::Ledger},
-    text::{age, cut, grouped, quantity, right},
+    text::{age, counted, cut, grouped, quantity, right},
 };
 use ratatui::{
     Frame,
@@ -21,7 +21,7 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let ledger = &world.ledger;
     let old = ledger.at.map(|at| world.now.since(at));
     if area.height <= 1 {
-        frame.render_widget(folded(model, ledger), area);
+        frame.render_widget(shortened(folded(model, ledger), area.width.into()), area);
         return;
     }
     let stale = if old.is_some_and(|old| old >= BLIND_AFTER) { look.blind() } else { look.dim() };
@@ -50,40 +50,34 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let unaccounted = u64::try_from(ledger.unaccounted()).unwrap_or(u64::MAX);
     let rate = ledger.rates.back().map_or("-".to_owned(), |rate| format!("{}/s", quantity(*rate)));
     let plot = spark(ledger.rates.iter().copied(), width.saturating_sub(rate.len() + 3));
-    lines(
-        frame,
-        inner,
-        [
-            number("applied", ledger.sum(|account| account.applied), look.strong()),
-            number("counted", ledger.sum(|account| account.counted), Style::new()),
-            number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
-            number("dead letters", dead, Style::new()),
-            number("lost", lost, bad(lost)),
-            // Nothing that is too old is good.
-            number(
-                "UNACCOUNTED",
-                unaccounted,
-                if unaccounted > 0 {
-                    look.bad()
-                } else if old >= BLIND_AFTER {
-                    stale
-                } else {
-                    look.good()
-                },
-            ),
-            number("behind", ledger.sum(|account| account.backlog), Style::new()),
-            Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
-            Line::styled(
-                format!(
-                    " {} streams{}",
-                    ledger.accounts.len(),
-                    ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
-                ),
-                stale,
-            ),
-        ],
-    );
+    // Nothing that is too old is good.
+    let unexplained = match unaccounted {
+        0 if old >= BLIND_AFTER => stale,
+        0 => look.good(),
+        _ => look.bad(),
+    };
+    let streams = counted(ledger.accounts.len() as u64, "stream", "streams");
+    let why = ledger.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    let mut drawn = vec![
+        number("applied", ledger.sum(|account| account.applied), look.strong()),
+        number("counted", ledger.sum(|account| account.counted), Style::new()),
+        number("duplicates", ledger.sum(|account| account.duplicates), Style::new()),
+        number("dead letters", dead, Style::new()),
+        number("lost", lost, bad(lost)),
+        number("UNACCOUNTED", unaccounted, unexplained),
+        number("behind", ledger.sum(|account| account.backlog), Style::new()),
+        Line::from_iter([Span::styled(format!(" {rate} "), look.label()), Span::styled(plot, look.bar())]),
+        Line::styled(cut(&format!(" {streams}{why}"), width), stale),
+    ];
+    // Where there is no room for all, what is wrong is not what is left out.
+    if usize::from(inner.height) < WHOLE {
+        drawn[..WHOLE].reverse();
+    }
+    lines(frame, inner, drawn);
 }
+
+/// Lines of the sum and its parts.
+const WHOLE: usize = 6;
 
 fn folded(model: &Model, ledger: &Ledger) -> Line<'static> {
     let (look, world) = (model.ui.look, model.shown());
@@ -93,13 +87,15 @@ fn folded(model: &Model, ledger: &Ledger) -> Line<'static> {
     };
     let lost = ledger.sum(|account| account.lost);
     let unaccounted = ledger.unaccounted();
+    let old = world.now.since(at);
     let bad = |is: bool| if is { look.bad() } else { Style::new() };
+    // What is cut where there is no room is what matters least.
     Line::from_iter([
         label,
-        Span::raw(format!("  applied {}", grouped(ledger.sum(|account| account.applied)))),
-        Span::raw(format!("  dead {}", grouped(ledger.sum(|account| account.dead_lettered)))),
-        Span::styled(format!("  lost {}", grouped(lost)), bad(lost > 0)),
+        Span::styled(format!(" {} old", age(old)), if old >= BLIND_AFTER { look.blind() } else { look.dim() }),
         Span::styled(format!("  UNACCOUNTED {unaccounted}"), bad(unaccounted > 0)),
-        Span::styled(format!("  {} old", age(world.now.since(at))), look.dim()),
+        Span::styled(format!("  lost {}", grouped(lost)), bad(lost > 0)),
+        Span::raw(format!("  dead {}", grouped(ledger.sum(|account| account.dead_lettered)))),
+        Span::raw(format!("  applied {}", grouped(ledger.sum(|account| account.applied)))),
     ])
 }

@@ -9,6 +9,7 @@ mod describe;
 mod detail;
 mod doable;
 mod drills;
+mod facts;
 mod header;
 mod help;
 mod hints;
@@ -25,6 +26,7 @@ mod services;
 mod sheet;
 pub mod theme;
 mod timeline;
+mod title;
 mod usage;
 
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
         Model,
         ui::{Overlay, Pane, Screen},
     },
+    msg::Seen,
 };
 use layout::Places;
 use pane::Hit;
@@ -58,7 +61,7 @@ pub fn pointed(model: &Model, screen: Size, at: Position) -> Option<Pointed> {
     let mut found = None;
     let Ok(mut terminal) = Terminal::new(TestBackend::new(screen.width, screen.height));
     let Ok(_) = terminal.draw(|frame| {
-        let (rows, hints) = regions(model, frame);
+        let Regions { rows, hints, .. } = regions(model, frame);
         let places = layout::places(model, frame.area());
         let row = rows.into_iter().find(|(area, _)| area.contains(at)).map(|(_, place)| Pointed::Row(place));
         let hint = hints.into_iter().find(|(area, _)| area.contains(at)).map(|(_, action)| Pointed::Hint(action));
@@ -83,8 +86,24 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     regions(model, frame);
 }
 
-/// Draws everything; where rows and keys are.
-fn regions(model: &Model, frame: &mut Frame<'_>) -> (Vec<Hit>, Vec<(Rect, Action)>) {
+/// Draws everything, and says what only a frame knows.
+pub fn draw_and_measure(model: &Model, frame: &mut Frame<'_>) -> Seen {
+    let deepest = regions(model, frame).deepest;
+    let places = layout::places(model, frame.area());
+    let services = places.services.height > 1;
+    Seen { deepest, hidden: [false, places.detail.is_none(), !services, places.timeline.is_none()] }
+}
+
+/// What a frame knows of itself.
+struct Regions {
+    rows: Vec<Hit>,
+    hints: Vec<(Rect, Action)>,
+    /// How far what lies on top can be scrolled.
+    deepest: usize,
+}
+
+fn regions(model: &Model, frame: &mut Frame<'_>) -> Regions {
+    let mut deepest = 0;
     let places = layout::places(model, frame.area());
     header::draw(model, frame, &places);
     let rows = match model.ui.screen {
@@ -92,7 +111,7 @@ fn regions(model: &Model, frame: &mut Frame<'_>) -> (Vec<Hit>, Vec<(Rect, Action
             bands::draw(model, frame, places.bands);
             let rows = board::draw(model, frame, places.board);
             if let Some(area) = places.detail {
-                detail::draw(model, frame, area);
+                deepest = detail::draw(model, frame, area);
             }
             services::draw(model, frame, places.services);
             ledger::draw(model, frame, places.ledger);
@@ -112,10 +131,10 @@ fn regions(model: &Model, frame: &mut Frame<'_>) -> (Vec<Hit>, Vec<(Rect, Action
     }
     let hints = hints::draw(model, frame, places.hints);
     match &model.ui.overlay {
-        Some(Overlay::Help) => help::draw(model, frame),
+        Some(Overlay::Help) => deepest = help::draw(model, frame),
         Some(Overlay::Palette { text, .. }) => palette::draw(model, frame, text),
-        Some(Overlay::Describe) => describe::draw(model, frame),
-        Some(Overlay::Detail) => detail::draw_over(model, frame),
+        Some(Overlay::Describe) => deepest = describe::draw(model, frame),
+        Some(Overlay::Detail) => deepest = detail::draw_over(model, frame),
         Some(Overlay::Actions { cursor }) => actions::draw(model, frame, *cursor),
         Some(Overlay::Filter { .. } | Overlay::Note { .. }) | None => {}
     }
@@ -123,5 +142,5 @@ fn regions(model: &Model, frame: &mut Frame<'_>) -> (Vec<Hit>, Vec<(Rect, Action
         card::draw(model, frame, card);
     }
     model.ui.look.finish(frame.buffer_mut());
-    (rows, hints)
+    Regions { rows, hints, deepest }
 }

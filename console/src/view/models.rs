@@ -3,6 +3,7 @@
 use super::{
     pane::{Hit, NOTHING_PASSES, hits, lines, mark, pane, scrolled},
     theme::Look,
+    title::{old, title},
 };
 use crate::{
     model::{
@@ -12,8 +13,9 @@ use crate::{
         standing::Knowledge,
         ui::Screen,
     },
-    text::{age, cut, fit, grouped, quantity, right, width, wrap},
-    update::asking::MODELS_EVERY,
+    msg::Topic,
+    text::{age, counted, cut, fit, grouped, quantity, right, width, wrap},
+    update::asking::late_after,
 };
 use jiff::Timestamp;
 use ratatui::{
@@ -72,17 +74,8 @@ fn title_of(model: &Model) -> String {
 fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
     let (look, world) = (model.ui.look, model.shown());
     let registry = &world.registry;
-    let filter = model.ui.filter(Screen::Models);
-    let filter = if filter.is_empty() { String::new() } else { format!(" filter: {filter} ") };
-    let old = registry.at.map(|at| world.now.since(at));
-    let late = is_late(model);
-    let words = old.map_or("not asked yet".to_owned(), |old| format!("{} old", age(old)));
-    let title = Line::from_iter([
-        Span::styled(" MODELS  ", look.strong()),
-        Span::styled(words, if late { look.blind() } else { look.strong() }),
-        Span::styled(format!(" {filter}"), look.strong()),
-    ]);
-    let inner = pane(frame, look, area, super::pane::shortened(title, usize::from(area.width).saturating_sub(2)), true);
+    let title = title(model, "MODELS", old(model, Topic::Models, registry.at), Span::raw(""), area);
+    let inner = pane(frame, look, area, title, true);
     let columns = Columns::of(inner.width.into());
     let mut drawn = doubts(model, inner.width.into());
     drawn.push(Line::styled(columns.heading(), look.dim()));
@@ -115,7 +108,7 @@ fn list(model: &Model, frame: &mut Frame<'_>, area: Rect) -> Vec<Hit> {
 /// The last answer is older than it should be.
 fn is_late(model: &Model) -> bool {
     let world = model.shown();
-    world.registry.at.is_some_and(|at| world.now.since(at) > MODELS_EVERY.mul_f64(2.5))
+    world.registry.at.is_some_and(|at| world.now.since(at) > late_after(Topic::Models, Screen::Models))
 }
 
 /// Nobody can say how a version stands now: what is told is how it was.
@@ -168,8 +161,7 @@ fn doubts(model: &Model, columns: usize) -> Vec<Line<'static>> {
 
 /// Times of versions and changes are by the clock of who tells them.
 fn server_time(model: &Model) -> Timestamp {
-    let world = model.shown();
-    world.endpoint_of("serving").map_or(world.now.wall, |index| world.endpoints[index].its_time(world.now))
+    model.shown().time_of("serving")
 }
 
 /// How wide each column is.
@@ -392,7 +384,8 @@ impl Told {
         self.gate(facts.gate(None), now);
         let old = age(model.shown().now.since(facts.at));
         let more = if facts.more { ", the newest of more" } else { "" };
-        self.says("HISTORY", &format!("{} entries, {old} old{more}", facts.history.len()), self.look.dim());
+        let entries = counted(facts.history.len() as u64, "entry", "entries");
+        self.says("HISTORY", &format!("{entries}, {old} old{more}"), self.look.dim());
         for change in &facts.history {
             self.change(change, now);
         }

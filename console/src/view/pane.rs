@@ -41,16 +41,18 @@ pub fn lines(frame: &mut Frame<'_>, area: Rect, lines: impl IntoIterator<Item = 
     }
 }
 
-/// On the lower edge of an overlay of so many lines: that some are below, and which key shows them.
-pub fn more(frame: &mut Frame<'_>, model: &Model, inner: Rect, total: usize) {
-    let below = total.saturating_sub(model.ui.scroll + usize::from(inner.height));
-    if below == 0 {
-        return;
+/// Text that is read by scrolling, and on its lower edge how much is below and which key shows it. How far it can be scrolled.
+pub fn read(frame: &mut Frame<'_>, model: &Model, inner: Rect, text: Vec<Line<'static>>) -> usize {
+    let deepest = text.len().saturating_sub(inner.height.into());
+    let first = model.ui.scroll.min(deepest);
+    lines(frame, inner, text.into_iter().skip(first));
+    if first < deepest {
+        let below = format!(" {} more below: {} ", deepest - first, model.keys.written(Action::Down));
+        let width = u16::try_from(width(&below)).unwrap_or(u16::MAX).min(inner.width);
+        let area = Rect { x: inner.right() - width, y: inner.bottom(), width, height: 1 }.intersection(frame.area());
+        frame.render_widget(Line::styled(below, model.ui.look.strong()), area);
     }
-    let text = format!(" {below} more below: {} ", model.keys.written(Action::Down));
-    let width = u16::try_from(width(&text)).unwrap_or(u16::MAX).min(inner.width);
-    let area = Rect { x: inner.right() - width, y: inner.bottom(), width, height: 1 }.intersection(frame.area());
-    frame.render_widget(Line::styled(text, model.ui.look.strong()), area);
+    deepest
 }
 
 /// Where a row of a list is on screen, and its place in that list.
@@ -65,6 +67,15 @@ pub fn hits(area: Rect, first: usize, rows: impl IntoIterator<Item = (usize, usi
 /// Under the heading of a list that a filter has emptied.
 pub const NOTHING_PASSES: &str = " nothing passes the filter";
 
+/// Why nothing is listed yet: who has not answered, or is not there.
+pub fn awaited(model: &Model, service: &str) -> Line<'static> {
+    let text = match model.shown().endpoint_of(service) {
+        Some(_) => format!(" {service} has not answered yet"),
+        None => format!(" no process of {service} is connected"),
+    };
+    Line::styled(text, model.ui.look.dim())
+}
+
 /// Before a row: whether it is the selected one, also without colours.
 pub fn mark(selected: bool) -> &'static str {
     if selected { "▶" } else { " " }
@@ -72,13 +83,13 @@ pub fn mark(selected: bool) -> &'static str {
 
 /// Cut at the right, with a sign that something is missing.
 pub fn shortened(line: Line<'static>, columns: usize) -> Line<'static> {
-    let mut room = columns;
+    let (mut room, style) = (columns, line.style);
     let spans = line.spans.into_iter().map(|span| {
         let text = cut(&span.content, room);
         room -= width(&text);
         Span::styled(text, span.style)
     });
-    Line::from_iter(spans)
+    Line::from_iter(spans).style(style)
 }
 
 /// The first line shown so that the one at `place` can be seen.

@@ -18,6 +18,23 @@ pub fn spark(values: impl ExactSizeIterator<Item = f64>, columns: usize) -> Stri
     values.into_iter().map(step).collect()
 }
 
+/// The last `columns` values as bars of so many rows, the upper one first, from nothing to the most there is.
+pub fn tall(values: impl ExactSizeIterator<Item = f64>, columns: usize, rows: usize) -> Vec<String> {
+    let skip = values.len().saturating_sub(columns);
+    let values: Vec<f64> = values.skip(skip).map(|value| if value.is_finite() { value.max(0.0) } else { 0.0 }).collect();
+    let most = values.iter().copied().fold(0.0, f64::max);
+    // In eighths of a row; something is never nothing.
+    let eighths = |value: f64| match value / most {
+        share if share > 0.0 => ((share * (8 * rows) as f64).round() as usize).max(1),
+        _ => 0,
+    };
+    let cell = |value: f64, above: usize| match eighths(value).saturating_sub(8 * above) {
+        0 => ' ',
+        filled => RAMP[filled.min(8) - 1],
+    };
+    (0..rows).rev().map(|above| values.iter().map(|value| cell(*value, above)).collect()).collect()
+}
+
 /// A bar of at most `columns`, in whole cells; something is never nothing.
 pub fn bar(share: f64, columns: usize) -> String {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
@@ -74,6 +91,15 @@ mod tests {
         assert_eq!(sparked(&[0.0, 0.0], 5), "▁▁");
         assert_eq!(sparked(&[f64::NAN, f64::INFINITY, 3.0], 5), "█");
         assert_eq!(sparked(&[f64::MIN, f64::MAX], 5), "▁█");
+    }
+
+    #[test]
+    fn a_tall_plot_is_full_where_the_most_is_and_survives_any_float() {
+        let tall = |values: &[f64]| tall(values.iter().copied(), 5, 2);
+        assert_eq!(tall(&[7.0, 0.0, 0.001, 4.0, 6.0, 8.0]), ["   ▄█", " ▁███"].map(str::to_owned));
+        assert_eq!(tall(&[f64::NAN, f64::MAX, f64::INFINITY, -1.0]), [" █  ", " █  "].map(str::to_owned));
+        assert_eq!(tall(&[0.0, 0.0]), ["  ", "  "].map(str::to_owned));
+        assert_eq!(tall(&[]), ["", ""].map(str::to_owned));
     }
 
     #[test]

@@ -111,9 +111,8 @@ fn who(name: &str) -> &str {
 fn drilling(look: Look, run: &DrillRun, abort: &str, now: Moment) -> Line<'static> {
     Line::from_iter([
         Span::styled(format!(" {} ", kind(run).to_uppercase()), look.label()),
-        Span::styled(format!("{} ", run.mode), look.strong()),
+        Span::styled(format!("[{abort} stop] {} ", run.mode), look.strong()),
         Span::raw(format!(" {}  {}  {}  {}", who(&run.by), run.phase, clock(run.age(now)), run.detail)),
-        Span::styled(format!("  [{abort} stop]"), look.strong()),
     ])
 }
 
@@ -122,10 +121,9 @@ fn at_work(look: Look, run: &Run, abort: &str, now: Moment) -> Line<'static> {
     let percent = share.map(|share| format!(" {:.0}%", (share.min(1.0) * 100.0).floor())).unwrap_or_default();
     let total = if run.total > 0 { format!("/{}", grouped(run.total)) } else { String::new() };
     let lasted = run.lasted(now).map(clock).unwrap_or_default();
-    let mut line = heading(look, run, look.label());
+    let mut line = heading(look, run, look.label(), &format!("[{abort} abort] "));
     line.push_span(Span::styled(share.map(|share| gauge(Some(share), GAUGE)).unwrap_or_default(), look.bar()));
-    line.push_span(Span::raw(format!("{percent}  {}{total}  {lasted}  ", grouped(run.done))));
-    line.push_span(Span::styled(format!("[{abort} abort]"), look.strong()));
+    line.push_span(Span::raw(format!("{percent}  {}{total}  {lasted}", grouped(run.done))));
     line
 }
 
@@ -136,18 +134,18 @@ fn over(look: Look, run: &Run, undo: &str, now: Moment) -> Line<'static> {
         _ => look.blind(),
     };
     let lasted = run.lasted(now).map(|lasted| format!("after {}", seconds(lasted))).unwrap_or_default();
-    let mut line = heading(look, run, style);
-    line.push_span(Span::raw(lasted));
-    if let Some(left) = run.undo_within(now) {
-        line.push_span(Span::styled(format!("  [{undo} undo, for {} more]", clock(left)), look.strong()));
-    }
+    let ago = run.ended(now).map(|ago| format!(", {} ago", age(ago))).unwrap_or_default();
+    let undo = run.undo_within(now).map(|left| format!("[{undo} undo, for {} more] ", clock(left))).unwrap_or_default();
+    let mut line = heading(look, run, style, &undo);
+    line.push_span(Span::raw(format!("{lasted}{ago}")));
     line
 }
 
-fn heading(look: Look, run: &Run, style: Style) -> Line<'static> {
+/// What can be done about it stands before what may be too long for the line.
+fn heading(look: Look, run: &Run, style: Style, key: &str) -> Line<'static> {
     Line::from_iter([
         Span::styled(format!(" {} ", run.outcome), style),
-        Span::styled(format!("{} {} ", run.plan.key, run.plan.title), look.strong()),
+        Span::styled(format!("{key}{} {} ", run.plan.key, run.plan.title), look.strong()),
         Span::raw(format!(" {}  {}  ", run.plan.mode, who(&run.by))),
     ])
 }

@@ -2,7 +2,7 @@
 
 use super::{
     detail::link,
-    pane::{lines, mark, pane, scrolled},
+    pane::{lines, mark, pane, scrolled, shortened},
     plot,
 };
 use crate::{
@@ -24,6 +24,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 const RATE: usize = 9;
 const P99: usize = 7;
+const BUILD: usize = 8;
 
 /// Of a name without an address.
 const NAME: usize = 9;
@@ -54,7 +55,7 @@ impl Columns {
 /// Draws the pane, or one line where there is room for no more.
 pub fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if area.height <= 1 {
-        frame.render_widget(folded(model), area);
+        frame.render_widget(folded(model, area.width.into()), area);
         return;
     }
     let title = Line::styled(" SERVICES ", model.ui.look.strong());
@@ -106,16 +107,14 @@ fn line(model: &Model, endpoint: &Endpoint, width: usize, columns: Columns, sele
     };
     let Columns { name, history } = columns;
     let left = name + 19;
-    let build = fit(if endpoint.build.is_empty() { "-" } else { &endpoint.build }, 8) + " ";
+    let build = fit(&short_build(&endpoint.build), BUILD) + " ";
     let (build, shown) = if history > 0 { (build, 9 + history + 1) } else { (String::new(), 0) };
     // What is not connected has no load to draw: why takes its room.
     let history = if endpoint.link == Link::Up { history } else { 0 };
     let shown = if endpoint.link == Link::Up { shown } else { build.len() };
     let room = width.saturating_sub(left + shown);
     let state = match &endpoint.link {
-        Link::Up if endpoint.load.is_some() && endpoint.knowledge(now) == Knowledge::Blind => {
-            format!("was {}", load(endpoint.load.as_ref()).trim_start())
-        }
+        Link::Up if endpoint.load.is_some() && endpoint.knowledge(now) == Knowledge::Blind => was(&load(endpoint.load.as_ref())),
         Link::Up => load(endpoint.load.as_ref()),
         other => format!("{} {}", link(other, now), endpoint.address),
     };
@@ -143,6 +142,11 @@ fn load(load: Option<&Load>) -> String {
     format!("{} {}", right(&rate, RATE), right(&p99, P99))
 }
 
+/// The same in its columns, where these leave room for the word.
+fn was(load: &str) -> String {
+    load.strip_prefix("    ").map_or_else(|| format!("was {}", load.trim_start()), |rest| format!("was {rest}"))
+}
+
 fn latency(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     match micros {
@@ -167,16 +171,58 @@ fn health(endpoint: &Endpoint, model: &Model) -> (String, Style) {
     }
 }
 
-fn folded(model: &Model) -> Line<'static> {
+/// In one line. Where there is no room for all, those that serve are only counted.
+fn folded(model: &Model, width: usize) -> Line<'static> {
     let world = model.shown();
-    let mut line = Line::styled(" SERVICES", model.ui.look.label());
-    for endpoint in &world.endpoints {
-        let (health, style) = health(endpoint, model);
-        line.push_span(Span::raw(format!("  {} ", cut(endpoint.name(), 16))));
-        line.push_span(Span::styled(health, style));
-        if endpoint.knowledge(world.now) != Knowledge::Live {
-            line.push_span(Span::raw(format!(" {}", clock(endpoint.silence(world.now)))));
+    let line = |endpoints: &[&Endpoint], more: usize| {
+        let mut line = Line::styled(" SERVICES", model.ui.look.label());
+        endpoints.iter().for_each(|endpoint| line.extend(in_short(model, endpoint)));
+        if more > 0 {
+            line.extend([Span::raw(format!("  {more} ")), Span::styled("serving", model.ui.look.good())]);
         }
+        line
+    };
+    let all: Vec<&Endpoint> = world.endpoints.iter().collect();
+    let whole = line(&all, 0);
+    if whole.width() <= width {
+        return whole;
     }
-    line
+    let serves = |endpoint: &&Endpoint| health(endpoint, model).0 == "serving";
+    let (serving, mut other): (Vec<_>, Vec<_>) = all.into_iter().partition(serves);
+    other.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.knowledge(world.now)));
+    shortened(line(&other, serving.len()), width)
+}
+
+fn in_short(model: &Model, endpoint: &Endpoint) -> Vec<Span<'static>> {
+    let (now, (health, style)) = (model.shown().now, health(endpoint, model));
+    let mut spans = vec![Span::raw(format!("  {} ", cut(endpoint.name(), 16))), Span::styled(health, style)];
+    if endpoint.knowledge(now) != Knowledge::Live {
+        spans.push(Span::raw(format!(" {}", clock(endpoint.silence(now)))));
+    }
+    spans
+}
+
+/// What tells two builds apart in so few columns: of `0.1.0+ba739347b0-dirty` the commit, with a mark for what is not in it.
+fn short_build(build: &str) -> String {
+    let (commit, dirty) = match build.split_once('+') {
+        Some((_, commit)) => (commit.strip_suffix("-dirty").unwrap_or(commit), commit.ends_with("-dirty")),
+        None => (build, false),
+    };
+    match (commit.is_empty(), dirty) {
+        (true, _) => "-".to_owned(),
+        (false, true) => commit.chars().take(BUILD - 1).chain(['*']).collect(),
+        (false, false) if commit.len() < build.len() => commit.chars().take(BUILD).collect(),
+        (false, false) => cut(commit, BUILD),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_told_by_its_commit() {
+        let builds = ["0.1.0+ba739347b0-dirty", "0.1.0+ba739347b0", "0.1.0", "", "a.very.long.version"];
+        assert_eq!(builds.map(short_build), ["ba73934*", "ba739347", "0.1.0", "-", "a.very.…"]);
+    }
 }

@@ -43,7 +43,8 @@ impl Look {
     pub fn severity(self, severity: Severity) -> Style {
         let colour = |colour: Color| Style::new().fg(colour);
         let (p1, p2, p3, p4, p5) = match self.theme {
-            Theme::Dark => (Color::LightRed, Color::LightRed, Color::Yellow, Color::LightBlue, Color::Magenta),
+            // What terminals call magenta is too dark for black.
+            Theme::Dark => (Color::LightRed, Color::LightRed, Color::Yellow, Color::LightBlue, Color::LightMagenta),
             // By number: what a terminal calls green or grey is often too pale for white.
             Theme::Light => {
                 (Color::Indexed(160), Color::Indexed(160), Color::Indexed(90), Color::Indexed(25), Color::Indexed(240))
@@ -115,7 +116,8 @@ impl Look {
     /// What is selected.
     pub fn selected(self) -> Style {
         match self.theme {
-            Theme::Dark | Theme::ColourBlind => Style::new().bg(Color::Indexed(238)).add_modifier(Modifier::BOLD),
+            // Dark enough that what is drawn in grey can still be read on it.
+            Theme::Dark | Theme::ColourBlind => Style::new().bg(Color::Indexed(236)).add_modifier(Modifier::BOLD),
             Theme::Light => Style::new().bg(Color::Indexed(252)).add_modifier(Modifier::BOLD),
             Theme::Mono => Style::new().add_modifier(Modifier::REVERSED),
         }
@@ -139,6 +141,10 @@ impl Look {
     /// everything drawn, wherever it came from.
     pub fn finish(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
+            // What fills a column is nothing to look at.
+            if cell.symbol() == " " {
+                cell.modifier.remove(Modifier::UNDERLINED);
+            }
             if self.theme == Theme::Mono {
                 (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
             }
@@ -169,6 +175,7 @@ fn plain(symbol: &str) -> char {
         '…' => '~',
         '→' => '>',
         '·' => '.',
+        '×' => 'x',
         '●' => '*',
         '↑' => '^',
         '↓' => 'v',
@@ -191,5 +198,48 @@ mod tests {
         let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
         assert_eq!(text, "a|#~??  ");
         assert!(buffer.content.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+        buffer.set_string(0, 0, "old  ", Look::default().blind());
+        Look::default().finish(&mut buffer);
+        let underlined = |x: u16| buffer[(x, 0)].modifier.contains(Modifier::UNDERLINED);
+        assert_eq!([0, 2, 3, 4].map(underlined), [true, true, false, false], "what fills a column is not underlined");
+    }
+
+    /// Of the palette of 256 colours from 16 on, by its definition in xterm: the cube, then the greys; 0 to 1.
+    fn luminance(index: u8) -> f64 {
+        let level = |step: u8| if step == 0 { 0.0 } else { f64::from(55 + 40 * step) };
+        let rgb = match index {
+            232.. => [f64::from(8 + 10 * (index - 232)); 3],
+            _ => [(index - 16) / 36, (index - 16) / 6 % 6, (index - 16) % 6].map(level),
+        };
+        let linear = |value: f64| {
+            let value = value / 255.0;
+            if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        let [red, green, blue] = rgb.map(linear);
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+
+    /// As WCAG has it; 4.5 is legible.
+    fn contrast(one: f64, other: f64) -> f64 {
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn what_is_drawn_in_a_colour_of_the_palette_can_be_read_on_its_background() {
+        for (theme, ground) in [(Theme::Light, 1.0), (Theme::Dark, 0.0), (Theme::ColourBlind, 0.0)] {
+            let look = Look { theme, ascii: false };
+            let severities = Severity::ALL.map(|severity| look.severity(severity));
+            let words = [look.good(), look.blind(), look.dim(), look.label(), look.bar()];
+            let selected = match look.selected().bg {
+                Some(Color::Indexed(index)) => luminance(index),
+                other => panic!("{other:?}"),
+            };
+            for style in severities.into_iter().chain(words) {
+                // The first sixteen are the terminal's own.
+                let Some(Color::Indexed(index)) = style.fg else { continue };
+                assert!(contrast(luminance(index), ground) >= 4.5, "{theme:?} {index}");
+                assert!(contrast(luminance(index), selected) >= 3.0, "{theme:?} {index} where it is selected");
+            }
+        }
     }
 }

@@ -159,7 +159,7 @@ impl Default for ServingSettings {
             threads: 0,
             request_rows: 4_096,
             queued_rows: 8_192,
-            target_wait: HumanDuration::millis(5),
+            target_wait: HumanDuration::millis(2),
             file_bytes: ByteSize::mib(64),
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),

@@ -32,6 +32,9 @@ enum BenchCommand {
     Rollup(rollup::RollupArgs),
     /// Asks a model for single rows, beside calls that do nothing, and past what the server takes
     Serving(serving::ServingArgs),
+    /// What `bench serving` asks past saturation
+    #[command(hide = true)]
+    Server(serving::ServerArgs),
 }
 
 /// Runs the bench.
@@ -60,6 +63,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
             let report = serving::run(args).await?;
             Output::stdout(json).print(&if json { report.json() } else { report.text() })?;
         }
+        BenchCommand::Server(args) => serving::serve(args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

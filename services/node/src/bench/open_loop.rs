@@ -43,6 +43,40 @@ pub async fn ask<F>(rate: u32, count: u32, question: impl Fn(u32) -> F) -> anyho
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
+    let (replies, mut late) = replies(rate, count, question).await?;
+    late.sort_unstable();
+    let asked = replies.len();
+    let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
+    for (wait, reply) in replies {
+        match reply {
+            Ok(()) => sorted.push(wait),
+            Err(error) => {
+                failed += 1;
+                if failed == 1 {
+                    eprintln!("a question failed: {error:#}");
+                }
+            }
+        }
+    }
+    ensure!(!sorted.is_empty(), "no question was answered");
+    sorted.sort_unstable();
+    Ok(Waits { asked, failed, sorted, late })
+}
+
+/// What became of `count` questions, `rate` a second, in their order: how long each reply took from when its question was due, and how late
+/// the machine woke the thread that only waits for that.
+///
+/// # Errors
+/// When a question panicked.
+pub async fn replies<F, T>(
+    rate: u32,
+    count: u32,
+    question: impl Fn(u32) -> F,
+) -> anyhow::Result<(Vec<(Duration, T)>, Vec<Duration>)>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
     let interval = Duration::from_secs(1) / rate.max(1);
     let (ticks, mut due_now) = unbounded_channel();
     // A thread of its own wakes up within microseconds; the runtime's timers would add up to a millisecond to every wait.
@@ -61,26 +95,17 @@ where
     let mut asking = Vec::with_capacity(count as usize);
     while let Some((index, due)) = due_now.recv().await {
         let asked = question(index);
-        asking.push(tokio::spawn(async move { asked.await.map(|()| due.elapsed()) }));
+        asking.push(tokio::spawn(async move {
+            let reply = asked.await;
+            (due.elapsed(), reply)
+        }));
     }
-    let Ok(mut late) = clock.join() else { bail!("the clock of the questions failed") };
-    late.sort_unstable();
-    let asked = asking.len();
-    let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
-    for answer in asking {
-        match answer.await? {
-            Ok(wait) => sorted.push(wait),
-            Err(error) => {
-                failed += 1;
-                if failed == 1 {
-                    eprintln!("a question failed: {error:#}");
-                }
-            }
-        }
+    let Ok(late) = clock.join() else { bail!("the clock of the questions failed") };
+    let mut replies = Vec::with_capacity(asking.len());
+    for asked in asking {
+        replies.push(asked.await?);
     }
-    ensure!(!sorted.is_empty(), "no question was answered");
-    sorted.sort_unstable();
-    Ok(Waits { asked, failed, sorted, late })
+    Ok((replies, late))
 }
 
 #[cfg(test)]

@@ -32,9 +32,9 @@ pub async fn measured(
     file: Vec<u8>,
     scratch: &Path,
 ) -> anyhow::Result<Cached> {
-    let (address, shutdown) = server(scratch, CacheSettings::default().memory).await?;
+    let (address, shutdown) = server(scratch, CacheSettings::default().memory, None).await?;
     let with_cache = channels(address, args.connections)?;
-    promoted(&with_cache[0], file).await?;
+    promoted(&with_cache[0], MODEL, file).await?;
     check(&with_cache[0], infer).await?;
     let (lasts, news) = (Duration::from_secs(args.seconds.max(1)), infer.clone().ever_new());
     let mut cached = Cached::default();

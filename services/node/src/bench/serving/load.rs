@@ -15,7 +15,6 @@ const BACK_OFF: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Closed {
     pub per_second: f64,
-    pub answered: usize,
     /// Refused with RESOURCE_EXHAUSTED.
     pub shed: usize,
     /// Refused or broken in any other way.
@@ -58,7 +57,7 @@ pub async fn closed(channels: &[Channel], of: &Call, in_flight: usize, lasts: Du
     let per_second = sorted.len() as f64 / started.elapsed().as_secs_f64();
     ensure!(!sorted.is_empty(), "no call was answered");
     sorted.sort_unstable();
-    Ok(Closed { per_second, answered: sorted.len(), shed, failed, sorted })
+    Ok(Closed { per_second, shed, failed, sorted })
 }
 
 async fn calls(channel: Channel, of: Call, until: Instant) -> Caller {

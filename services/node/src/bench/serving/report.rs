@@ -1,6 +1,6 @@
 //! The figures, as text and as JSON.
 
-use super::{ServingArgs, cached::Cached, load::Closed};
+use super::{ServingArgs, cached::Cached, load::Closed, overload::Overload, peer::Peer, resident::Resident};
 use crate::{bench::open_loop::Waits, output::count};
 use loadline_proto::inference::model_metadata_response::TensorMetadata;
 use serde::Serialize;
@@ -22,9 +22,23 @@ pub struct Report {
     highest_ratio: f64,
     answers_p50_ms: f64,
     answers_p99_ms: f64,
+    peer: Option<Peer>,
     cache: Cache,
     open: Vec<Open>,
     overload: Option<Overload>,
+    resident: Option<Resident>,
+}
+
+/// What was measured.
+pub struct Found {
+    pub answers: Vec<Closed>,
+    pub bare: Vec<Closed>,
+    pub peer: Option<Peer>,
+    pub cache: Cached,
+    /// By rate: the model's answers, and the bare call's.
+    pub open: Vec<(u32, Waits, Waits)>,
+    pub overload: Option<Overload>,
+    pub resident: Option<Resident>,
 }
 
 /// Medians of rounds in turns.
@@ -51,27 +65,9 @@ struct Open {
     wake_up_p99_ms: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Overload {
-    answered: usize,
-    answered_per_second: f64,
-    shed: usize,
-    failed: usize,
-    /// Of those answered.
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
 impl Report {
-    pub fn new(
-        args: &ServingArgs,
-        inputs: &[TensorMetadata],
-        answers: Vec<Closed>,
-        bare: Vec<Closed>,
-        cache: Cached,
-        open: Vec<(u32, Waits, Waits)>,
-        overload: Option<Closed>,
-    ) -> Self {
+    pub fn new(args: &ServingArgs, inputs: &[TensorMetadata], found: Found) -> Self {
+        let Found { answers, bare, peer, cache, open, overload, resident } = found;
         let width = |input: &TensorMetadata| input.shape.iter().skip(1).product::<i64>();
         let ratios: Vec<f64> = answers.iter().zip(&bare).map(|(answers, bare)| answers.per_second / bare.per_second).collect();
         let of = |rounds: &[Closed], what: fn(&Closed) -> f64| median(rounds.iter().map(what).collect());
@@ -87,9 +83,11 @@ impl Report {
             highest_ratio: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             answers_p50_ms: of(&answers, |round| round.ms(0.5)),
             answers_p99_ms: of(&answers, |round| round.ms(0.99)),
+            peer,
             cache: Cache::new(&cache),
             open: open.iter().map(|(rate, answers, bare)| Open::new(*rate, answers, bare)).collect(),
-            overload: overload.as_ref().map(Overload::new),
+            overload,
+            resident,
         }
     }
 
@@ -110,6 +108,13 @@ impl Report {
             self.lowest_ratio,
             self.highest_ratio,
         );
+        if let Some(Peer { ours_per_second, peers_per_second, ratio, ours_p50_ms, peers_p50_ms }) = &self.peer {
+            text.push_str(&format!(
+                "peer      {:>9}/s beside our {}/s: {ratio:.1} times as many  (p50 {peers_p50_ms:.2} and {ours_p50_ms:.2} ms)\n",
+                rate(*peers_per_second),
+                rate(*ours_per_second)
+            ));
+        }
         let Cache { hit_per_second, miss_per_second, off_per_second, hit_p50_ms, miss_p50_ms, off_p50_ms } = self.cache;
         text.push_str(&format!(
             "cache     hit {:>9}/s  miss {:>9}/s  off {:>9}/s  (p50 {hit_p50_ms:.2}, {miss_p50_ms:.2} and {off_p50_ms:.2} ms)\n",
@@ -130,13 +135,12 @@ impl Report {
             ));
         }
         if let Some(overload) = &self.overload {
+            text.push_str(&overload.text());
+        }
+        if let Some(Resident { models, files_mib, above_files_mib, ready_ms }) = &self.resident {
             text.push_str(&format!(
-                "overload  {:>9}/s answered  p50 {:.1} ms  p99 {:.1} ms  {} shed  {} failed\n",
-                rate(overload.answered_per_second),
-                overload.p50_ms,
-                overload.p99_ms,
-                count(overload.shed as u64),
-                overload.failed,
+                "resident  {models} models of {files_mib:.1} MiB take {above_files_mib:.1} MiB more; READY without the registry after \
+                 {ready_ms:.0} ms\n"
             ));
         }
         text
@@ -178,20 +182,8 @@ impl Open {
     }
 }
 
-impl Overload {
-    fn new(round: &Closed) -> Self {
-        Self {
-            answered: round.answered,
-            answered_per_second: round.per_second,
-            shed: round.shed,
-            failed: round.failed,
-            p50_ms: round.ms(0.5),
-            p99_ms: round.ms(0.99),
-        }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
+/// The value in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -61,6 +61,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let settings = platform.settings();
     let monitor = platform.monitor("ingest", platform.build(), Ingest::DETECTS)?;
+    // Of the process alone: a drill that takes the whole store away must not take away its secrets too.
     let faults = settings.drills.are_on().then(Faults::default);
     let watch = platform.watched(Life { monitor: &monitor, readiness, shutdown, faults: faults.as_ref() });
     let parts = Parts {
@@ -78,7 +79,11 @@ pub async fn serve(
         lag_limit: *settings.ingest.lag_limit,
         monitor: monitor.clone(),
         remedies: watch.remedies(),
-        drills: faults.map(|faults| Drilling { faults, log_faults: Faults::default(), of_process: watch.drills(&monitor) }),
+        drills: faults.is_some().then(|| Drilling {
+            faults: Faults::default(),
+            log_faults: Faults::default(),
+            of_process: watch.drills(&monitor),
+        }),
     };
     let ingest = Ingest::start(parts).await.context("starting ingest")?;
     ingest.watch_dedup(settings.rollup.dedup_rows, monitor.clone());

@@ -41,7 +41,7 @@ pub struct Parts {
 
 /// What drills break, and drills of what ingest shares with others.
 pub struct Drilling {
-    /// Faults of the store, and of the process.
+    /// Faults of the store.
     pub faults: Faults,
     /// Faults of the log.
     pub log_faults: Faults,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long a queue is looked at before it is judged: longer than a burst.
 pub const INTERVAL: Duration = Duration::from_millis(100);
-/// A queue stands that was too long for this part of an interval. One kept between nothing and twice its target is too long for half of it.
+/// A queue stands that was too long for this part of an interval.
 const PART: u32 = 3;
 
 /// What is known of a queue since the last interval.
@@ -23,13 +23,15 @@ pub struct StandingQueue {
     is_long: bool,
     long_for: Duration,
     stands: bool,
+    /// Somebody was, in this interval.
+    refused: bool,
 }
 
 impl StandingQueue {
     /// Of a queue in which nobody should wait much longer than `target`, and nobody waits `now`.
     #[must_use]
     pub const fn new(target: Duration, now: Instant) -> Self {
-        Self { target, since: now, last: now, is_long: false, long_for: Duration::ZERO, stands: false }
+        Self { target, since: now, last: now, is_long: false, long_for: Duration::ZERO, stands: false, refused: false }
     }
 
     /// How long whoever came now would wait; to be told with each change of the queue.
@@ -40,15 +42,18 @@ impl StandingQueue {
         (self.last, self.is_long) = (now, wait > self.target);
         let lasted = now.saturating_duration_since(self.since);
         if lasted >= INTERVAL {
-            self.stands = self.long_for * PART >= lasted;
-            (self.since, self.long_for) = (now, Duration::ZERO);
+            // A queue that is kept down is not long, and stood all the same without that.
+            self.stands = self.long_for * PART >= lasted || self.refused;
+            (self.since, self.long_for, self.refused) = (now, Duration::ZERO, false);
         }
     }
 
     /// Whether who would wait so long is to be refused: the queue stands, and it is twice the target.
     #[must_use]
-    pub fn refuses(&self, wait: Duration) -> bool {
-        self.stands && wait > self.target * 2
+    pub fn refuses(&mut self, wait: Duration) -> bool {
+        let refused = self.stands && wait > self.target * 2;
+        self.refused |= refused;
+        refused
     }
 }
 
@@ -93,9 +98,11 @@ mod tests {
         let began = Instant::now();
         let mut queue = StandingQueue::new(5 * MS, began);
         refused(&mut queue, began, 0, std::iter::repeat_n(50, 101));
-        // Many come at one moment, as many as are let in, and are worked off before the next do.
-        let kept_down = (0..1_000).map(|at: u32| 10 - at % 11);
-        refused(&mut queue, began, 101, kept_down);
-        assert_eq!(refused(&mut queue, began, 1_101, [11]), [true]);
+        // Many come at one moment, more than are let in, and those are worked off before the next do.
+        let kept_down = (0..1_000).map(|at: u32| if at % 20 == 0 { 11 } else { 0 });
+        let kept_down = refused(&mut queue, began, 101, kept_down);
+        assert_eq!(kept_down.iter().filter(|refused| **refused).count(), 50);
+        refused(&mut queue, began, 1_101, std::iter::repeat_n(0, 250));
+        assert_eq!(refused(&mut queue, began, 1_351, [11]), [false], "until nobody was refused for a while");
     }
 }

@@ -26,8 +26,8 @@ pub struct ServingSettings {
     pub request_rows: usize,
     /// Rows that may wait for one version; further requests are refused. More keeps callers waiting longer under load.
     pub queued_rows: usize,
-    /// How long requests may wait for a thread before past saturation those that wait twice as long are refused; zero: as long as it takes.
-    /// In place of `grpc.target_wait`, for answers that take less than a millisecond.
+    /// How long requests should wait, for a thread (in place of `grpc.target_wait`) and beside the first few rows for their model: where more
+    /// is asked than is answered, those that would wait twice as long are refused. Zero: they wait as long as it takes.
     pub target_wait: HumanDuration,
     /// Largest file of a model, when it is registered and when it is loaded. One is held in memory while it is.
     pub file_bytes: ByteSize,
@@ -159,7 +159,7 @@ impl Default for ServingSettings {
             threads: 0,
             request_rows: 4_096,
             queued_rows: 8_192,
-            target_wait: HumanDuration::millis(2),
+            target_wait: HumanDuration::millis(1),
             file_bytes: ByteSize::mib(64),
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),

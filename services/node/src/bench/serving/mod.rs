@@ -74,10 +74,10 @@ pub struct ServingArgs {
     #[arg(long, value_delimiter = ',', default_values_t = [500, 1_000])]
     rates: Vec<u32>,
     /// How many times what a closed loop is answered is asked past saturation; 0 leaves that out
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.5)]
     overload: f64,
     /// Rows of each of these requests: enough for the callers to ask for more than the server answers
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 1_024)]
     overload_rows: u32,
     /// Connections that they share
     #[arg(long, default_value_t = 16)]

@@ -1,6 +1,6 @@
-//! Past saturation: requests of many rows, of a server of its own, before which the callers go. To ask for a row costs callers as much as the
-//! answer costs the server: on the same cores they could not ask for more than it answers. And where it takes all that it can get, they would
-//! be late, and that would be taken for its own time.
+//! Past saturation: requests of many rows, of a server in a process of its own. To ask for a row costs callers as much as the answer costs the
+//! server: on the same cores they could not ask for more than it answers. And in one process callers would wait for each other, which would
+//! be taken for its time.
 
 use super::{
     MODEL, ServingArgs, channels, file, inputs_of,
@@ -28,8 +28,6 @@ use tonic::Code;
 const IN_FLIGHT: usize = 16;
 /// Seconds that do not count: until the server knows that what waits is no burst.
 const WARM_UP: u32 = 1;
-/// By which the server stands behind.
-const NICENESS: &str = "10";
 
 #[derive(Debug, clap::Args)]
 pub struct ServerArgs {
@@ -74,7 +72,7 @@ pub struct Overload {
 /// When the server cannot be started, or nothing was answered.
 pub async fn measured(args: &ServingArgs) -> anyhow::Result<Overload> {
     let (rows, seconds, connections) = (args.overload_rows.max(1), args.overload_seconds.max(1), args.overload_connections);
-    let (address, _server) = behind(args.model.as_deref()).await?;
+    let (address, _server) = apart(args.model.as_deref()).await?;
     let channels = channels(address, connections)?;
     let infer =
         Call::new("/inference.GRPCInferenceService/ModelInfer", &request(MODEL, &inputs_of(&channels[0], MODEL).await?, rows));
@@ -112,14 +110,14 @@ pub async fn measured(args: &ServingArgs) -> anyhow::Result<Overload> {
     })
 }
 
-/// [`serve`], as a process to which every other comes first.
-async fn behind(model: Option<&Path>) -> anyhow::Result<(SocketAddr, Child)> {
-    let mut command = Command::new("nice");
-    command.args(["-n", NICENESS]).arg(std::env::current_exe().context("this program")?).args(["bench", "server"]);
+/// [`serve`], in a process of its own.
+async fn apart(model: Option<&Path>) -> anyhow::Result<(SocketAddr, Child)> {
+    let mut command = Command::new(std::env::current_exe().context("this program")?);
+    command.args(["bench", "server"]);
     if let Some(model) = model {
         command.arg("--model").arg(model);
     }
-    let mut server = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting a server by `nice`")?;
+    let mut server = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting a server")?;
     let told = server.stdout.take().context("what the server tells")?;
     let line = BufReader::new(told).lines().next_line().await?.context("the server ended before it told its address")?;
     Ok((line.parse().with_context(|| format!("an address of the server: {line}"))?, server))

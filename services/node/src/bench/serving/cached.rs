@@ -13,6 +13,9 @@ use loadline_settings::CacheSettings;
 use std::{path::Path, time::Duration};
 use tonic::transport::Channel;
 
+/// How long a server that has nothing to do may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
 /// Rounds of each kind.
 #[derive(Debug, Default)]
 pub struct Cached {
@@ -49,6 +52,8 @@ pub async fn measured(
         cached.off.push(all(plain, infer, args.in_flight, lasts).await?);
     }
     shutdown.begin();
+    // What is measured next must not share the machine with its end.
+    tokio::time::sleep(ENDING).await;
     Ok(cached)
 }
 

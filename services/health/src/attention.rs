@@ -144,7 +144,10 @@ impl Monitor {
         self.attend(id, |_, attention, now| {
             let until = Moment { at: now.at + duration, wall: now.wall + duration };
             attention.muted_until = (!duration.is_zero()).then_some(until);
-            attention.note = note.to_owned();
+            // There is one note: without another, whoever looks after it keeps theirs.
+            if !note.is_empty() || attention.acknowledged_by.is_none() {
+                note.clone_into(&mut attention.note);
+            }
             Ok(())
         })
     }
@@ -209,6 +212,15 @@ mod tests {
         assert_eq!(refused("AN-02"), AttentionError::NotOpen { id: "AN-02".to_owned(), state: State::Ok });
         assert!(matches!(refused("AN-04"), AttentionError::NotDetected { .. }));
         assert!(matches!(refused("nonsense"), AttentionError::NotDetected { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mute_without_a_note_leaves_that_of_whoever_looks_after_it() {
+        let monitor = monitor();
+        monitor.observe("AN-02", bad());
+        monitor.acknowledge("AN-02", "ana", "on it").unwrap();
+        assert_eq!(monitor.mute("AN-02", Duration::from_secs(60), "").unwrap().note, "on it");
+        assert_eq!(monitor.mute("AN-02", Duration::from_secs(60), "until noon").unwrap().note, "until noon");
     }
 
     #[tokio::test(start_paused = true)]

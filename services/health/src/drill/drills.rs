@@ -211,7 +211,8 @@ impl Drills {
     /// Whether one may begin now.
     fn startable(&self, monitor: &Monitor, drill: &dyn Drill, control: bool) -> Result<(), Refusal> {
         if let Some(run) = self.book().in_the_way(drill.mode(), control) {
-            return Err(Refusal::Running(format!("{} {} of {}", kind(run.control), run.id, run.failure_mode)));
+            // The id last: whoever has a line of it should still know which.
+            return Err(Refusal::Running(format!("{} of {} ({})", kind(run.control), run.failure_mode, run.id)));
         }
         drill.available().map_err(Refusal::Unavailable)?;
         match monitor.open_modes().into_iter().find(is_serious) {

@@ -7,7 +7,7 @@ use loadline_health::{
     Remedy, World,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 const WIDE_FOR: Duration = Duration::from_secs(15 * 60);
@@ -45,7 +45,7 @@ impl Remedy for Widen {
     async fn plan(&self, _: &str, target: &str) -> Result<Planned, RemedyError> {
         let owned = || self.statuses.iter().filter(|status| status.seen().lease.is_some());
         let behind = |status: &&Arc<StreamStatus>| status.seen().backlog.map_or(Duration::ZERO, |backlog| backlog.lag);
-        let status = chosen(&self.statuses, target, || owned().max_by_key(behind))?;
+        let status = chosen(&self.statuses, target, || owned().min_by_key(|status| Reverse(behind(status))))?;
         let name = &status.spec.name;
         if status.seen().lease.is_none() {
             return Err(RemedyError::NotNow(format!("{name} is read by another process: ask that one")));

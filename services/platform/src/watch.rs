@@ -30,11 +30,11 @@ use tokio::{
 };
 
 /// How often files are read again and exports looked at.
-const PERIOD: Duration = Duration::from_secs(3);
+const PERIOD: Duration = Duration::from_secs(2);
 /// How often it is looked how peers stand; their connections tell it at once.
 const PEERS_PERIOD: Duration = Duration::from_millis(500);
 /// How long exports fail in a drill until that counts: nobody waits a minute for what is only pretended.
-const DRILLED_LIMIT: Duration = Duration::from_secs(3);
+const DRILLED_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is read anew at each look, as faults name it.
 pub(crate) const READ_SECRETS: &str = "read_secrets";

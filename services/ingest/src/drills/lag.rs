@@ -1,6 +1,6 @@
 //! AN-02: commits of the stream of drills take long, and it falls behind.
 //!
-//! Five minutes of lag are too long for a drill: while it lasts, the limit of its own stream is seconds. W then has something to
+//! Five minutes of lag are too long for a drill: while it lasts, the limit of its own stream is a second. W then has something to
 //! do, because a commit takes as long whatever its size.
 
 use super::lane::Lane;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const RECORDS: usize = 1_000;
 const COMMIT_TAKES: Duration = Duration::from_millis(1_500);
 /// Lag that opens the mode for this stream.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(1);
 
 pub struct Lag {
     lane: Arc<Lane>,

@@ -37,7 +37,7 @@ pub fn all(watch: &Watch, faults: &Faults) -> Vec<Arc<dyn Drill>> {
     vec![
         drill(SECRETS, "the files of its secrets cannot be read", &[READ_SECRETS], "N"),
         drill(CONFIGURATION, "its configuration cannot be read again: a start would be refused", &[READ_CONFIGURATION], "N"),
-        drill(TELEMETRY, "no collector takes its telemetry, which counts after 3 s instead of a minute", &[EXPORT], "C"),
+        drill(TELEMETRY, "no collector takes its telemetry, which counts after 1 s instead of a minute", &[EXPORT], "C"),
     ]
 }
 

@@ -42,8 +42,9 @@ impl StandingQueue {
         (self.last, self.is_long) = (now, wait > self.target);
         let lasted = now.saturating_duration_since(self.since);
         if lasted >= INTERVAL {
-            // A queue that is kept down is not long, and stood all the same without that.
-            self.stands = self.long_for * PART >= lasted || self.refused;
+            // A queue that is kept down is not long, and stood all the same without that; but not after nobody came for a while.
+            let kept_down = self.refused && lasted < INTERVAL * 2;
+            self.stands = self.long_for * PART >= lasted || kept_down;
             (self.since, self.long_for, self.refused) = (now, Duration::ZERO, false);
         }
     }
@@ -104,5 +105,15 @@ mod tests {
         assert_eq!(kept_down.iter().filter(|refused| **refused).count(), 50);
         refused(&mut queue, began, 1_101, std::iter::repeat_n(0, 250));
         assert_eq!(refused(&mut queue, began, 1_351, [11]), [false], "until nobody was refused for a while");
+    }
+
+    #[test]
+    fn after_a_silence_nothing_is_known() {
+        let began = Instant::now();
+        let mut queue = StandingQueue::new(5 * MS, began);
+        let standing = refused(&mut queue, began, 0, std::iter::repeat_n(50, 150));
+        assert!(standing[149]);
+        queue.is_now(Duration::ZERO, began + 151 * MS);
+        assert!(refused(&mut queue, began, 1_000, [50; 50]).iter().all(|refused| !refused));
     }
 }

@@ -100,7 +100,7 @@ mod tests {
         let mut queue = StandingQueue::new(5 * MS, began);
         refused(&mut queue, began, 0, std::iter::repeat_n(50, 101));
         // Many come at one moment, more than are let in, and those are worked off before the next do.
-        let kept_down = (0..1_000).map(|at: u32| if at % 20 == 0 { 11 } else { 0 });
+        let kept_down = (0..1_000).map(|at: u32| if at.is_multiple_of(20) { 11 } else { 0 });
         let kept_down = refused(&mut queue, began, 101, kept_down);
         assert_eq!(kept_down.iter().filter(|refused| **refused).count(), 50);
         refused(&mut queue, began, 1_101, std::iter::repeat_n(0, 250));

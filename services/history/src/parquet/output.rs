@@ -121,11 +121,9 @@ fn properties(table: Table) -> WriterProperties {
     for key in ["account", "hour"] {
         properties = properties.set_column_statistics_enabled(key.into(), EnabledStatistics::Page);
     }
-    // Nobody asks for rows by what they add up to; and differences are packed to their bits, of which compression finds little less.
+    // Nobody asks for rows by what they add up to.
     for sum in SUMS.into_iter().chain(["count"]) {
-        properties = properties
-            .set_column_statistics_enabled(sum.into(), EnabledStatistics::None)
-            .set_column_compression(sum.into(), Compression::UNCOMPRESSED);
+        properties = properties.set_column_statistics_enabled(sum.into(), EnabledStatistics::None);
     }
     // A dictionary of many values is read whole for one page of them: these columns have differences instead.
     for column in schema(table).fields() {

@@ -97,7 +97,10 @@ impl Line {
         self.queue.is_now(self.wait(), now);
         let lasted = now.saturating_duration_since(self.since);
         if lasted >= INTERVAL {
-            self.each = lasted / self.begun;
+            // After a silence it says only how long that was.
+            if lasted < INTERVAL * 2 {
+                self.each = lasted / self.begun;
+            }
             (self.begun, self.since) = (0, now);
         }
     }
@@ -147,6 +150,20 @@ mod tests {
         let lately = waited(&refused[1_400..]);
         assert!((290..=310).contains(&lately), "{lately} of 600");
         assert!(line.waiting <= 11 + A_FEW, "{} wait", line.waiting);
+    }
+
+    #[test]
+    fn a_silence_is_not_taken_for_the_time_that_a_request_takes() {
+        let began = Instant::now();
+        let mut line = Line::new(5 * MS, began);
+        for at in (0..200).chain([60_000]) {
+            assert_eq!(line.refuses(began + MS * at), None);
+            line.begins(began + MS * at);
+        }
+        for _ in 0..=A_FEW {
+            assert_eq!(line.refuses(began + MS * 60_001), None);
+        }
+        assert!(line.wait() <= 2 * MS, "{:?}", line.wait());
     }
 
     #[test]

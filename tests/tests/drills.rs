@@ -29,7 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -293,6 +293,32 @@ async fn every_drill_passes_on_nats_and_postgres_while_events_are_published_and_
 fn hours_ago(repair: bool) -> String {
     let hour = SystemClock.now().minus(Duration::from_secs(3 * 3_600)).hour();
     json!({ "from": hour.start().to_string(), "to": hour.next().start().to_string(), "repair": repair }).to_string()
+}
+
+#[tokio::test]
+async fn a_drill_that_takes_the_store_away_takes_nothing_else() -> Result<()> {
+    const OTHERS: [&str; 3] = ["PR-13", "PR-14", "PR-15"];
+    let node = Node::start().await?;
+    let mut ingest = node.service.ingest()?;
+    for id in OTHERS.into_iter().chain(["AN-01"]) {
+        mode_until(&ingest, id, PATIENCE, questions::is_ok).await?;
+    }
+    let mut drills = drills_of(node.service.ingest_address())?;
+    let drill = drills.start(StartDrillRequest { failure_mode: "AN-01".to_owned(), control: false }).await?.into_inner();
+    let started = Instant::now();
+    loop {
+        for id in OTHERS {
+            let seen = questions::mode(&mut ingest, id).await?;
+            ensure!(questions::is_ok(&seen), "{id} has nothing to do with the store: {seen:?}");
+        }
+        let listed = drills.list(ListDrillsRequest {}).await?.into_inner().drills;
+        if let Some(run) = listed.into_iter().filter_map(|drill| drill.last).find(|run| run.id == drill.id) {
+            ensure!(run.verdict() == Verdict::Passed, "{run:?}");
+            return Ok(());
+        }
+        ensure!(started.elapsed() < PATIENCE, "the drill does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// AN-03 is drilled in one process while AN-08 really opens in another one.

@@ -18,6 +18,17 @@ pub struct Waits {
 }
 
 impl Waits {
+    /// Of so many questions, of which those that were answered took so long.
+    ///
+    /// # Errors
+    /// When none was answered.
+    pub fn of(asked: usize, failed: usize, mut waits: Vec<Duration>, mut late: Vec<Duration>) -> anyhow::Result<Self> {
+        ensure!(!waits.is_empty(), "no question was answered");
+        waits.sort_unstable();
+        late.sort_unstable();
+        Ok(Self { asked, failed, sorted: waits, late })
+    }
+
     /// Milliseconds within which the share `q` of the answers came.
     pub fn ms(&self, q: f64) -> f64 {
         quantile(&self.sorted, q).as_secs_f64() * 1_000.0
@@ -43,13 +54,12 @@ pub async fn ask<F>(rate: u32, count: u32, question: impl Fn(u32) -> F) -> anyho
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let (replies, mut late) = replies(rate, count, question).await?;
-    late.sort_unstable();
+    let (replies, late) = replies(rate, count, question).await?;
     let asked = replies.len();
-    let (mut sorted, mut failed) = (Vec::with_capacity(asked), 0);
+    let (mut waits, mut failed) = (Vec::with_capacity(asked), 0);
     for (wait, reply) in replies {
         match reply {
-            Ok(()) => sorted.push(wait),
+            Ok(()) => waits.push(wait),
             Err(error) => {
                 failed += 1;
                 if failed == 1 {
@@ -58,9 +68,7 @@ where
             }
         }
     }
-    ensure!(!sorted.is_empty(), "no question was answered");
-    sorted.sort_unstable();
-    Ok(Waits { asked, failed, sorted, late })
+    Waits::of(asked, failed, waits, late)
 }
 
 /// What became of `count` questions, `rate` a second, in their order: how long each reply took from when its question was due, and how late

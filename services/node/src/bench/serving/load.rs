@@ -60,6 +60,16 @@ pub async fn closed(channels: &[Channel], of: &Call, in_flight: usize, lasts: Du
     Ok(Closed { per_second, shed, failed, sorted })
 }
 
+/// Calls for so long what has to be answered each time.
+///
+/// # Errors
+/// When a call was shed or failed.
+pub async fn answered(channels: &[Channel], of: &Call, in_flight: usize, lasts: Duration) -> anyhow::Result<Closed> {
+    let closed = closed(channels, of, in_flight, lasts).await?;
+    ensure!(closed.failed == 0 && closed.shed == 0, "{} calls failed, {} were shed", closed.failed, closed.shed);
+    Ok(closed)
+}
+
 async fn calls(channel: Channel, of: Call, until: Instant) -> Caller {
     let mut caller = Caller::default();
     while Instant::now() < until {

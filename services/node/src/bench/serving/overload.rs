@@ -1,6 +1,6 @@
-//! Past saturation: requests of many rows, of a server in a process of its own. To ask for a row costs callers as much as the answer costs the
-//! server: on the same cores they could not ask for more than it answers. And in one process callers would wait for each other, which would
-//! be taken for its time.
+//! Past saturation: requests of many rows, of a server in a process of its own. To ask for a row costs callers as much as the answer
+//! costs the server: on the same cores they could not ask for more than it answers. And in one process callers would wait for each
+//! other, which would be taken for its time.
 
 use super::{
     MODEL, ServingArgs, channels, file, inputs_of,
@@ -8,8 +8,8 @@ use super::{
     promoted, request, server,
     wire::{Call, call},
 };
-use crate::bench::open_loop::{self, quantile};
-use anyhow::{Context as _, ensure};
+use crate::bench::open_loop::{self, Waits};
+use anyhow::Context as _;
 use loadline_runtime::config::ByteSize;
 use serde::Serialize;
 use std::{
@@ -80,7 +80,7 @@ pub async fn measured(args: &ServingArgs) -> anyhow::Result<Overload> {
     let rate = (most * args.overload) as u32;
     eprintln!("{rate} a second of {rows} rows …");
     let count = rate.saturating_mul(seconds + WARM_UP);
-    let (replies, mut late) = open_loop::replies(rate, count, |index| {
+    let (replies, late) = open_loop::replies(rate, count, |index| {
         let (channel, of) = (channels[index as usize % channels.len()].clone(), infer.clone());
         async move { call(channel, of).await.map(drop).map_err(|status| status.code()) }
     })
@@ -93,20 +93,18 @@ pub async fn measured(args: &ServingArgs) -> anyhow::Result<Overload> {
             Err(_) => failed += 1,
         }
     }
-    ensure!(!waits.is_empty(), "no call was answered");
-    waits.sort_unstable();
-    late.sort_unstable();
-    let ms = |wait: Duration| wait.as_secs_f64() * 1_000.0;
+    let answered = waits.len();
+    let waits = Waits::of(answered + shed + failed, failed, waits, late)?;
     Ok(Overload {
         rows,
         most_per_second: most,
         offered_per_second: rate,
-        answered_per_second: waits.len() as f64 / f64::from(seconds),
+        answered_per_second: answered as f64 / f64::from(seconds),
         shed,
         failed,
-        p50_ms: ms(quantile(&waits, 0.5)),
-        p99_ms: ms(quantile(&waits, 0.99)),
-        wake_up_p99_ms: ms(quantile(&late, 0.99)),
+        p50_ms: waits.ms(0.5),
+        p99_ms: waits.ms(0.99),
+        wake_up_p99_ms: waits.wake_up_ms(0.99),
     })
 }
 
@@ -129,8 +127,8 @@ impl Overload {
         let Self { rows, most_per_second, offered_per_second, answered_per_second, shed, failed, p50_ms, p99_ms, wake_up_p99_ms } =
             self;
         format!(
-            "overload  {rows} rows, {most_per_second:.0}/s at most: {offered_per_second}/s asked  {answered_per_second:.0}/s answered  p50 {p50_ms:.1} ms  p99 {p99_ms:.1} ms  {shed} shed  \
-             {failed} failed  (the machine wakes {wake_up_p99_ms:.2} ms late)\n"
+            "overload  {rows} rows, {most_per_second:.0}/s at most: {offered_per_second}/s asked  {answered_per_second:.0}/s answered  \
+             p50 {p50_ms:.1} ms  p99 {p99_ms:.1} ms  {shed} shed  {failed} failed  (the machine wakes {wake_up_p99_ms:.2} ms late)\n"
         )
     }
 }

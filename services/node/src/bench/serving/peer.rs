@@ -2,12 +2,12 @@
 
 use super::{
     MODEL, ServingArgs, channels,
-    load::{Closed, closed},
-    report::median,
+    load::answered,
+    report::middle,
     request,
     wire::{Call, call},
 };
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use loadline_proto::inference::model_metadata_response::TensorMetadata;
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
@@ -42,18 +42,15 @@ pub async fn measured(
     for round in 0..args.rounds.max(1) {
         eprintln!("ours, the peer's, round {} …", round + 1);
         for (channels, of, rounds) in [(ours.0, ours.1, &mut own), (&theirs, &infer, &mut other)] {
-            let closed = closed(channels, of, args.in_flight, lasts).await?;
-            ensure!(closed.failed == 0 && closed.shed == 0, "{} calls failed, {} were shed", closed.failed, closed.shed);
-            rounds.push(closed);
+            rounds.push(answered(channels, of, args.in_flight, lasts).await?);
         }
     }
-    let of = |rounds: &[Closed], what: fn(&Closed) -> f64| median(rounds.iter().map(what).collect());
-    let (ours_per_second, peers_per_second) = (of(&own, |round| round.per_second), of(&other, |round| round.per_second));
+    let (ours_per_second, peers_per_second) = (middle(&own, |round| round.per_second), middle(&other, |round| round.per_second));
     Ok(Peer {
         ours_per_second,
         peers_per_second,
         ratio: ours_per_second / peers_per_second,
-        ours_p50_ms: of(&own, |round| round.ms(0.5)),
-        peers_p50_ms: of(&other, |round| round.ms(0.5)),
+        ours_p50_ms: middle(&own, |round| round.ms(0.5)),
+        peers_p50_ms: middle(&other, |round| round.ms(0.5)),
     })
 }

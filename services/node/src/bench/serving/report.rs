@@ -70,19 +70,18 @@ impl Report {
         let Found { answers, bare, peer, cache, open, overload, resident } = found;
         let width = |input: &TensorMetadata| input.shape.iter().skip(1).product::<i64>();
         let ratios: Vec<f64> = answers.iter().zip(&bare).map(|(answers, bare)| answers.per_second / bare.per_second).collect();
-        let of = |rounds: &[Closed], what: fn(&Closed) -> f64| median(rounds.iter().map(what).collect());
         Self {
             values: inputs.iter().map(width).sum(),
             in_flight: args.in_flight,
             connections: args.connections,
             rounds: answers.len(),
-            answers_per_second: of(&answers, |round| round.per_second),
-            bare_per_second: of(&bare, |round| round.per_second),
+            answers_per_second: middle(&answers, |round| round.per_second),
+            bare_per_second: middle(&bare, |round| round.per_second),
             ratio: median(ratios.clone()),
             lowest_ratio: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             highest_ratio: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            answers_p50_ms: of(&answers, |round| round.ms(0.5)),
-            answers_p99_ms: of(&answers, |round| round.ms(0.99)),
+            answers_p50_ms: middle(&answers, |round| round.ms(0.5)),
+            answers_p99_ms: middle(&answers, |round| round.ms(0.99)),
             peer,
             cache: Cache::new(&cache),
             open: open.iter().map(|(rate, answers, bare)| Open::new(*rate, answers, bare)).collect(),
@@ -154,8 +153,8 @@ impl Report {
 
 impl Cache {
     fn new(Cached { hit, miss, off }: &Cached) -> Self {
-        let rate = |rounds: &[Closed]| median(rounds.iter().map(|round| round.per_second).collect());
-        let p50 = |rounds: &[Closed]| median(rounds.iter().map(|round| round.ms(0.5)).collect());
+        let rate = |rounds: &[Closed]| middle(rounds, |round| round.per_second);
+        let p50 = |rounds: &[Closed]| middle(rounds, |round| round.ms(0.5));
         Self {
             hit_per_second: rate(hit),
             miss_per_second: rate(miss),
@@ -182,8 +181,12 @@ impl Open {
     }
 }
 
-/// The value in the middle.
-pub fn median(mut values: Vec<f64>) -> f64 {
+/// The round in the middle of what was measured.
+pub fn middle(rounds: &[Closed], what: fn(&Closed) -> f64) -> f64 {
+    median(rounds.iter().map(what).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

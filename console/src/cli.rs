@@ -217,7 +217,8 @@ async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode>
     Ok(ExitCode::from(Verdict::of(model).code()))
 }
 
-/// The screen of services that run in this process, until somebody ends it, and them with it, or `until` comes. It brings its own runtime: call it from a thread that has none.
+/// The screen of services that run in this process, until somebody ends it, and them with it, or `until` comes. It brings its own
+/// runtime: call it from a thread that has none.
 ///
 /// # Errors
 /// When there is no terminal, or it is gone.

@@ -23,8 +23,8 @@ pub struct Settings {
     pub max_deadline: HumanDuration,
     /// Requests at once on all connections; further ones are refused at once, never queued.
     pub max_in_flight: u32,
-    /// How long requests should wait for a thread: where more comes than is begun, those that would wait twice as long are refused. Zero, which
-    /// suits calls that take long by themselves: they wait as long as it takes.
+    /// How long requests should wait for a thread: where more comes than is begun, those that would wait twice as long are refused.
+    /// Zero, which suits calls that take long by themselves: they wait as long as it takes.
     pub target_wait: HumanDuration,
     /// How often a connection's other end is asked whether it is there.
     pub keepalive_interval: HumanDuration,

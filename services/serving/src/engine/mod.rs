@@ -43,8 +43,8 @@ pub struct Limits {
     pub queued_rows: usize,
     /// Batches at once, over all versions.
     pub runners: usize,
-    /// How long requests should wait beside the first few rows: while all of them wait longer, those that would wait twice as long are refused. Zero: as long as it
-    /// takes.
+    /// How long requests should wait beside the first few rows: while more comes than is answered, those that would wait twice as
+    /// long are refused. Zero: they wait as long as it takes.
     pub target_wait: Duration,
 }
 

@@ -159,7 +159,7 @@ impl Default for ServingSettings {
             threads: 0,
             request_rows: 4_096,
             queued_rows: 8_192,
-            target_wait: HumanDuration::millis(1),
+            target_wait: HumanDuration::micros(500),
             file_bytes: ByteSize::mib(64),
             check_with: PathBuf::new(),
             queue: SecretUrl::new("store:"),

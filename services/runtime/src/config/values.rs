@@ -63,6 +63,11 @@ impl HumanDuration {
     pub const fn millis(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds))
     }
+
+    /// So many microseconds.
+    pub const fn micros(microseconds: u64) -> Self {
+        Self(Duration::from_micros(microseconds))
+    }
 }
 
 impl ByteSize {

@@ -57,11 +57,12 @@ const fn step(name: &'static str, side: Side, sends: &'static [&'static [u8]], s
 }
 
 /// What a day's way to history tells the store.
-const STORE: [Step; 7] = [
+const STORE: [Step; 8] = [
     step("begin a step", Store, &[b"UPDATE job_run SET done"], Sent),
     step("read the day", Store, &[b"COPY (SELECT"], Sent),
-    step("compare and delete", Store, &[b"DELETE FROM usage_hourly"], Sent),
-    step("deleted, not listed", Store, &[b"INSERT INTO archived_part"], Sent),
+    step("compare", Store, &[b"LOCK TABLE usage_hourly_"], Sent),
+    step("empty the day", Store, &[b"TRUNCATE usage_hourly_"], Sent),
+    step("emptied, not listed", Store, &[b"INSERT INTO archived_part"], Sent),
     step("listed, not committed", Store, &[b"INSERT INTO archived_part", POSTGRES_COMMIT], Sent),
     step("committed, not told", Store, &[b"INSERT INTO archived_part", POSTGRES_COMMIT], Answered(POSTGRES_COMMIT)),
     step("begin to tidy", Store, &[b"tidying history"], Sent),
@@ -248,7 +249,7 @@ async fn postgres_killed_at(steps: &[&Step], job: &str) -> Result<()> {
 
 #[tokio::test]
 async fn postgres_killed_within_the_move_of_a_day_holds_up_the_archive_and_no_more() -> Result<()> {
-    postgres_killed_at(&[&STORE[2], &STORE[5]], "archive").await
+    postgres_killed_at(&[&STORE[3], &STORE[6]], "archive").await
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ async fn main() {
     service.migrate().await.unwrap();
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     let rows = "CREATE EXTENSION pg_stat_statements;
+         SELECT loadline_make_day(day) FROM generate_series(490000 / 24, 490729 / 24) AS day;
          INSERT INTO usage_hourly
          SELECT 'account-' || account, 490000 + hour, channel, 'DE', 'EUR', 9, 9, 9, 90000, 1, 1, 1, 1, 1, 1
          FROM generate_series(1, 200) AS account, generate_series(0, 729) AS hour, generate_series(1, 2) AS channel;

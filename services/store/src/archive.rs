@@ -75,6 +75,10 @@ pub trait Archive {
     /// [`StoreError::Stale`] when the leadership was taken over, or the part's number is not the next of its day.
     async fn archive(&self, leadership: &Leadership, part: &Part, totals: &Totals) -> Result<Archived, StoreError>;
 
+    /// Takes what days before `before` left behind them where nothing is hot any more; returns of how many days. What is in use at that
+    /// moment stays for the next time.
+    async fn drop_empty_days(&self, before: Day) -> Result<u64, StoreError>;
+
     /// Archived parts of the days `from..=to`, in order.
     async fn parts(&self, from: Day, to: Day) -> Result<Vec<ArchivedPart>, StoreError>;
 

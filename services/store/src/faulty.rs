@@ -93,6 +93,7 @@ faulty! { Archive, StoreError;
     archivable(before: Day) -> Vec<Archivable>;
     export_day(day: Day) -> Export;
     archive(leadership: &Leadership, part: &Part, totals: &Totals) -> Archived;
+    drop_empty_days(before: Day) -> u64;
     parts(from: Day, to: Day) -> Vec<ArchivedPart>;
     boundary() -> Option<Day>;
 }

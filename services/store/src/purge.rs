@@ -21,7 +21,8 @@ pub struct Purgeable {
 /// The life of dedup tables.
 #[async_trait]
 pub trait DedupPurge {
-    /// Makes the tables of both kinds for the days `from..=to`, so that no batch has to. Returns how many were missing.
+    /// Makes the tables of both kinds for the days `from..=to`, and those of their hours where each day has its own, so that no batch has
+    /// to. Returns how many of the former were missing.
     async fn prepare_partitions(&self, from: Day, to: Day) -> Result<u64, StoreError>;
 
     /// Tables that no record still to come can need, oldest first: their day ended a horizon of their kind before

@@ -5,11 +5,11 @@ mod lossy_proxy;
 mod postgres_server;
 
 use loadline_domain::{
-    Batch, StreamName,
+    Batch, Day, StreamName,
     archive::{Part, Totals},
 };
 use loadline_store::{
-    Archived, Options, Store, StoreError,
+    Archived, Leadership, Options, Store, StoreError,
     contract::{Owner, Subject, billing, noon},
     open,
 };
@@ -327,30 +327,85 @@ async fn an_archiving_whose_reply_is_lost_is_found_done_by_the_next_try() {
     assert_conserved(&subject.store, 10).await;
 }
 
-#[tokio::test]
-async fn a_row_that_comes_while_its_day_is_archived_stays_hot_and_dirty() {
-    let server = PostgresServer::start().await;
-    let subject = Subject::new(server.service_url()).await;
+/// A day of one event, ready to be archived: its part and what it holds.
+async fn one_day(subject: &Subject, leadership: &Leadership) -> (Owner, Part, Totals) {
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("first", "acme", noon())]).await;
-    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
     let part = Part { day: noon().day(), number: 0, token: "first".to_owned() };
-    let moved = subject.archive(&leadership, &part, &Totals::default()).await.unwrap();
+    let moved = subject.archive(leadership, &part, &Totals::default()).await.unwrap();
     let Archived::Moved { found } = moved else { panic!("{moved:?}") };
-    // The archiving has its snapshot and waits for a row, while a batch adds another one and marks the day again.
-    let mut holding = PgConnection::connect(&server.url()).await.unwrap();
-    sqlx::raw_sql("BEGIN; SELECT FROM usage_hourly FOR UPDATE").execute(&mut holding).await.unwrap();
+    (owner, part, found)
+}
+
+#[tokio::test]
+async fn who_reads_a_day_at_length_holds_up_its_archiving_and_nobody_else_and_what_comes_meanwhile_stays() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let (mut owner, part, found) = one_day(&subject, &leadership).await;
+    let mut reading = PgConnection::connect(&server.url()).await.unwrap();
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE usage_hourly IN ACCESS SHARE MODE; SELECT count(*) FROM loss";
+    sqlx::raw_sql(begin).execute(&mut reading).await.unwrap();
     let (store, given) = (Arc::clone(&subject.store), part.clone());
     let archiving = tokio::spawn(async move { store.archive(&leadership, &given, &found).await });
     somebody_waits(&server).await;
+    // Batches and answers go on, and the reader sees what it did.
     let mut late = billing("late", "acme", noon());
     late.country = "FR".to_owned();
     owner.count(&[late]).await;
-    sqlx::raw_sql("ROLLBACK").execute(&mut holding).await.unwrap();
-    assert_eq!(archiving.await.unwrap().unwrap(), Archived::Done);
-    assert_eq!(scalar(&server.url(), "SELECT count(*) FROM usage_hourly WHERE country = 'FR'").await, 1);
+    let seen: i64 = sqlx::query_scalar("SELECT sum(events)::bigint FROM usage_hourly").fetch_one(&mut reading).await.unwrap();
+    assert_eq!(seen, 1);
+    assert!(!archiving.is_finished());
+    sqlx::raw_sql("ROLLBACK").execute(&mut reading).await.unwrap();
+    assert!(matches!(archiving.await.unwrap().unwrap(), Archived::Moved { .. }), "it is not the day that was exported");
+    assert_eq!(scalar(&server.url(), "SELECT sum(events)::bigint FROM usage_hourly").await, 2);
     assert_eq!(subject.dirty().await.unwrap().account_days, 1);
     assert_conserved(&subject.store, 2).await;
+}
+
+#[tokio::test]
+async fn a_batch_under_way_into_a_day_is_waited_for_by_its_archiving() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let (_, part, found) = one_day(&subject, &leadership).await;
+    let mut writing = PgConnection::connect(&server.url()).await.unwrap();
+    let add = "BEGIN; UPDATE usage_hourly SET events = events + 1";
+    sqlx::raw_sql(add).execute(&mut writing).await.unwrap();
+    let (store, given) = (Arc::clone(&subject.store), part.clone());
+    let archiving = tokio::spawn(async move { store.archive(&leadership, &given, &found).await });
+    somebody_waits(&server).await;
+    sqlx::raw_sql("COMMIT").execute(&mut writing).await.unwrap();
+    let moved = archiving.await.unwrap().unwrap();
+    assert!(matches!(&moved, Archived::Moved { found } if found.hourly[0] == 2), "{moved:?}");
+}
+
+#[tokio::test]
+async fn the_tables_of_a_day_that_moved_are_dropped_and_made_again_by_whoever_needs_them() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let (mut owner, part, found) = one_day(&subject, &leadership).await;
+    let there = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_hourly'::regclass";
+    let (days, tomorrow) = (scalar(&server.url(), there).await, Day::from_index(part.day.index() + 1));
+    subject.drop_empty_days(tomorrow).await.unwrap();
+    assert_conserved(&subject.store, 1).await;
+    assert_eq!(subject.archive(&leadership, &part, &found).await.unwrap(), Archived::Done);
+    // Whoever reads keeps them for now.
+    let mut reading = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM usage_hourly").execute(&mut reading).await.unwrap();
+    assert_eq!(subject.drop_empty_days(tomorrow).await.unwrap(), 0);
+    sqlx::raw_sql("ROLLBACK").execute(&mut reading).await.unwrap();
+    assert_eq!(subject.drop_empty_days(tomorrow).await.unwrap(), 1);
+    assert_eq!(subject.drop_empty_days(tomorrow).await.unwrap(), 0);
+    assert!(scalar(&server.url(), there).await < days);
+    // This process believes that they are there, and one that starts now does not know.
+    owner.count(&[billing("second", "acme", noon())]).await;
+    assert_eq!(scalar(&server.url(), "SELECT sum(events)::bigint FROM usage_hourly").await, 1);
+    assert_conserved(&subject.store, 2).await;
+    let again = open(&server.service_url(), Options::default()).await.unwrap();
+    assert_eq!(again.drop_empty_days(tomorrow).await.unwrap(), 0);
+    assert_conserved(&again, 2).await;
 }
 
 #[tokio::test]

@@ -99,6 +99,7 @@ impl Job for ArchiveDays {
             return Err(error);
         }
         run.step(total, Some(total), "tidying history").await?;
+        self.store.drop_empty_days(before).await?;
         let (merged, swept) = self.tidy().await?;
         run.step(total, Some(total), "done").await?;
         let events = u64::try_from(events).unwrap_or(u64::MAX);

@@ -1,13 +1,14 @@
-//! Days let go to history. What a day has is found by its accounts, which its daily rows and its marks name together.
+//! Days let go to history: counted again while nobody adds to them, and emptied as tables, whatever their number of rows.
 
 use super::{
     connect::PostgresStore,
     export,
     fault::Fault,
+    hot_days::{self, KnownDays},
     leadership::fence,
     leases::clock,
     rollups::alone_with_days,
-    transact::{End, Reach},
+    transact::{End, Reach, unless_in_use, while_in_use},
 };
 use crate::{
     Archivable, Archive, Archived, ArchivedPart, Export, Leadership, StoreError,
@@ -19,15 +20,8 @@ use loadline_domain::{
     Day,
     archive::{Part, Totals},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use std::sync::Arc;
-
-/// Accounts with hot rows on the day `$1`.
-macro_rules! accounts {
-    () => {
-        "(SELECT account FROM usage_daily WHERE day = $1 UNION SELECT account FROM dirty_day WHERE day = $1)"
-    };
-}
 
 #[async_trait]
 impl Archive for PostgresStore {
@@ -55,11 +49,18 @@ impl Archive for PostgresStore {
 
     async fn archive(&self, leadership: &Leadership, part: &Part, totals: &Totals) -> Result<Archived, StoreError> {
         let given = Arc::new((leadership.clone(), part.clone(), *totals));
-        let archiving = self.write_at_length(End::Commit, move |connection| {
+        let archiving = || {
             let given = Arc::clone(&given);
-            Box::pin(async move { archive(connection, &given.0, &given.1, &given.2).await })
-        });
-        archiving.await
+            self.write_at_length(End::Commit, move |connection| {
+                let given = Arc::clone(&given);
+                Box::pin(async move { archive(connection, &given.0, &given.1, &given.2).await })
+            })
+        };
+        while_in_use(archiving).await
+    }
+
+    async fn drop_empty_days(&self, before: Day) -> Result<u64, StoreError> {
+        self.drop_empty(before).await
     }
 
     async fn parts(&self, from: Day, to: Day) -> Result<Vec<ArchivedPart>, StoreError> {
@@ -85,16 +86,15 @@ impl Archive for PostgresStore {
     }
 }
 
+/// `None` while somebody reads the day's tables at length.
 async fn archive(
     connection: &mut PgConnection,
     leadership: &Leadership,
     part: &Part,
     totals: &Totals,
-) -> Result<Archived, Fault> {
+) -> Result<Option<Archived>, Fault> {
     fence(&mut *connection, leadership).await?;
     alone_with_days(&mut *connection).await?;
-    // A day is found by its accounts, through the index: the server might rather read all hot days.
-    sqlx::raw_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off").execute(&mut *connection).await?;
     let (listed, next): (bool, i32) = sqlx::query_as(
         "SELECT EXISTS (SELECT FROM archived_part WHERE token = $2),
                 (SELECT coalesce(max(number) + 1, 0) FROM archived_part WHERE day = $1)",
@@ -104,57 +104,51 @@ async fn archive(
     .fetch_one(&mut *connection)
     .await?;
     if listed {
-        return Ok(Archived::Already);
+        return Ok(Some(Archived::Already));
     }
     if number(next)? != part.number {
         let stale = format!("part {} of {} is not the next one, {next} is", part.number, part.day);
         return Err(StoreError::Stale(stale).into());
     }
-    let mut attempt = connection.begin().await?;
-    let found = delete(&mut attempt, part.day).await?;
+    let found = held(&mut *connection, part.day).await?;
     if found != *totals {
-        attempt.rollback().await?;
-        return Ok(Archived::Moved { found });
+        return Ok(Some(Archived::Moved { found }));
     }
-    attempt.commit().await?;
+    let day = part.day;
+    if unless_in_use(&mut *connection, |connection| Box::pin(empty(connection, day))).await?.is_none() {
+        return Ok(None);
+    }
     list(connection, part, totals).await?;
-    Ok(Archived::Done)
+    Ok(Some(Archived::Done))
 }
 
-/// Deletes a day's rows and returns what they held. One statement, hence one snapshot: a row that comes meanwhile is not in
-/// it and stays, and so does the mark that came with it, by its version.
-async fn delete(connection: &mut PgConnection, day: Day) -> Result<Totals, Fault> {
-    let tally: Tally = sqlx::query_as(concat!(
-        "WITH accounts AS MATERIALIZED ",
-        accounts!(),
-        ", hourly AS (
-             DELETE FROM usage_hourly USING accounts
-             WHERE usage_hourly.account = accounts.account AND hour >= $1 * 24 AND hour < $1 * 24 + 24
-             RETURNING events, messages, segments, amount_micros, delivered, undelivered, expired, rejected, failed, not_final
-         ), latency AS (
-             DELETE FROM latency_hourly USING accounts
-             WHERE latency_hourly.account = accounts.account AND hour >= $1 * 24 AND hour < $1 * 24 + 24
-             RETURNING count
-         ), daily AS (
-             DELETE FROM usage_daily WHERE day = $1
-         ), marks AS (
-             DELETE FROM dirty_day USING (SELECT account, version FROM dirty_day WHERE day = $1) AS seen
-             WHERE dirty_day.account = seen.account AND dirty_day.day = $1 AND dirty_day.version = seen.version
-         )
-         SELECT * FROM
+/// What a day holds. From here on nobody adds to it until the transaction ends; everybody may still read.
+async fn held(connection: &mut PgConnection, day: Day) -> Result<Totals, Fault> {
+    hot_days::make(&mut *connection, [day], &KnownDays::default()).await?;
+    let lock = hot_days::on(day, "LOCK TABLE {usage}, {latency} IN SHARE MODE");
+    sqlx::raw_sql(lock).execute(&mut *connection).await?;
+    let tally = hot_days::on(
+        day,
+        "SELECT * FROM
              (SELECT count(*) AS hourly_rows,
-                     to_json(ARRAY[sum(events), sum(messages), sum(segments), sum(amount_micros), sum(delivered), sum(undelivered),
-                           sum(expired), sum(rejected), sum(failed), sum(not_final)]::text[])::text AS hourly
-              FROM (SELECT * FROM hourly UNION ALL SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) AS gone) AS usage,
-             (SELECT count(*) AS latency_rows, coalesce(sum(count), 0)::text AS latency FROM latency) AS latency"
-    ))
-    .bind(day.index())
-    .fetch_one(connection)
-    .await?;
-    let mut totals = Totals::try_from(tally)?;
-    // The row of zeros, without which sums of nothing were NULL.
-    totals.hourly_rows -= 1;
-    Ok(totals)
+                     to_json(ARRAY[coalesce(sum(events), 0), coalesce(sum(messages), 0), coalesce(sum(segments), 0),
+                         coalesce(sum(amount_micros), 0), coalesce(sum(delivered), 0), coalesce(sum(undelivered), 0),
+                         coalesce(sum(expired), 0), coalesce(sum(rejected), 0), coalesce(sum(failed), 0),
+                         coalesce(sum(not_final), 0)]::text[])::text AS hourly FROM {usage}) AS usage,
+             (SELECT count(*) AS latency_rows, coalesce(sum(count), 0)::text AS latency FROM {latency}) AS latency",
+    );
+    let tally: Tally = sqlx::query_as(tally).fetch_one(connection).await?;
+    Ok(Totals::try_from(tally)?)
+}
+
+/// Nobody adds to the day, so all its marks are those of the rows that go. Answers wait for the tables as long as this waits for them,
+/// so it does not wait long.
+async fn empty(connection: &mut PgConnection, day: Day) -> Result<(), Fault> {
+    for statement in ["DELETE FROM usage_daily WHERE day = $1", "DELETE FROM dirty_day WHERE day = $1"] {
+        sqlx::query(statement).bind(day.index()).execute(&mut *connection).await?;
+    }
+    sqlx::raw_sql(hot_days::on(day, "TRUNCATE {usage}, {latency}")).execute(connection).await?;
+    Ok(())
 }
 
 async fn list(connection: &mut PgConnection, part: &Part, totals: &Totals) -> Result<(), Fault> {

@@ -4,6 +4,7 @@ use super::{
     commit::{add_usage, now},
     connect::PostgresStore,
     fault::Fault,
+    hot_days::{self, KnownDays},
     leadership::fence,
     trail,
     transact::{End, Reach},
@@ -28,9 +29,11 @@ const OF_ONE: &str = "SELECT * FROM usage_hourly WHERE account = $3 AND hour >= 
                       ORDER BY hour, channel, country, currency LIMIT $4 + 1";
 /// The same of all, from one account to the next by index: the primary key begins with the account.
 const OF_ALL: &str = "WITH RECURSIVE accounts (account) AS (
-                          (SELECT account FROM usage_hourly WHERE $3::text IS NULL ORDER BY account LIMIT 1)
+                          (SELECT account FROM usage_hourly WHERE $3::text IS NULL AND hour >= $1 AND hour < $2
+                           ORDER BY account LIMIT 1)
                           UNION ALL
-                          SELECT (SELECT account FROM usage_hourly AS held WHERE held.account > accounts.account
+                          SELECT (SELECT account FROM usage_hourly AS held
+                                  WHERE held.account > accounts.account AND hour >= $1 AND hour < $2
                                   ORDER BY account LIMIT 1)
                           FROM accounts WHERE account IS NOT NULL
                       )
@@ -55,10 +58,13 @@ impl Audit for PostgresStore {
 
     async fn repair(&self, leadership: &Leadership, repair: &Repair) -> Result<Repaired, StoreError> {
         repair.check()?;
-        let given = Arc::new((leadership.clone(), repair.clone()));
+        let given = Arc::new((leadership.clone(), repair.clone(), Arc::clone(&self.days)));
         let repairing = self.write(End::Commit, move |connection| {
             let given = Arc::clone(&given);
-            Box::pin(async move { repair_usage(connection, &given.0, &given.1).await })
+            Box::pin(async move {
+                let (leadership, repair, days) = &*given;
+                repair_usage(connection, leadership, repair, days).await.map_err(|fault| hot_days::or_dropped(fault, days))
+            })
         });
         repairing.await
     }
@@ -93,14 +99,19 @@ async fn held_rows(
     Ok(Some(rows))
 }
 
-async fn repair_usage(connection: &mut PgConnection, leadership: &Leadership, repair: &Repair) -> Result<Repaired, Fault> {
+async fn repair_usage(
+    connection: &mut PgConnection,
+    leadership: &Leadership,
+    repair: &Repair,
+    days: &KnownDays,
+) -> Result<Repaired, Fault> {
     fence(&mut *connection, leadership).await?;
     let before = lock_rows(&mut *connection, &repair.account, repair.hour).await?;
     if !repair.is_about(&before) {
         return Ok(Repaired::Moved { found: before });
     }
     let now = now(&mut *connection).await?;
-    add_usage(&mut *connection, &repair.correction(), now).await?;
+    add_usage(&mut *connection, &repair.correction(), now, days).await?;
     // A batch may add to the hour in the meantime, and what it adds is kept: only rows of nothing go.
     sqlx::query(
         "DELETE FROM usage_hourly WHERE account = $1 AND hour = $2 AND events = 0 AND messages = 0 AND segments = 0

@@ -5,6 +5,7 @@ use super::{
     dead_letters,
     dedup::{self, KnownPartitions},
     fault::Fault,
+    hot_days::{self, KnownDays},
     leases::clock,
     losses,
     progress::{columns, stale, text},
@@ -28,12 +29,13 @@ pub(super) async fn commit(store: &PostgresStore, lease: &Lease, batch: &Batch) 
         return Err(StoreError::Broken(format!("an empty batch of {} was to be committed", batch.stream())));
     }
     store.make_partitions(batch.candidates()).await?;
-    let given = Arc::new((Arc::clone(&store.partitions), lease.clone(), batch.clone()));
+    let given = Arc::new((Arc::clone(&store.partitions), Arc::clone(&store.days), lease.clone(), batch.clone()));
     let write = store.write(End::Commit, move |connection| {
         let given = Arc::clone(&given);
         Box::pin(async move {
-            let (partitions, lease, batch) = &*given;
-            apply(connection, lease, batch, partitions).await.map_err(|fault| dedup::or_purged(fault, partitions))
+            let (partitions, days, lease, batch) = &*given;
+            let applied = apply(connection, lease, batch, partitions, days).await;
+            applied.map_err(|fault| hot_days::or_dropped(dedup::or_purged(fault, partitions), days))
         })
     });
     write.await
@@ -44,6 +46,7 @@ async fn apply(
     lease: &Lease,
     batch: &Batch,
     partitions: &KnownPartitions,
+    days: &KnownDays,
 ) -> Result<Progress, Fault> {
     let now = fence(&mut *connection, lease, batch).await?;
     dedup::make_forgotten(&mut *connection, batch.candidates(), partitions).await?;
@@ -54,7 +57,7 @@ async fn apply(
         let broken = format!("{accounted} of {read} records of {} accounted for", batch.stream());
         return Err(StoreError::Broken(broken).into());
     }
-    add_usage(&mut *connection, &settled, now).await?;
+    add_usage(&mut *connection, &settled, now, days).await?;
     dead_letters::insert(&mut *connection, batch.stream(), batch.incarnation(), &settled.dead_letters).await?;
     losses::insert(&mut *connection, batch.stream(), batch.incarnation(), batch.losses(), now).await?;
     count(connection, batch, &settled).await
@@ -108,14 +111,15 @@ pub(super) async fn now(connection: &mut PgConnection) -> Result<i64, Fault> {
 }
 
 /// Adds usage and latency, and marks the days they change.
-pub(super) async fn add_usage(connection: &mut PgConnection, settled: &Settled, now: i64) -> Result<(), Fault> {
+pub(super) async fn add_usage(connection: &mut PgConnection, settled: &Settled, now: i64, days: &KnownDays) -> Result<(), Fault> {
+    let dirty = settled.dirty_days();
+    hot_days::make(&mut *connection, dirty.iter().map(|(_, day)| *day), days).await?;
     if !settled.usage.is_empty() {
         upsert_usage(&mut *connection, &settled.usage).await?;
     }
     if !settled.latency.is_empty() {
         upsert_latency(&mut *connection, &settled.latency).await?;
     }
-    let dirty = settled.dirty_days();
     if dirty.is_empty() { Ok(()) } else { mark_dirty(connection, &dirty, now).await }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
-use super::{dedup::KnownPartitions, fault::Fault, trail, transact::is_fit, wall};
+use super::{dedup::KnownPartitions, fault::Fault, hot_days::KnownDays, trail, transact::is_fit, wall};
 use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -27,8 +27,8 @@ pub(super) const PROBE_LIMIT: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_millis(500);
 /// For [`Store::probe`].
 const HEALTH_LIMIT: Duration = Duration::from_secs(1);
-/// For a migration, and for another process's.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(300);
+/// For a migration, and for another process's. One may copy all hours: a million rows take it some ten seconds.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// A store in a PostgreSQL database, version 14 or later.
 pub struct PostgresStore {
@@ -37,6 +37,8 @@ pub struct PostgresStore {
     pub(super) options: Options,
     /// Dedup tables known to exist.
     pub(super) partitions: Arc<KnownPartitions>,
+    /// Days whose tables are known to exist.
+    pub(super) days: Arc<KnownDays>,
     pub(super) settled: Arc<SettledDays>,
 }
 
@@ -69,9 +71,11 @@ impl PostgresStore {
             ("synchronous_commit", "on"),
             // Statements take arrays and follow an index for each element: compiling them costs more than it saves.
             ("jit", "off"),
+            // No value of theirs changes the way to the rows, and to plan for each over all days takes longer than to answer.
+            ("plan_cache_mode", "force_generic_plan"),
         ]);
         let settled = Arc::new(SettledDays::new(options.kept_rows));
-        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default(), settled })
+        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default(), days: Arc::default(), settled })
     }
 }
 
@@ -119,7 +123,7 @@ fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
 impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // On a connection of its own, away from the pool: it waits longer, for locks too, and its plans are soon out of date.
-        let patient = self.server.clone().options([("statement_timeout", "300s"), ("lock_timeout", "300s")]);
+        let patient = self.server.clone().options([("statement_timeout", "3600s"), ("lock_timeout", "3600s")]);
         let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
             let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
             let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;

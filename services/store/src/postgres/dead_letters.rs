@@ -5,6 +5,7 @@ use super::{
     connect::PostgresStore,
     dedup,
     fault::Fault,
+    hot_days::{self, KnownDays},
     leases::clock,
     progress::text,
     transact::{End, Reach},
@@ -83,7 +84,9 @@ impl DeadLetters for PostgresStore {
         limit: u32,
         dry_run: bool,
     ) -> Result<Redriven, StoreError> {
-        let redrive = Arc::new(Redrive { filter: filter.clone(), rules: *rules, now });
+        // A rehearsal makes no tables that last.
+        let days = if dry_run { Arc::default() } else { Arc::clone(&self.days) };
+        let redrive = Arc::new(Redrive { filter: filter.clone(), rules: *rules, now, days });
         if dry_run {
             // One transaction over all chunks: a later letter may be a duplicate of an earlier one.
             let rehearsal = self.write(End::RollBack, move |connection| {
@@ -99,7 +102,8 @@ impl DeadLetters for PostgresStore {
             let chunk = self.write(End::Commit, move |connection| {
                 let (redrive, partitions) = given.clone();
                 Box::pin(async move {
-                    redrive.chunk(connection, after, size).await.map_err(|fault| dedup::or_purged(fault, &partitions))
+                    let done = redrive.chunk(connection, after, size).await;
+                    done.map_err(|fault| dedup::or_purged(fault, &partitions))
                 })
             });
             let (done, last) = chunk.await?;
@@ -143,6 +147,7 @@ struct Redrive {
     filter: DeadLetterFilter,
     rules: Rules,
     now: Timestamp,
+    days: Arc<KnownDays>,
 }
 
 impl Redrive {
@@ -167,7 +172,7 @@ impl Redrive {
         dedup::make_tables(&mut *connection, &dedup::partitions(retrial.candidates())).await?;
         let known = dedup::take(&mut *connection, retrial.candidates()).await?;
         let verdicts = retrial.verdicts(&known);
-        pronounce(connection, &verdicts).await?;
+        pronounce(connection, &verdicts, &self.days).await.map_err(|fault| hot_days::or_dropped(fault, &self.days))?;
         Ok((verdicts.redriven, ids.last().copied()))
     }
 
@@ -198,7 +203,7 @@ async fn lock_open(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Sto
 }
 
 /// Writes what became of letters: the streams' counters, usage, and the letters.
-async fn pronounce(connection: &mut PgConnection, verdicts: &Verdicts) -> Result<(), Fault> {
+async fn pronounce(connection: &mut PgConnection, verdicts: &Verdicts, days: &KnownDays) -> Result<(), Fault> {
     for ((stream, incarnation), (counted, duplicates)) in &verdicts.moved {
         sqlx::query(
             "UPDATE stream_progress
@@ -213,7 +218,7 @@ async fn pronounce(connection: &mut PgConnection, verdicts: &Verdicts) -> Result
         .await?;
     }
     let now = sqlx::query_scalar(concat!("SELECT ", clock!())).fetch_one(&mut *connection).await?;
-    add_usage(&mut *connection, &verdicts.settled, now).await?;
+    add_usage(&mut *connection, &verdicts.settled, now, days).await?;
     sqlx::query(
         "UPDATE dead_letter SET state = verdict.state, resolved_at = $3
          FROM unnest($1::bigint[], $2::text[]) AS verdict (id, state) WHERE dead_letter.id = verdict.id",

@@ -34,6 +34,11 @@ impl Fault {
         matches!(self, Self::Overtaken) || matches!(self.code(), Some("40001" | "40P01"))
     }
 
+    /// 55P03: somebody holds a lock for longer than this may wait.
+    pub fn is_in_use(&self) -> bool {
+        self.code() == Some("55P03")
+    }
+
     /// A key that was there already: whoever looked for it in vain was overtaken.
     pub fn or_overtaken(self) -> Self {
         if self.code() == Some("23505") { Self::Overtaken } else { self }
@@ -55,6 +60,12 @@ impl Fault {
     /// A table that was there is gone: a dedup table was purged after it was seen.
     pub fn is_missing_table(&self) -> bool {
         self.code() == Some("42P01")
+    }
+
+    /// A row of a day whose tables are not there, or were dropped after they were seen. (23514 is what PostgreSQL says of a row that no
+    /// partition takes; nothing else is checked.)
+    pub fn is_missing_day(&self) -> bool {
+        self.code() == Some("23514")
     }
 
     /// The connection is of no more use. A statement that failed on a living connection leaves it fit.

@@ -21,6 +21,7 @@ mod dead_letters;
 mod dedup;
 mod export;
 mod fault;
+mod hot_days;
 mod jobs;
 mod leadership;
 mod leases;

@@ -6,7 +6,7 @@ use super::{
     dedup::{self, on},
     fault::Fault,
     leadership::fence,
-    transact::{End, Reach},
+    transact::{End, Reach, unless_in_use, while_in_use},
 };
 use crate::{
     DedupPurge, Leadership, Purgeable, StoreError,
@@ -19,12 +19,7 @@ use sqlx::PgConnection;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, PoisonError},
-    time::Duration,
 };
-
-/// Tries to drop a table. Each waits for its lock as long as a batch may be made to wait, and leaves batches twenty times that.
-const ATTEMPTS: u32 = 100;
-const BETWEEN: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl DedupPurge for PostgresStore {
@@ -36,6 +31,7 @@ impl DedupPurge for PostgresStore {
                 Box::pin(async move { dedup::make_tables(connection, &BTreeSet::from([partition])).await })
             });
             made += making.await?;
+            self.make_day(partition.day).await?;
         }
         Ok(made)
     }
@@ -57,22 +53,14 @@ impl DedupPurge for PostgresStore {
             return Ok(false);
         }
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
-        let mut attempt = 1;
-        loop {
+        let dropping = || {
             let given = Arc::clone(&leadership);
-            let dropping = self.write_at_length(End::Commit, move |connection| {
+            self.write_at_length(End::Commit, move |connection| {
                 let leadership = Arc::clone(&given);
                 Box::pin(async move { drop_table(connection, &leadership, partition).await })
-            });
-            match dropping.await {
-                Err(StoreError::Unavailable(why)) if attempt < ATTEMPTS => {
-                    tracing::debug!(attempt, why, table = dedup_table(partition), "a dedup table is still in use");
-                    tokio::time::sleep(BETWEEN).await;
-                    attempt += 1;
-                }
-                done => return done,
-            }
-        }
+            })
+        };
+        while_in_use(dropping).await
     }
 }
 
@@ -108,15 +96,18 @@ async fn unlist(connection: &mut PgConnection, leadership: &Leadership, partitio
     Ok(unlist.execute(connection).await?.rows_affected() == 1)
 }
 
-/// False when a late event has claimed the table meanwhile.
-async fn drop_table(connection: &mut PgConnection, leadership: &Leadership, partition: Partition) -> Result<bool, Fault> {
+/// False when a late event has claimed the table meanwhile; `None` while somebody looks into it.
+async fn drop_table(connection: &mut PgConnection, leadership: &Leadership, partition: Partition) -> Result<Option<bool>, Fault> {
     fence(&mut *connection, leadership).await?;
+    unless_in_use(connection, |connection| Box::pin(drop_listed(connection, partition))).await
+}
+
+async fn drop_listed(connection: &mut PgConnection, partition: Partition) -> Result<bool, Fault> {
     let gone = sqlx::query("DELETE FROM dedup_partition WHERE kind = $1 AND day = $2 AND purging");
     let gone = gone.bind(partition.kind.as_str()).bind(partition.day.index());
     if gone.execute(&mut *connection).await?.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::raw_sql("SET LOCAL lock_timeout = '10ms'").execute(&mut *connection).await?;
     sqlx::raw_sql(on(partition, "DROP TABLE IF EXISTS {table}")).execute(connection).await?;
     Ok(true)
 }

@@ -20,6 +20,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 /// For a write transaction that goes over a day of usage, but for its COMMIT.
 const LENGTHY_LIMIT: Duration = Duration::from_secs(1_800);
+/// Tries of what needs a table alone. Each waits for its lock as long as others may be made to wait, and leaves them ten times that.
+const TRIES_ALONE: u32 = 100;
+const BETWEEN: Duration = Duration::from_millis(200);
 /// Tries of a transaction that collides with others.
 const ATTEMPTS: u32 = 8;
 
@@ -37,12 +40,21 @@ pub(super) enum End {
 /// How much a question reads.
 #[derive(Clone, Copy)]
 pub(super) enum Reach {
-    /// Rows found by index, of one account: which one, its statements say.
+    /// Rows found by index, hours among them, of one account: which one, its statements say.
     Account,
-    /// Rows found by index.
+    /// Rows found by index, none of them hours.
     Rows,
-    /// A whole table.
+    /// A whole table, or hours of all accounts.
     Table,
+}
+
+/// Keeps the tables of hours as they are from before the snapshot is taken: a day that moves to history is emptied at once, whatever
+/// older snapshots should see of it. A statement that is a transaction of its own needs no such thing: what it reads is locked before
+/// its snapshot is taken.
+macro_rules! before_its_snapshot {
+    ($begin:expr) => {
+        concat!($begin, "; LOCK TABLE usage_hourly, latency_hourly IN ACCESS SHARE MODE")
+    };
 }
 
 impl PostgresStore {
@@ -73,11 +85,13 @@ impl PostgresStore {
         in_own_task(async move {
             let mut connection = pool.acquire().await?;
             let (limit, begin) = match reach {
-                Reach::Account => (ANSWER_LIMIT, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+                Reach::Account => (ANSWER_LIMIT, before_its_snapshot!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")),
                 Reach::Rows => (ANSWER_LIMIT, every_account!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")),
                 Reach::Table => (
                     SCAN_LIMIT,
-                    every_account!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"),
+                    before_its_snapshot!(every_account!(
+                        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
+                    )),
                 ),
             };
             let reading = async {
@@ -138,6 +152,41 @@ impl PostgresStore {
         .await?
         .map_err(Failure::told)
     }
+}
+
+/// Does what needs a table alone, within a transaction; `None`, and nothing done, when somebody uses it for longer than this may wait.
+pub(super) async fn unless_in_use<T>(
+    connection: &mut PgConnection,
+    work: impl for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T>,
+) -> Result<Option<T>, Fault> {
+    let mut attempt = connection.begin().await?;
+    raw_sql("SET LOCAL lock_timeout = '10ms'").execute(&mut *attempt).await?;
+    match work(&mut attempt).await {
+        Ok(done) => {
+            attempt.commit().await?;
+            Ok(Some(done))
+        }
+        Err(fault) if fault.is_in_use() => {
+            attempt.rollback().await?;
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Does it again as long as the table is in use.
+pub(super) async fn while_in_use<T, F>(mut work: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<Option<T>, StoreError>>,
+{
+    for _ in 0..TRIES_ALONE {
+        if let Some(done) = work().await? {
+            return Ok(done);
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    let lasted = BETWEEN * TRIES_ALONE;
+    Err(StoreError::Unavailable(format!("a table to be emptied or dropped was in use for {} s", lasted.as_secs())))
 }
 
 /// Where a write failed.

@@ -227,7 +227,7 @@ macro_rules! settled {
 macro_rules! unsettled {
     () => {
         "gaps CROSS JOIN LATERAL
-         (SELECT * FROM usage_hourly WHERE account = $3 AND hour >= greatest(gaps.first * 24, $6) AND hour < least(gaps.next * 24, $7)
+         (SELECT * FROM usage_hourly WHERE account = $3 AND hour >= $6 AND hour < $7 AND hour >= gaps.first * 24 AND hour < gaps.next * 24
           OFFSET 0) AS hours"
     };
 }

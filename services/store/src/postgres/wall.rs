@@ -11,7 +11,7 @@ use super::fault::Fault;
 
 /// Lets the transaction that a BEGIN starts see and change the data of every account.
 macro_rules! every_account {
-    ($begin:literal) => {
+    ($begin:expr) => {
         concat!($begin, "; SET LOCAL loadline.account TO 'every account'")
     };
 }

@@ -45,6 +45,8 @@ pub async fn fill(bench: &mut Bench) -> anyhow::Result<Rows> {
     ensure!(foreign.is_none(), "the store holds usage of {}; give the bench a database of its own", foreign.unwrap_or_default());
     let (accounts, days) = (bench.args.accounts, bench.args.days);
     bench.plain.execute("TRUNCATE usage_hourly, latency_hourly, usage_daily, dirty_day, archived_part").await?;
+    let made = "SELECT loadline_make_day($1 + ahead) FROM generate_series(0, $2 - 1) AS ahead";
+    sqlx::query(made).bind(first_day(days).index()).bind(days as i32).execute(&mut bench.plain).await?;
     sqlx::query(HOURLY)
         .bind(first_day(days).index())
         .bind(i64::from(accounts))

@@ -95,6 +95,10 @@ async fn every_table_with_an_account_is_behind_the_wall() {
         let all = seen(&mut connection, "every account", &table).await.unwrap();
         let acme = seen(&mut connection, "acme", &table).await.unwrap();
         let globex = seen(&mut connection, "globex", &table).await.unwrap();
+        // Each day's hours are a table; most of those have no rows.
+        if all == 0 && table.ends_with(|last: char| last.is_ascii_digit()) {
+            continue;
+        }
         assert!(acme > 0 && globex > 0 && acme + globex == all, "{table}: {acme} and {globex} of {all}");
         assert_eq!(seen(&mut connection, "nobody", &table).await.unwrap(), 0, "{table}");
         // Whoever says nothing is told so, also where a transaction before it said something.

@@ -1,0 +1,119 @@
+//! Tables of hours, one a day: made before the day's first row, dropped when the day moved to history. (Migration 0008.)
+
+use super::{
+    connect::PostgresStore,
+    fault::Fault,
+    transact::{End, unless_in_use},
+};
+use crate::StoreError;
+use loadline_domain::Day;
+use sqlx::{AssertSqlSafe, PgConnection};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+/// Days whose tables are known to exist.
+pub(super) type KnownDays = Mutex<HashSet<Day>>;
+
+/// The name of a day's table, such as `usage_hourly_20261127`.
+fn table(whole: &str, day: Day) -> String {
+    format!("{whole}_{}", day.to_string().replace('-', ""))
+}
+
+/// A statement about a day's tables, `{usage}` and `{latency}`. What is put into it is made of nothing but a day.
+pub(super) fn on(day: Day, statement: &'static str) -> AssertSqlSafe<String> {
+    let statement = statement.replace("{usage}", &table("usage_hourly", day));
+    AssertSqlSafe(statement.replace("{latency}", &table("latency_hourly", day)))
+}
+
+/// Makes the tables of days that are not known, within the transaction. If that fails they are not there, and [`or_dropped`] says so to
+/// whoever comes next.
+pub(super) async fn make(
+    connection: &mut PgConnection,
+    days: impl IntoIterator<Item = Day>,
+    known: &KnownDays,
+) -> Result<(), Fault> {
+    let mut missing: BTreeSet<Day> = days.into_iter().collect();
+    missing.retain(|day| !known.lock().unwrap_or_else(PoisonError::into_inner).contains(day));
+    for day in missing {
+        sqlx::query("SELECT loadline_make_day($1)").bind(day.index()).execute(&mut *connection).await?;
+        known.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
+    }
+    Ok(())
+}
+
+/// A table that was dropped after it was seen is made anew by the next try: forgets all.
+pub(super) fn or_dropped(fault: Fault, known: &KnownDays) -> Fault {
+    if !fault.is_missing_day() {
+        return fault;
+    }
+    known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    Fault::Overtaken
+}
+
+impl PostgresStore {
+    /// Makes the tables of a day, in a transaction of its own.
+    pub(super) async fn make_day(&self, day: Day) -> Result<(), StoreError> {
+        let making = self
+            .write(End::Commit, move |connection| Box::pin(async move { make(connection, [day], &KnownDays::default()).await }));
+        making.await
+    }
+
+    /// Drops the tables of days before `before` that have no rows, as far as nobody uses them at that moment; returns how many days.
+    pub(super) async fn drop_empty(&self, before: Day) -> Result<u64, StoreError> {
+        let mut dropped = 0;
+        for day in self.days_before(before).await? {
+            let dropping =
+                self.write(End::Commit, move |connection| Box::pin(async move { drop_if_empty(connection, day).await }));
+            match dropping.await? {
+                Some(gone) => dropped += u64::from(gone),
+                None => tracing::debug!(%day, "tables are in use; those of this empty day stay"),
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Days that have tables.
+    async fn days_before(&self, before: Day) -> Result<Vec<Day>, StoreError> {
+        let days: Vec<i32> = self
+            .run(move |connection| {
+                let days = sqlx::query_scalar(
+                    "SELECT to_date(right(part.relname, 8), 'YYYYMMDD') - date '1970-01-01' AS day
+                     FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
+                     WHERE inhparent = to_regclass('usage_hourly') AND part.relname ~ '_[0-9]{8}$'
+                       AND to_date(right(part.relname, 8), 'YYYYMMDD') - date '1970-01-01' < $1
+                     ORDER BY 1",
+                );
+                Box::pin(async move { Ok(days.bind(before.index()).fetch_all(connection).await?) })
+            })
+            .await?;
+        Ok(days.into_iter().map(Day::from_index).collect())
+    }
+}
+
+/// Whether it did; `None` while somebody uses the tables. Whoever waits for this holds up every batch and answer behind it.
+async fn drop_if_empty(connection: &mut PgConnection, day: Day) -> Result<Option<bool>, Fault> {
+    if !is_empty(&mut *connection, day).await? {
+        return Ok(Some(false));
+    }
+    unless_in_use(connection, |connection| Box::pin(drop_empty(connection, day))).await
+}
+
+async fn drop_empty(connection: &mut PgConnection, day: Day) -> Result<bool, Fault> {
+    let lock = "LOCK TABLE ONLY usage_hourly, ONLY latency_hourly IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut *connection).await?;
+    let empty = is_empty(&mut *connection, day).await?;
+    if empty {
+        sqlx::raw_sql(on(day, "DROP TABLE {usage}, {latency}")).execute(connection).await?;
+    }
+    Ok(empty)
+}
+
+async fn is_empty(connection: &mut PgConnection, day: Day) -> Result<bool, Fault> {
+    let asked = on(day, "SELECT NOT EXISTS (SELECT FROM {usage}) AND NOT EXISTS (SELECT FROM {latency})");
+    Ok(sqlx::query_scalar(asked).fetch_one(connection).await?)
+}
+
+#[cfg(test)]
+mod tests;

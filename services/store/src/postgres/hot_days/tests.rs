@@ -1,0 +1,82 @@
+//! What only the store itself can show: an answer of several statements, and a store of before there were days.
+
+use super::*;
+use crate::{
+    Archived, Options,
+    contract::{Owner, Subject, billing, noon, receipt},
+    postgres::{postgres_server::PostgresServer, transact::Reach},
+};
+use loadline_domain::archive::{Part, Totals};
+use loadline_proto::event::DeliveryStatus;
+use sqlx::{Connection as _, migrate::Migrator, raw_sql};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Events that are hot, and those of listed parts.
+const HOT: &str = "SELECT coalesce(sum(events), 0)::bigint FROM usage_hourly";
+const ARCHIVED: &str = "SELECT coalesce(sum((hourly::json->>0)::bigint), 0)::bigint FROM archived_part";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_several_statements_sees_a_day_here_or_there_however_long_it_takes() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    Owner::of(&subject.store, "BILLING").await.count(&[billing("a", "acme", noon()), billing("b", "beta", noon())]).await;
+    let store = PostgresStore::connect(&subject.url, Options::default()).unwrap();
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
+    let part = Part { day: noon().day(), number: 0, token: "first".to_owned() };
+    let moved = subject.archive(&leadership, &part, &Totals::default()).await.unwrap();
+    let Archived::Moved { found } = moved else { panic!("{moved:?}") };
+    let (asked, begun) = oneshot::channel();
+    let answering = tokio::spawn(async move {
+        store
+            .read(Reach::Table, move |connection| {
+                Box::pin(async move {
+                    let archived: i64 = sqlx::query_scalar(ARCHIVED).fetch_one(&mut *connection).await?;
+                    asked.send(()).unwrap();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let hot: i64 = sqlx::query_scalar(HOT).fetch_one(&mut *connection).await?;
+                    Ok((archived, hot))
+                })
+            })
+            .await
+    });
+    begun.await.unwrap();
+    assert_eq!(subject.archive(&leadership, &part, &found).await.unwrap(), Archived::Done);
+    assert_eq!(answering.await.unwrap().unwrap(), (0, 2), "it began before the day moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_of_before_there_were_tables_a_day_are_all_there() {
+    let server = PostgresServer::start().await;
+    let mut before = PgConnection::connect(&server.service_url()).await.unwrap();
+    let mut older = sqlx::migrate!("migrations/postgres");
+    older.migrations = older.migrations.iter().filter(|migration| migration.version < 8).cloned().collect();
+    Migrator::run_direct(&older, None, &mut before, false).await.unwrap();
+    raw_sql(
+        "SET loadline.account TO 'every account';
+         INSERT INTO usage_hourly SELECT account, hour, 1, 'DE', 'EUR', 1, 1, 1, 1, 0, 0, 0, 0, 0, 0
+         FROM generate_series(-30, 500000, 997) AS hour, (VALUES ('acme'), ('beta')) AS accounts (account);
+         INSERT INTO latency_hourly SELECT account, hour, channel, country, 3, events FROM usage_hourly",
+    )
+    .execute(&mut before)
+    .await
+    .unwrap();
+    let hot: i64 = sqlx::query_scalar(HOT).fetch_one(&mut before).await.unwrap();
+    let store = crate::open(&server.service_url(), Options::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_before%'";
+    let (now, left): (i64, i64) = (
+        sqlx::query_scalar(HOT).fetch_one(&mut before).await.unwrap(),
+        sqlx::query_scalar(left).fetch_one(&mut before).await.unwrap(),
+    );
+    assert_eq!((now, left), (hot, 0));
+    let latencies: i64 =
+        sqlx::query_scalar("SELECT sum(count)::bigint FROM latency_hourly").fetch_one(&mut before).await.unwrap();
+    assert_eq!(latencies, hot);
+    // And it counts on, for days that were there and for others.
+    let mut owner = Owner::of(&store, "BILLING").await;
+    owner.count(&[billing("a", "acme", noon())]).await;
+    owner.count(&[receipt("m", "acme", noon(), DeliveryStatus::Delivered)]).await;
+    let now: i64 = sqlx::query_scalar(HOT).fetch_one(&mut before).await.unwrap();
+    assert_eq!(now, hot + 2);
+}

@@ -40,13 +40,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Old events are taken as if they were new, days move soon, a leader that dies is soon followed, and jobs run when asked to.
-pub const VALUES: [(&str, &str); 8] = [
+pub const VALUES: [(&str, &str); 9] = [
     ("rules.billing_horizon", "60d"),
     ("rollup.hot_days", "3"),
     ("rollup.lease_ttl", "2s"),
     ("ingest.lease_ttl", "2s"),
     ("rollup.jobs.archive.schedule", ""),
     ("rollup.jobs.daily_rollup.schedule", ""),
+    ("rollup.jobs.tidy_history.schedule", ""),
     ("rollup.jobs.purge_dedup.schedule", ""),
     ("rollup.jobs.retention.schedule", ""),
 ];

@@ -28,7 +28,7 @@ async fn jobs_are_listed_run_once_a_key_watched_and_found_again() -> Result<()> 
     let mut clients = rollup.rollup()?;
     let listed = clients.jobs.list(ListJobsRequest {}).await?.into_inner();
     let names: Vec<_> = listed.jobs.iter().map(|job| job.name.as_str()).collect();
-    assert_eq!(names, ["daily_rollup", "archive", "purge_dedup", "retention", "verify"]);
+    assert_eq!(names, ["daily_rollup", "archive", "tidy_history", "purge_dedup", "retention", "verify"]);
     assert!(listed.jobs.iter().all(|job| job.schedule.is_empty() == job.next_at.is_none() && !job.description.is_empty()));
     let first = run(&mut clients, "retention", "once", "").await?;
     let again = run(&mut clients, "retention", "once", "{}").await?;

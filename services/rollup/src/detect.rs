@@ -4,7 +4,7 @@
 use crate::{
     Parts,
     job::JobError,
-    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, VERIFY, findings_now, first_hot_day, past_horizon},
+    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, TIDY_HISTORY, VERIFY, findings_now, first_hot_day, past_horizon},
     leader::Scheduled,
 };
 use loadline_domain::Day;
@@ -124,7 +124,8 @@ impl Detectors {
         if archived && let Err(error) = self.parts.history.probe().await {
             return Ok(Reading::bad(f64::from(behind), format!("history does not answer: {error}")).raised(Severity::P2));
         }
-        Ok(match (self.failure(ARCHIVE).await?, due.first()) {
+        let untidy = self.failure(TIDY_HISTORY).await?.map(|error| format!("of {TIDY_HISTORY} {error}"));
+        Ok(match (self.failure(ARCHIVE).await?.or(untidy), due.first()) {
             (Some(error), _) => Reading::bad(f64::from(behind), format!("the last run failed: {error}")),
             (None, Some(oldest)) => {
                 Reading::bad(f64::from(behind), format!("{} days wait, the oldest {}", due.len(), oldest.day))

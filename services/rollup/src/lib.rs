@@ -4,7 +4,7 @@
 //!  schedules ──due──▶ queue (store) ◀──Run── JobService
 //!                        │ claim, by the one leader
 //!                        ▼
-//!          daily_rollup · archive · purge_dedup · retention · verify ──▶ store, history
+//!          daily_rollup · archive · tidy_history · purge_dedup · retention · verify ──▶ store, history
 //!                        └── progress, end ──▶ queue ──Watch──▶ callers
 //! ```
 //!

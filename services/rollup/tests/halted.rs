@@ -18,9 +18,12 @@ use world::{
     watched::{Eye, Watched},
 };
 
-/// Every end of every call on history that an archive makes.
-const ENDS: [&str; 12] =
-    ["begin", "begun", "write", "written", "finish", "finished", "count", "counted", "merge", "merged", "sweep", "swept"];
+/// Every end of every call on history that an archive makes, and the tidying after it.
+const ENDS: [(&str, [&str; 4]); 3] = [
+    ("archive", ["begin", "begun", "write", "written"]),
+    ("archive", ["finish", "finished", "count", "counted"]),
+    ("tidy_history", ["merge", "merged", "sweep", "swept"]),
+];
 
 /// The end that is not passed.
 #[derive(Default)]
@@ -49,10 +52,10 @@ async fn dead_at_any_call_on_history_an_archive_leaves_every_event_in_one_place(
     let given = way.clone();
     let world = World::over(move |history| Arc::new(Watched { history, eye: given })).await;
     ten_days(&world).await;
-    for end in ENDS {
+    for (job, end) in ENDS.iter().flat_map(|(job, ends)| ends.iter().map(move |end| (*job, *end))) {
         *way.halt.lock().unwrap() = end;
         let leading = Leading::start(world.leader("one", world.jobs()));
-        world.enqueue("archive", end).await;
+        world.enqueue(job, end).await;
         timeout(Duration::from_secs(30), way.reached.notified()).await.unwrap_or_else(|_| panic!("`{end}` was not reached"));
         leading.die();
         // A day that is not in a listed part is hot, and the other way round.

@@ -74,6 +74,8 @@ pub struct JobsSettings {
     pub daily_rollup: JobSettings,
     /// Old days moved to history.
     pub archive: JobSettings,
+    /// Small files of history merged, and what is left of attempts removed.
+    pub tidy_history: JobSettings,
     /// Dedup tables made ahead and dropped.
     pub purge_dedup: JobSettings,
     /// Old dead letters and runs deleted.
@@ -151,6 +153,7 @@ impl Default for JobsSettings {
         Self {
             daily_rollup: job("*/2 * * * *", 5),
             archive: job("20 2 * * *", 300),
+            tidy_history: job("0 3 * * *", 300),
             purge_dedup: job("10 * * * *", 60),
             retention: job("40 3 * * *", 300),
             verify: job("10 4 * * *", 300),
@@ -160,11 +163,12 @@ impl Default for JobsSettings {
 
 impl JobsSettings {
     /// Every job by its name.
-    pub fn each(&self) -> [(&'static str, &JobSettings); 5] {
-        let Self { daily_rollup, archive, purge_dedup, retention, verify } = self;
+    pub fn each(&self) -> [(&'static str, &JobSettings); 6] {
+        let Self { daily_rollup, archive, tidy_history, purge_dedup, retention, verify } = self;
         [
             ("daily_rollup", daily_rollup),
             ("archive", archive),
+            ("tidy_history", tidy_history),
             ("purge_dedup", purge_dedup),
             ("retention", retention),
             ("verify", verify),

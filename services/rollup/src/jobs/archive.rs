@@ -4,7 +4,7 @@
 //! export ─▶ write a part under a new token ─▶ count it again ─▶ list it and delete exactly its rows, in one transaction
 //! ```
 //!
-//! A kill at any point leaves the day where it was, and at worst an attempt in history that nobody lists and a sweep removes.
+//! A kill at any point leaves the day where it was, and at worst an attempt in history that nobody lists and `tidy_history` removes.
 
 use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
@@ -24,7 +24,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use uuid::Uuid;
 
@@ -33,9 +32,7 @@ pub const NAME: &str = "archive";
 /// Tries of a day that late events keep changing; then it is left to the next run.
 const TRIES: u32 = 5;
 /// Days under way at once: one is read and written while another is synced, counted again or deleted.
-pub const AT_ONCE: usize = 2;
-/// Attempts younger than this may still be under way in a process that was cut off.
-const SWEEP_AFTER: Duration = Duration::from_secs(24 * 3600);
+pub const AT_ONCE: usize = 4;
 
 pub struct ArchiveDays {
     pub store: Arc<dyn Store>,
@@ -98,14 +95,11 @@ impl Job for ArchiveDays {
         if let Some(error) = failure {
             return Err(error);
         }
-        run.step(total, Some(total), "tidying history").await?;
+        run.step(total, Some(total), "tidying the store").await?;
         self.store.drop_empty_days(before).await?;
-        let (merged, swept) = self.tidy().await?;
         run.step(total, Some(total), "done").await?;
         let events = u64::try_from(events).unwrap_or(u64::MAX);
-        Ok(
-            json!({ "before": before.to_string(), "days": archived, "left": total - archived, "events": events, "merged": merged, "swept": swept }),
-        )
+        Ok(json!({ "before": before.to_string(), "days": archived, "left": total - archived, "events": events }))
     }
 }
 
@@ -158,14 +152,6 @@ impl ArchiveDays {
             }
         }
         Ok(None)
-    }
-
-    async fn tidy(&self) -> Result<(u64, u64), JobError> {
-        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
-        let parts: Vec<_> = listed.into_iter().map(|listed| listed.part).collect();
-        let merged = self.history.compact(&parts).await?;
-        let swept = self.history.sweep(&parts, self.clock.now().minus(SWEEP_AFTER)).await?;
-        Ok((merged, swept))
     }
 }
 

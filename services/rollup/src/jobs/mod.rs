@@ -4,12 +4,14 @@ mod archive;
 mod daily_rollup;
 mod purge_dedup;
 mod retention;
+mod tidy_history;
 mod verify;
 
 pub use archive::{AT_ONCE as DAYS_ARCHIVED_AT_ONCE, NAME as ARCHIVE, export, first_hot_day};
 pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;
+pub use tidy_history::NAME as TIDY_HISTORY;
 pub use verify::{NAME as VERIFY, Open as OpenFinding, open_now as findings_now};
 
 use crate::{Parts, job::Job};
@@ -24,6 +26,11 @@ pub fn all(parts: &Parts) -> Vec<Arc<dyn Job>> {
             history: parts.history.clone(),
             clock: parts.clock.clone(),
             keep_days: parts.settings.hot_days,
+        }),
+        Arc::new(tidy_history::TidyHistory {
+            store: parts.store.clone(),
+            history: parts.history.clone(),
+            clock: parts.clock.clone(),
         }),
         Arc::new(purge_dedup::PurgeDedup {
             store: parts.store.clone(),

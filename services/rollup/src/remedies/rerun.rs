@@ -6,13 +6,14 @@ use super::{
 };
 use crate::{
     Parts,
-    jobs::{ARCHIVE, DAILY_ROLLUP, first_hot_day},
+    jobs::{ARCHIVE, DAILY_ROLLUP, TIDY_HISTORY, first_hot_day},
 };
 use async_trait::async_trait;
 use loadline_health::{
     Remedy, World,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
+use loadline_store::RunState;
 use serde_json::json;
 use std::time::Duration;
 
@@ -25,20 +26,28 @@ pub struct Rerun {
 }
 
 impl Rerun {
+    /// The job whose failure is the mode.
+    async fn job_of(&self, mode: &str) -> Result<&'static str, RemedyError> {
+        if mode != "AN-07" {
+            return Ok(DAILY_ROLLUP);
+        }
+        let last = self.parts.store.last_finished().await.map_err(failed)?;
+        let failed = |job| last.get(job).is_some_and(|run| run.state == RunState::Failed);
+        Ok(if failed(TIDY_HISTORY) && !failed(ARCHIVE) { TIDY_HISTORY } else { ARCHIVE })
+    }
+
     async fn effect(&self, job: &str) -> Result<Effect, RemedyError> {
         let Parts { store, clock, settings, .. } = &self.parts;
         if job == DAILY_ROLLUP {
             let waiting = store.dirty().await.map_err(failed)?.account_days;
             return Ok(Effect::new("account-days computed again from their hours", waiting));
         }
+        if job == TIDY_HISTORY {
+            return Ok(Effect::new("look through the files of history: small ones merged, what no part lists removed", 1));
+        }
         let due = store.archivable(first_hot_day(clock.now(), settings.hot_days)).await.map_err(failed)?;
         Ok(Effect::new("days moved to history, each deleted here once its copy was read back", due.len() as u64))
     }
-}
-
-/// The job whose failure is the mode.
-fn job_of(mode: &str) -> &'static str {
-    if mode == "AN-07" { ARCHIVE } else { DAILY_ROLLUP }
 }
 
 #[async_trait]
@@ -64,7 +73,7 @@ impl Remedy for Rerun {
     }
 
     async fn plan(&self, mode: &str, target: &str) -> Result<Planned, RemedyError> {
-        let job = job_of(mode);
+        let job = self.job_of(mode).await?;
         if !["", job].contains(&target) {
             return Err(RemedyError::NotNow(format!("{target} is not the job of {mode}: that is {job}")));
         }
@@ -73,7 +82,7 @@ impl Remedy for Rerun {
         let effect = self.effect(job).await?;
         Ok(Planned {
             target: job.to_owned(),
-            expected: Duration::from_secs(if job == ARCHIVE { 5 + 30 * effect.count } else { 2 + effect.count / 5_000 }),
+            expected: Duration::from_secs(if job == DAILY_ROLLUP { 2 + effect.count / 5_000 } else { 5 + 30 * effect.count }),
             effects: vec![effect],
             count: 1,
             world,
@@ -81,13 +90,13 @@ impl Remedy for Rerun {
         })
     }
 
-    async fn look_again(&self, mode: &str, _: &Planned) -> Result<World, RemedyError> {
-        self.queue.world(job_of(mode)).await
+    async fn look_again(&self, _: &str, planned: &Planned) -> Result<World, RemedyError> {
+        self.queue.world(&planned.target).await
     }
 
     async fn execute(&self, planned: &Planned, running: &Running) -> Result<(), RemedyError> {
         running.step(0, 0)?;
-        let job = if planned.target == ARCHIVE { ARCHIVE } else { DAILY_ROLLUP };
+        let job = [ARCHIVE, TIDY_HISTORY].into_iter().find(|job| *job == planned.target).unwrap_or(DAILY_ROLLUP);
         let wanted = Wanted { remedy: self.key(), job, parameters: json!({}), part: "" };
         let told = self.queue.run(wanted, planned, running).await?;
         running.did(Effect::new(format!("run of {job}"), 1));
@@ -95,6 +104,8 @@ impl Remedy for Rerun {
             ("account_days", "account-days computed again"),
             ("days", "days moved to history"),
             ("left", "days left: they kept changing"),
+            ("merged", "small files merged"),
+            ("swept", "attempts removed"),
         ];
         tell(&told, &names, running);
         Ok(())

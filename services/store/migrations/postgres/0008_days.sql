@@ -36,6 +36,10 @@ CREATE TABLE latency_hourly (
     PRIMARY KEY (account, hour, channel, country, bucket)
 ) PARTITION BY RANGE (hour);
 
+-- Texts are short, and stay in their rows: without this each day would have tables for long ones too.
+ALTER TABLE usage_hourly ALTER account SET STORAGE PLAIN, ALTER country SET STORAGE PLAIN, ALTER currency SET STORAGE PLAIN;
+ALTER TABLE latency_hourly ALTER account SET STORAGE PLAIN, ALTER country SET STORAGE PLAIN;
+
 -- The wall of 0005.
 CREATE FUNCTION loadline_wall_in(walled text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -66,7 +70,7 @@ BEGIN
     FOREACH whole IN ARRAY ARRAY['usage_hourly', 'latency_hourly'] LOOP
         made := loadline_table_of(whole, day);
         CONTINUE WHEN to_regclass(made) IS NOT NULL;
-        EXECUTE format('CREATE TABLE %I (LIKE %I)
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING STORAGE)
             WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 2)', made, whole);
         PERFORM loadline_wall_in(made);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)', whole, made, day * 24, day * 24 + 24);

@@ -123,7 +123,7 @@ fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
 impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // On a connection of its own, away from the pool: it waits longer, for locks too, and its plans are soon out of date.
-        let patient = self.server.clone().options([("statement_timeout", "3600s"), ("lock_timeout", "3600s")]);
+        let patient = self.server.clone().options([("statement_timeout", "3600s"), ("lock_timeout", "300s")]);
         let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
             let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
             let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;

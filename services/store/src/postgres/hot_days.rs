@@ -17,7 +17,7 @@ use std::{
 pub(super) type KnownDays = Mutex<HashSet<Day>>;
 
 /// The name of a day's table, such as `usage_hourly_20261127`.
-fn table(whole: &str, day: Day) -> String {
+pub(super) fn table(whole: &str, day: Day) -> String {
     format!("{whole}_{}", day.to_string().replace('-', ""))
 }
 
@@ -79,11 +79,12 @@ impl PostgresStore {
         let days: Vec<i32> = self
             .run(move |connection| {
                 let days = sqlx::query_scalar(
-                    "SELECT to_date(right(part.relname, 8), 'YYYYMMDD') - date '1970-01-01' AS day
-                     FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
-                     WHERE inhparent = to_regclass('usage_hourly') AND part.relname ~ '_[0-9]{8}$'
-                       AND to_date(right(part.relname, 8), 'YYYYMMDD') - date '1970-01-01' < $1
-                     ORDER BY 1",
+                    "SELECT day FROM (
+                         SELECT CASE WHEN relname ~ '_[0-9]{8}$'
+                                THEN to_date(right(relname, 8), 'YYYYMMDD') - date '1970-01-01' END AS day
+                         FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+                         WHERE inhparent = to_regclass('usage_hourly')) AS days
+                     WHERE day < $1 ORDER BY day",
                 );
                 Box::pin(async move { Ok(days.bind(before.index()).fetch_all(connection).await?) })
             })

@@ -8,7 +8,7 @@ use loadline_history::{History, Options};
 use loadline_rollup::{
     Parts,
     job::Running,
-    jobs::{self, ARCHIVE},
+    jobs::{self, ARCHIVE, TIDY_HISTORY},
 };
 use loadline_settings::RollupSettings;
 use loadline_store::{Enqueued, NewRun, Outcome, Trigger};
@@ -33,10 +33,12 @@ pub struct Moved {
     pub exported_rows_per_second: f64,
     /// exported / COPY.
     pub export_ratio_to_copy: f64,
-    /// The job: the same, then counted again in history, deleted from the store, and small files merged.
+    /// The job: the same, then counted again in history, and counted again and deleted in the store.
     pub archived_rows_per_second: f64,
     /// archived / COPY.
     pub archive_ratio_to_copy: f64,
+    /// The job after it: small files merged.
+    pub tidied_rows_per_second: f64,
 }
 
 /// Copies, exports and archives the same days.
@@ -52,7 +54,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<Moved> {
     let (rows, once) = copy(bench, before).await?;
     let (_, again) = copy(bench, before).await?;
     let exported = export(bench, &folder("exported"), first, before, rows).await?;
-    let archived = archive(bench, &folder("archived"), days, rows).await?;
+    let (archived, tidied) = archive(bench, &folder("archived"), days, rows).await?;
     let rate = |took: Duration| rows as f64 / took.as_secs_f64();
     let copied = rate(once.min(again));
     Ok(Moved {
@@ -63,6 +65,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<Moved> {
         export_ratio_to_copy: rate(exported) / copied,
         archived_rows_per_second: rate(archived),
         archive_ratio_to_copy: rate(archived) / copied,
+        tidied_rows_per_second: rate(tidied),
     })
 }
 
@@ -96,7 +99,7 @@ async fn export(bench: &Bench, url: &str, first: Day, before: Day, rows: u64) ->
     Ok(took)
 }
 
-async fn archive(bench: &mut Bench, url: &str, days: u32, rows: u64) -> anyhow::Result<Duration> {
+async fn archive(bench: &mut Bench, url: &str, days: u32, rows: u64) -> anyhow::Result<(Duration, Duration)> {
     let scratch = tempfile::tempdir()?;
     let parts = Parts {
         store: bench.store.clone(),
@@ -107,25 +110,32 @@ async fn archive(bench: &mut Bench, url: &str, days: u32, rows: u64) -> anyhow::
         clock: Arc::new(SystemClock),
         settings: RollupSettings { hot_days: KEEP, ..RollupSettings::default() },
     };
-    let running = claim(bench).await?;
-    let job = jobs::all(&parts).into_iter().find(|job| job.name() == ARCHIVE).context("the archive is a job")?;
-    let started = Instant::now();
-    let result = job.run(&running).await?;
-    let took = started.elapsed();
-    bench.store.finish(&bench.leadership, running.run.id, &Outcome::Succeeded(result.to_string())).await?;
+    let (result, archived) = run(bench, &parts, ARCHIVE).await?;
+    let (_, tidied) = run(bench, &parts, TIDY_HISTORY).await?;
     ensure!(result["days"] == days, "not every day was archived: {result}");
     let (hourly, latency): (i64, i64) =
         sqlx::query_as("SELECT sum(hourly_rows)::bigint, sum(latency_rows)::bigint FROM archived_part")
             .fetch_one(&mut bench.plain)
             .await?;
     ensure!((hourly + latency) as u64 == rows, "{} rows were archived, and {rows} copied", hourly + latency);
-    Ok(took)
+    Ok((archived, tidied))
 }
 
-/// A run of the archive, as its leader would have it.
-async fn claim(bench: &Bench) -> anyhow::Result<Running> {
+/// What a job did, and how long it took.
+async fn run(bench: &Bench, parts: &Parts, name: &str) -> anyhow::Result<(serde_json::Value, Duration)> {
+    let job = jobs::all(parts).into_iter().find(|job| job.name() == name).context("a job of that name")?;
+    let running = claim(bench, name).await?;
+    let started = Instant::now();
+    let result = job.run(&running).await?;
+    let took = started.elapsed();
+    bench.store.finish(&bench.leadership, running.run.id, &Outcome::Succeeded(result.to_string())).await?;
+    Ok((result, took))
+}
+
+/// A run of a job, as its leader would have it.
+async fn claim(bench: &Bench, job: &str) -> anyhow::Result<Running> {
     let run = NewRun {
-        job: ARCHIVE.to_owned(),
+        job: job.to_owned(),
         idempotency_key: uuid::Uuid::now_v7().to_string(),
         trigger: Trigger::Request,
         parameters: "{}".to_owned(),

@@ -51,14 +51,15 @@ impl Report {
                 purge.p99_ratio
             ),
             format!(
-                "\n{} days, {} rows: COPY {:.0} rows/s\n  to Parquet {:.0} rows/s: {:.2} of COPY   archived {:.0} rows/s: {:.2} of COPY",
+                "\n{} days, {} rows: COPY {:.0} rows/s\n  to Parquet {:.0} rows/s: {:.2} of COPY   archived {:.0} rows/s: {:.2} of COPY   then tidied {:.0} rows/s",
                 moved.days,
                 moved.rows,
                 moved.copy_rows_per_second,
                 moved.exported_rows_per_second,
                 moved.export_ratio_to_copy,
                 moved.archived_rows_per_second,
-                moved.archive_ratio_to_copy
+                moved.archive_ratio_to_copy,
+                moved.tidied_rows_per_second
             ),
         ]
         .join("\n")

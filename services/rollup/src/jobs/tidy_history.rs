@@ -1,0 +1,47 @@
+//! History is kept in order: small files become large ones, and what no part lists goes. Apart from the archive, so that days are
+//! moved however long that takes, or fails.
+
+use crate::job::{Job, JobError, Running, no_parameters};
+use async_trait::async_trait;
+use loadline_domain::{Clock, Day};
+use loadline_history::History;
+use loadline_store::Store;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+pub const NAME: &str = "tidy_history";
+
+/// Attempts younger than this may still be under way in a process that was cut off.
+const SWEEP_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+pub struct TidyHistory {
+    pub store: Arc<dyn Store>,
+    pub history: Arc<dyn History>,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Job for TidyHistory {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn description(&self) -> &'static str {
+        "Merges the small files that the archive leaves in history, and removes attempts of a day ago that were never confirmed."
+    }
+
+    fn check(&self, parameters: &Value) -> Result<(), String> {
+        no_parameters(parameters)
+    }
+
+    async fn run(&self, run: &Running) -> Result<Value, JobError> {
+        run.step(0, Some(2), "merging").await?;
+        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
+        let parts: Vec<_> = listed.into_iter().map(|listed| listed.part).collect();
+        let merged = self.history.compact(&parts).await?;
+        run.step(1, Some(2), "sweeping").await?;
+        let swept = self.history.sweep(&parts, self.clock.now().minus(SWEEP_AFTER)).await?;
+        run.step(2, Some(2), "done").await?;
+        Ok(json!({ "merged": merged, "swept": swept }))
+    }
+}

@@ -1,12 +1,6 @@
-//! A day's hot rows as the server copies them out, in its binary format: half the work of rows of a query, on both sides.
+//! A day's hot rows as the server copies them out: half the work of rows of a query, on both sides.
 
-use super::{
-    connect::Pool,
-    copied::{Copied, Tuple},
-    fault::Fault,
-    hot_days,
-    wall::every_account,
-};
+use super::{connect::Pool, copied::Line, fault::Fault, hot_days, wall::every_account};
 use crate::{
     Export, Exported, StoreError,
     rows::{channel, code, damaged},
@@ -27,7 +21,7 @@ const CHUNK: usize = 8_192;
 
 /// A table up to this size is read as it lies and sorted here, which takes the server two thirds of the time: half a million rows, in
 /// some 70 MB of memory.
-const SORTED_HERE: i64 = 64 << 20;
+pub(super) const SORTED_HERE: i64 = 64 << 20;
 
 /// One snapshot, read by one process. The last settings let whoever writes the rows down take its time.
 const BEGIN: &str = every_account!(
@@ -44,7 +38,7 @@ struct Table<K, V> {
     columns: &'static str,
     key: &'static str,
     account: fn(&K) -> &AccountId,
-    read: fn(&mut Tuple<'_>, &mut Names) -> Result<(K, V), StoreError>,
+    read: fn(&mut Line<'_>, &mut Names) -> Result<(K, V), StoreError>,
     wrap: fn(Vec<(K, V)>) -> Exported,
 }
 
@@ -67,24 +61,24 @@ const LATENCY: Table<LatencyKey, i64> = Table {
     wrap: Exported::Latency,
 };
 
-/// Reads a day in a task of its own, a few chunks ahead of whoever takes them.
-pub(super) fn export(pool: Pool, day: Day) -> Export {
+/// Reads a day in a task of its own, a few chunks ahead of whoever takes them. Tables larger than `sorted_here` are sorted by the server.
+pub(super) fn export(pool: Pool, day: Day, sorted_here: i64) -> Export {
     let (chunks, taken) = mpsc::channel(2);
     tokio::spawn(async move {
-        if let Err(fault) = copy_day(&pool, day, &chunks).await {
+        if let Err(fault) = copy_day(&pool, day, sorted_here, &chunks).await {
             let _ = chunks.send(Err(fault.told())).await;
         }
     });
     stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }).boxed()
 }
 
-async fn copy_day(pool: &Pool, day: Day, chunks: &Sender<Result<Exported, StoreError>>) -> Result<(), Fault> {
+async fn copy_day(pool: &Pool, day: Day, sorted_here: i64, chunks: &Sender<Result<Exported, StoreError>>) -> Result<(), Fault> {
     // Out of the pool for good: a copy that is not read to its end leaves the connection of no use.
     let mut connection = pool.acquire().await?.detach();
     let copied = async {
         let mut snapshot = connection.begin_with(BEGIN).await?;
-        copy(&mut snapshot, &HOURLY, day, chunks).await?;
-        copy(&mut snapshot, &LATENCY, day, chunks).await?;
+        copy(&mut snapshot, &HOURLY, day, sorted_here, chunks).await?;
+        copy(&mut snapshot, &LATENCY, day, sorted_here, chunks).await?;
         Ok(snapshot.commit().await?)
     };
     let copied = copied.await;
@@ -99,11 +93,12 @@ async fn copy<K: Ord + Clone, V>(
     connection: &mut PgConnection,
     table: &Table<K, V>,
     day: Day,
+    sorted_here: i64,
     chunks: &Sender<Result<Exported, StoreError>>,
 ) -> Result<(), Fault> {
     let size = "SELECT coalesce(pg_relation_size(to_regclass($1)), 0)";
     let size: i64 = sqlx::query_scalar(size).bind(hot_days::table(table.name, day)).fetch_one(&mut *connection).await?;
-    if size > SORTED_HERE {
+    if size > sorted_here {
         raw_sql(BY_KEY).execute(&mut *connection).await?;
         return copy_by_key(connection, table, day, chunks).await;
     }
@@ -163,9 +158,8 @@ async fn hand_on<K, V>(
 /// A COPY under way.
 struct Copying<'c, K, V> {
     data: BoxStream<'c, sqlx::Result<Bytes>>,
-    copied: Copied,
     names: Names,
-    read: fn(&mut Tuple<'_>, &mut Names) -> Result<(K, V), StoreError>,
+    read: fn(&mut Line<'_>, &mut Names) -> Result<(K, V), StoreError>,
 }
 
 impl<'c, K, V> Copying<'c, K, V> {
@@ -173,24 +167,21 @@ impl<'c, K, V> Copying<'c, K, V> {
     async fn begin(connection: &'c mut PgConnection, table: &Table<K, V>, day: Day, order: &'static str) -> Result<Self, Fault> {
         let (Table { name, columns, key, .. }, from) = (table, day.first_hour().index());
         let (to, order) = (from + 24, order.replace("{key}", key));
-        let statement =
-            format!("COPY (SELECT {columns} FROM {name} WHERE hour >= {from} AND hour < {to}{order}) TO STDOUT (FORMAT binary)");
+        let statement = format!("COPY (SELECT {columns} FROM {name} WHERE hour >= {from} AND hour < {to}{order}) TO STDOUT");
         let data = connection.copy_out_raw(&statement).await?;
-        Ok(Self { data, copied: Copied::default(), names: Names::default(), read: table.read })
+        Ok(Self { data, names: Names::default(), read: table.read })
     }
 
     /// Some rows; `None` after the last.
     async fn next(&mut self) -> Result<Option<Vec<(K, V)>>, Fault> {
         let mut rows = Vec::with_capacity(CHUNK);
         while rows.len() < CHUNK {
-            let Some(bytes) = self.data.try_next().await? else {
-                self.copied.end()?;
+            let Some(message) = self.data.try_next().await? else {
                 return Ok(Some(rows).filter(|rows| !rows.is_empty()));
             };
-            self.copied.push(&bytes);
-            while let Some(mut tuple) = self.copied.next()? {
-                rows.push((self.read)(&mut tuple, &mut self.names)?);
-            }
+            let mut line = Line::of(&message)?;
+            rows.push((self.read)(&mut line, &mut self.names)?);
+            line.end()?;
         }
         Ok(Some(rows))
     }
@@ -206,8 +197,8 @@ struct Names {
 impl Names {
     const MOST: usize = 64 << 10;
 
-    fn read(&mut self, tuple: &mut Tuple<'_>) -> Result<AccountId, StoreError> {
-        let name = tuple.text()?;
+    fn read(&mut self, line: &mut Line<'_>) -> Result<AccountId, StoreError> {
+        let name = &*line.text()?;
         if let Some(last) = self.last.as_ref().filter(|last| last.as_str() == name) {
             return Ok(last.clone());
         }
@@ -227,28 +218,28 @@ impl Names {
     }
 }
 
-fn hourly(tuple: &mut Tuple<'_>, names: &mut Names) -> Result<(UsageKey, Usage), StoreError> {
+fn hourly(line: &mut Line<'_>, names: &mut Names) -> Result<(UsageKey, Usage), StoreError> {
     let key = UsageKey {
-        account: names.read(tuple)?,
-        hour: Hour::from_index(tuple.int4()?),
-        channel: channel(tuple.int2()?)?,
-        country: code(tuple.text()?)?,
-        currency: code(tuple.text()?)?,
+        account: names.read(line)?,
+        hour: Hour::from_index(line.number()?),
+        channel: channel(line.number()?)?,
+        country: code(&line.text()?)?,
+        currency: code(&line.text()?)?,
     };
     let mut sums = [0; 10];
     for sum in &mut sums {
-        *sum = tuple.int8()?;
+        *sum = line.number()?;
     }
     Ok((key, Usage::from_columns(sums)))
 }
 
-fn latency(tuple: &mut Tuple<'_>, names: &mut Names) -> Result<(LatencyKey, i64), StoreError> {
+fn latency(line: &mut Line<'_>, names: &mut Names) -> Result<(LatencyKey, i64), StoreError> {
     let key = LatencyKey {
-        account: names.read(tuple)?,
-        hour: Hour::from_index(tuple.int4()?),
-        channel: channel(tuple.int2()?)?,
-        country: code(tuple.text()?)?,
-        bucket: tuple.int2()?,
+        account: names.read(line)?,
+        hour: Hour::from_index(line.number()?),
+        channel: channel(line.number()?)?,
+        country: code(&line.text()?)?,
+        bucket: line.number()?,
     };
-    Ok((key, tuple.int8()?))
+    Ok((key, line.number()?))
 }

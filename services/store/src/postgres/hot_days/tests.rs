@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
-    Archived, Options,
+    Archived, Exported, Options,
     contract::{Owner, Subject, billing, noon, receipt},
-    postgres::{postgres_server::PostgresServer, transact::Reach},
+    postgres::{export, postgres_server::PostgresServer, transact::Reach},
 };
+use futures::TryStreamExt as _;
 use loadline_domain::archive::{Part, Totals};
 use loadline_proto::event::DeliveryStatus;
 use sqlx::{Connection as _, migrate::Migrator, raw_sql};
@@ -43,6 +44,34 @@ async fn an_answer_of_several_statements_sees_a_day_here_or_there_however_long_i
     begun.await.unwrap();
     assert_eq!(subject.archive(&leadership, &part, &found).await.unwrap(), Archived::Done);
     assert_eq!(answering.await.unwrap().unwrap(), (0, 2), "it began before the day moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_exported_in_the_same_order_wherever_it_is_sorted() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    for batch in 0..3 {
+        let of = |i: u32| (format!("{batch}-{i}"), format!(r"{}\account", (i * 7_919 + batch) % 1_000));
+        let at = |i: u32| noon().minus(Duration::from_secs(u64::from(i % 12) * 3_600));
+        let billed = |i: u32| billing(&of(i).0, &of(i).1, at(i));
+        owner.count(&(0..3_000).map(billed).collect::<Vec<_>>()).await;
+        let delivered = |i: u32| receipt(&of(i).0, &of(i).1, at(i), DeliveryStatus::Delivered);
+        owner.count(&(0..3_000).map(delivered).collect::<Vec<_>>()).await;
+    }
+    let store = PostgresStore::connect(&subject.url, Options::default()).unwrap();
+    let exported = |sorted_here| export::export(store.pool.clone(), noon().day(), sorted_here).try_collect::<Vec<_>>();
+    let (mut here, mut by_key) = ((vec![], vec![]), (vec![], vec![]));
+    for (sorted_here, (hourly, latency)) in [(i64::MAX, &mut here), (0, &mut by_key)] {
+        for rows in exported(sorted_here).await.unwrap() {
+            match rows {
+                Exported::Hourly(rows) => hourly.extend(rows),
+                Exported::Latency(rows) => latency.extend(rows),
+            }
+        }
+    }
+    assert!(here.0.len() > 9_000 && here.1.len() > 5_000, "{} and {}", here.0.len(), here.1.len());
+    assert_eq!(here, by_key);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,6 +196,46 @@ async fn a_peer_that_goes_silent_after_the_handshake_is_closed_by_keepalive() {
 }
 
 #[tokio::test]
+async fn callers_that_give_up_together_do_not_cost_their_connection_its_other_calls() {
+    let server = start(Settings::default()).await;
+    let mut socket = TcpStream::connect(server.addr).await.expect("connected");
+    // All in one piece, as a server finds it that had no time to look: each call is given up before it is looked at.
+    let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    said.extend(frame(SETTINGS, 0, 0, &[]));
+    for call in 0..500 {
+        said.extend(frame(HEADERS, END_HEADERS, 2 * call + 1, b"\x83\x86\x04\x0e/test.Echo/Say\x0f\x10\x10application/grpc"));
+        said.extend(frame(RST_STREAM, 0, 2 * call + 1, &CANCEL.to_be_bytes()));
+    }
+    said.extend(frame(PING, 0, 0, &[7; 8]));
+    socket.write_all(&said).await.expect("written");
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await.expect("a frame");
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        socket.read_exact(&mut payload).await.expect("all of it");
+        match head[3] {
+            PING if payload == [7; 8] => break,
+            GO_AWAY => panic!("the connection is closed: {}", String::from_utf8_lossy(&payload[8..])),
+            _ => {}
+        }
+    }
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GO_AWAY: u8 = 7;
+const END_HEADERS: u8 = 4;
+const CANCEL: u32 = 8;
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test]
 async fn an_http_1_client_is_told_what_the_port_speaks() {
     let server = start(Settings::default()).await;
     let mut socket = TcpStream::connect(server.addr).await.expect("connected");

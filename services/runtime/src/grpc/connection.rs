@@ -31,6 +31,11 @@ This port speaks gRPC (HTTP/2): use a gRPC client such as grpcurl. Metrics are o
 /// Streams locally reset on an error before the connection is closed (RUSTSEC-2024-0003); tonic's server would switch this off.
 const MAX_LOCAL_RESETS: usize = 1_024;
 
+/// Streams reset by the caller before they are looked at until the connection is closed (CVE-2023-44487). Callers whose time is over
+/// together reset as many as they have in flight, and again before a busy server has looked; at the default of 20 all other calls of
+/// their connection end with them.
+const MAX_REMOTE_RESETS: usize = 1_024;
+
 /// Serves a connection until its end; once `closing` begins, until its requests have ended. Its requests run as tasks of `closing`.
 pub(super) async fn serve(accepted: Accepted, settings: Settings, overload: Overload, service: impl Inner, closing: Shutdown) {
     let Accepted { mut stream, peer, slot: _slot } = accepted;
@@ -102,6 +107,7 @@ fn http(settings: &Settings, tasks: Shutdown) -> http2::Builder<InFlight> {
     http.timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_concurrent_streams)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_pending_accept_reset_streams(MAX_REMOTE_RESETS)
         .max_header_list_size(u32::try_from(settings.max_header_bytes.0).unwrap_or(u32::MAX))
         .keep_alive_interval(settings.keepalive_interval.0)
         .keep_alive_timeout(settings.keepalive_timeout.0);

@@ -9,6 +9,13 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+/// Longest text, in bytes. A status and its details are headers, of which many callers take 8 KiB; what they had sent instead of a name
+/// may be repeated in them, and a status that is too large reaches them as another one.
+const MOST: usize = 1_500;
+
+/// Longest value of a reason's metadata, in bytes.
+const MOST_METADATA: usize = 200;
+
 /// The domain of every reason.
 pub const DOMAIN: &str = "loadline";
 
@@ -18,8 +25,9 @@ where
     K: Into<String>,
     V: Into<String>,
 {
-    let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+    let value = |value: V| cut(value.into(), MOST_METADATA);
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.into(), value(v))).collect();
+    Status::with_error_details(code, cut(message.into(), MOST), ErrorDetails::with_error_info(reason, DOMAIN, metadata))
 }
 
 /// `INVALID_ARGUMENT`, reason `INVALID_FIELD`: one field (a path such as `range.from` or `events[3].account`) and what to do about it.
@@ -29,7 +37,8 @@ pub fn invalid(field: impl Into<String>, what_to_do: impl Into<String>) -> Statu
 
 /// `INVALID_ARGUMENT`, reason `INVALID_FIELD`: several fields at once, in the order given.
 pub fn invalid_fields<F: Into<String>, W: Into<String>>(fields: impl IntoIterator<Item = (F, W)>) -> Status {
-    let violations: Vec<FieldViolation> = fields.into_iter().map(|(field, what)| FieldViolation::new(field, what)).collect();
+    let violation = |(field, what): (F, W)| FieldViolation::new(cut(field.into(), MOST_METADATA), cut(what.into(), MOST));
+    let violations: Vec<FieldViolation> = fields.into_iter().map(violation).collect();
     let message = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect::<Vec<_>>().join("; ");
     let mut details = ErrorDetails::with_bad_request(violations);
     details.set_error_info("INVALID_FIELD", DOMAIN, HashMap::new());
@@ -48,17 +57,18 @@ pub fn exhausted(reason: &str, message: impl Into<String>, retry_after: Duration
 
 /// `NOT_FOUND`, reason `NOT_FOUND`: which resource, by type and name, and what to do.
 pub fn not_found(resource_type: &str, name: &str, what_to_do: &str) -> Status {
+    let name = &cut(name.to_owned(), MOST_METADATA);
     let message = format!("{resource_type} `{name}` does not exist: {what_to_do}");
     let mut details = ErrorDetails::with_resource_info(resource_type, name, "", what_to_do);
-    details.set_error_info("NOT_FOUND", DOMAIN, HashMap::from([(resource_type.to_owned(), name.to_owned())]));
+    details.set_error_info("NOT_FOUND", DOMAIN, HashMap::from([(resource_type.to_owned(), name.clone())]));
     Status::with_error_details(Code::NotFound, message, details)
 }
 
 /// `FAILED_PRECONDITION`: trying again is useless until `subject` is put right as the message says.
 pub fn failed_precondition(reason: &str, subject: &str, what_to_do: impl Into<String>) -> Status {
-    let what_to_do = what_to_do.into();
+    let (subject, what_to_do) = (&cut(subject.to_owned(), MOST_METADATA), cut(what_to_do.into(), MOST));
     let mut details = ErrorDetails::with_precondition_failure_violation(reason, subject, what_to_do.clone());
-    details.set_error_info(reason, DOMAIN, HashMap::from([("subject".to_owned(), subject.to_owned())]));
+    details.set_error_info(reason, DOMAIN, HashMap::from([("subject".to_owned(), subject.clone())]));
     Status::with_error_details(Code::FailedPrecondition, what_to_do, details)
 }
 
@@ -91,7 +101,16 @@ pub fn retry_after(status: &Status) -> Option<Duration> {
 fn retryable(code: Code, reason: &str, message: impl Into<String>, retry_after: Duration) -> Status {
     let mut details = ErrorDetails::with_retry_info(Some(retry_after));
     details.set_error_info(reason, DOMAIN, HashMap::new());
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code, cut(message.into(), MOST), details)
+}
+
+/// The beginning of a text that is too long.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -106,6 +125,23 @@ mod tests {
         let fields = status.get_details_bad_request().expect("a BadRequest").field_violations;
         assert_eq!(fields.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["from", "account"]);
         assert_eq!(reason(&status).as_deref(), Some("INVALID_FIELD"));
+    }
+
+    #[test]
+    fn whatever_is_repeated_in_a_status_it_fits_into_the_headers_of_a_call() {
+        let long = "ab".repeat(50_000);
+        let statuses = [
+            rich(Code::NotFound, "NOT_SERVED", &long, [("name", &long)]),
+            invalid(&long, &long),
+            unavailable("STORE_DOWN", &long, Duration::from_secs(1)),
+            not_found("stream", &long, "list them"),
+            failed_precondition("STOPPED", &long, &long),
+        ];
+        for status in statuses {
+            let bytes = status.message().len() + status.details().len().div_ceil(3) * 4;
+            assert!(bytes < 7_000 && status.message().contains('…'), "{bytes} bytes: {status}");
+        }
+        assert_eq!(cut("é".repeat(3), 3), "é…", "a character is whole or not there");
     }
 
     #[test]

@@ -404,6 +404,48 @@ fn a_model_that_fails_on_some_values_answers_the_next() {
     }
 }
 
+/// Along the first axis are rows of several callers, and filler.
+#[test]
+fn a_model_that_answers_a_row_by_what_the_others_are_is_refused() {
+    let first_axis = AttributeProto { name: "axis".to_owned(), r#type: 2, i: 0, ..AttributeProto::default() };
+    let softmax = NodeProto { attribute: vec![first_axis], ..node("Softmax", &["x"], &["y"]) };
+    let mixing = [
+        model(
+            vec![node("ReduceSum", &["x", "axes"], &["sum"]), node("Add", &["x", "sum"], &["y"])],
+            vec![ints("axes", &[1], &[0])],
+        ),
+        model(vec![node("CumSum", &["x", "axis"], &["y"])], vec![ints("axis", &[], &[0])]),
+        model(vec![softmax], vec![]),
+        model(vec![node("Transpose", &["x"], &["t"]), node("MatMul", &["x", "t"], &["y"])], vec![]),
+    ];
+    for model in mixing {
+        let refused = check_in_child(Path::new(PROGRAM), &[] as &[&str], &model.encode_to_vec(), None, Limits::default());
+        let why = refused.expect_err("it must be refused").to_string();
+        assert!(why.contains("output y"), "{why}");
+    }
+}
+
+#[test]
+fn every_exported_model_keeps_its_rows_apart() {
+    let mut files = 0;
+    for entry in std::fs::read_dir(fixture("")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "onnx") {
+            let golden = Golden::from_json(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+            let checked = check_in_child(
+                Path::new(PROGRAM),
+                &[] as &[&str],
+                &std::fs::read(&path).unwrap(),
+                Some(&golden),
+                Limits::default(),
+            );
+            checked.unwrap_or_else(|refused| panic!("{}: {refused}", path.display()));
+            files += 1;
+        }
+    }
+    assert!(files > 60, "{files} files");
+}
+
 #[test]
 fn a_graph_that_doubles_its_tensor_forty_times_is_refused_by_the_process_that_tries() {
     let axis = AttributeProto { name: "axis".to_owned(), r#type: 2, i: 1, ..AttributeProto::default() };

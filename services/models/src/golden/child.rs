@@ -3,7 +3,7 @@
 //! The parent writes a line of JSON, which says the limits and the sizes of what follows, then the model, then the golden vectors.
 //! The child sets the limits before it reads on, and answers with a line of JSON. Whatever else it does is a refusal.
 
-use super::{Golden, Limits, Verified};
+use super::{Golden, Limits, Verified, apart};
 use crate::{
     Sha256, onnx,
     predictor::{LoadError, Predictor},
@@ -67,7 +67,8 @@ enum Answer {
 /// Bytes of an answer that are read, and of what the child says before it dies.
 const ANSWER_LIMIT: u64 = 64 << 10;
 
-/// Checks a file, loads it, compiles it for every batch size and asks its golden vectors, in a process of its own: `program` with
+/// Checks a file, loads it, compiles it for every batch size, asks its golden vectors and whether it keeps rows apart, in a process of
+/// its own: `program` with
 /// `args`, which must end up in [`child_main`]. `golden` comes before what the model's metadata holds. Blocks until it is done, at
 /// most [`Limits::wall`].
 ///
@@ -217,7 +218,8 @@ fn examine(model: &[u8], golden: &[u8]) -> Result<Report, String> {
     let golden = golden.map_err(|error| error.to_string())?;
     predictor.warm().map_err(|error| error.to_string())?;
     let nothing = Verified { rows: 0, values: 0, largest_difference: 0.0 };
-    let verified = golden.map_or(Ok(nothing), |golden| golden.check(&predictor)).map_err(|error| error.to_string())?;
+    let verified = golden.as_ref().map_or(Ok(nothing), |golden| golden.check(&predictor)).map_err(|error| error.to_string())?;
+    apart::check(&predictor, golden.as_ref()).map_err(|error| error.to_string())?;
     Ok(Report {
         sha256: Sha256::of(&bytes),
         bytes: bytes.len(),

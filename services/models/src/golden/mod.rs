@@ -4,12 +4,14 @@
 //! [`check_in_child`] does all of it where a hostile file can do no harm: in a process with limits, which is this program again and
 //! ends in [`as_child`] there.
 
+mod apart;
 mod child;
 mod compare;
 mod json;
 mod limits;
 mod program;
 
+pub use apart::Mixed;
 pub use child::{Refusal, Report, check_in_child, child_main};
 pub use compare::{Difference, Verified, compare};
 pub use json::GoldenError;

@@ -17,7 +17,7 @@ pub use error::{LoadError, PredictError};
 
 use crate::{
     onnx::{Classes, kernel, ports::Served},
-    tensor::{Port, Tensor},
+    tensor::{Port, Tensor, shape_text},
 };
 use feed::Feed;
 use plan::Plan;
@@ -107,9 +107,20 @@ impl Predictor {
     /// Compiles for every batch size, so that no call has to wait for it.
     ///
     /// # Errors
-    /// It can answer single rows, but not batches: its file holds a batch size of its own.
+    /// It can answer single rows, but not batches: its file holds a batch size of its own, or a row's answer grows with their number.
     pub fn warm(&self) -> Result<(), LoadError> {
-        (0..BATCHES.len()).try_for_each(|at| self.plan(at).map(|_| ()).map_err(LoadError::Unusable))
+        (0..BATCHES.len()).try_for_each(|at| {
+            let plan = self.plan(at).map_err(LoadError::Unusable)?;
+            match self.outputs.iter().zip(plan.output_shapes()).find(|(port, shape)| !fits_rows(port, shape)) {
+                None => Ok(()),
+                Some((port, shape)) => Err(LoadError::Unusable(format!(
+                    "for {} rows: output {} has the shape {shape:?}, and {} by single rows",
+                    BATCHES[at],
+                    port.name,
+                    shape_text(&port.shape)
+                ))),
+            }
+        })
     }
 
     /// Answers any number of rows, up to [`MAX_ROWS`]. Inputs may come in any order, and all have as many rows; every output has
@@ -155,6 +166,11 @@ impl Predictor {
         };
         self.plans[at].get_or_init(compile).as_ref().map_err(Clone::clone)
     }
+}
+
+/// Whether a shape is that of a port, for some number of rows.
+fn fits_rows(port: &Port, shape: &[usize]) -> bool {
+    port.shape.iter().skip(1).copied().eq(shape.iter().skip(1).copied().map(Some))
 }
 
 /// Which plan to use next: the smallest that takes all, unless more than half of it would be filler.

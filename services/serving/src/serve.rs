@@ -198,11 +198,12 @@ fn library(settings: &ServingSettings, registry: Arc<dyn Registry>) -> anyhow::R
 
 /// Serves what answered last at once, and follows the registry from then on.
 async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readiness: &Readiness, shutdown: &Shutdown) {
-    let aliases = library.start_from_disk().await;
+    let (aliases, before) = library.start_from_disk().await;
     if aliases > 0 {
         tracing::info!(aliases, "serving what answered last, until the registry has been asked");
         readiness.set(MODELS, true, "");
     }
+    library.bring_before(before).await;
     let mut prepared = false;
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

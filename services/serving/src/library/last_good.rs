@@ -1,16 +1,28 @@
 //! What answered last, on disk: a start that needs no registry.
 
 use super::Library;
-use crate::resident::{CHAMPION, Identity, Served as InMemory};
+use crate::resident::{CHAMPION, Identity, Loaded, Served as InMemory};
 use loadline_models::artifacts::Served;
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 /// How old the time written down may be while nothing changes. A start without a registry says it is that much staler than it is.
 pub(super) const REFRESHED_AFTER: Duration = Duration::from_secs(60);
 
+/// Where the champion before is written down: nothing that an alias can be called.
+const BEFORE: &str = "champion/before";
+
+/// Champions before, as they were written down.
+#[derive(Default)]
+pub struct Before(Vec<Served>);
+
 impl Library {
-    /// Brings what answered last into memory, from disk alone. Returns how many aliases answer; what is damaged is left out.
-    pub async fn start_from_disk(&self) -> usize {
+    /// Brings what answered last into memory, from disk alone. Returns how many aliases answer, and what is for
+    /// [`Library::bring_before`]; what is damaged is left out.
+    pub async fn start_from_disk(&self) -> (usize, Before) {
         let state = self.change().await;
         let artifacts = self.parts.artifacts.clone();
         let records = match tokio::task::spawn_blocking(move || artifacts.last_good()).await {
@@ -21,7 +33,8 @@ impl Library {
             }
             Err(_) => vec![],
         };
-        let Some(since) = records.iter().map(|record| record.since).max() else { return 0 };
+        let Some(since) = records.iter().map(|record| record.since).max() else { return Default::default() };
+        let (before, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.alias == BEFORE);
         let mut models: BTreeMap<String, InMemory> = BTreeMap::new();
         for record in records {
             let served = models.entry(record.model.clone()).or_default();
@@ -37,21 +50,55 @@ impl Library {
             self.ready.store(true, Relaxed);
         }
         drop(state);
-        aliases
+        (aliases, Before(before))
+    }
+
+    /// Brings the versions before the champions into memory, which rollbacks go back to and live skill is measured against. Nobody
+    /// waits for them, so that they are not a part of the start.
+    pub async fn bring_before(&self, before: Before) {
+        for record in before.0 {
+            let _state = self.change().await;
+            self.restore_before(record).await;
+        }
     }
 
     async fn restore(&self, served: &mut InMemory, record: Served) {
+        let alias = record.alias.clone();
+        if let Some(loaded) = self.restored(served, record).await {
+            served.name(&alias, &loaded);
+        }
+    }
+
+    /// Unless the champion has changed meanwhile.
+    async fn restore_before(&self, record: Served) {
+        let served = self.residents.model(&record.model);
+        let waits = |served: &Arc<InMemory>| served.aliased(CHAMPION).is_some() && served.previous.is_none();
+        let Some(served) = served.filter(waits) else { return };
+        let (model, mut served) = (record.model.clone(), InMemory::clone(&served));
+        if let Some(loaded) = self.restored(&served, record).await {
+            served.previous = Some(loaded.number);
+            served.versions.entry(loaded.number).or_insert(loaded);
+            self.residents.put(&model, Some(served));
+        }
+    }
+
+    async fn restored(&self, served: &InMemory, record: Served) -> Option<Arc<Loaded>> {
         let Served { model, alias, version, sha256, .. } = record;
         let kept = served.versions.get(&version).filter(|loaded| loaded.sha256 == sha256).cloned();
-        if let Some(loaded) = kept {
-            return served.name(&alias, &loaded);
+        if kept.is_some() {
+            return kept;
         }
         let Some(bytes) = self.on_disk(sha256).await else {
-            return tracing::warn!(model, alias, version, "its artifact is not on disk: it waits for the registry");
+            tracing::warn!(model, alias, version, "its artifact is not on disk: it waits for the registry");
+            return None;
         };
-        match self.made_of(Identity { model, number: version, sha256 }, bytes, &self.parts.engine).await {
-            Ok(loaded) => served.name(&alias, &loaded),
-            Err(error) => tracing::warn!(%error, "what answered last cannot be loaded any more: it waits for the registry"),
+        let made = self.made_of(Identity { model, number: version, sha256 }, bytes, &self.parts.engine).await;
+        match made {
+            Ok(loaded) => Some(loaded),
+            Err(error) => {
+                tracing::warn!(%error, "what answered last cannot be loaded any more: it waits for the registry");
+                None
+            }
         }
     }
 
@@ -60,10 +107,12 @@ impl Library {
         let since = self.freshness.answered_at().unwrap_or_else(|| self.parts.clock.now());
         let table = self.residents.table();
         let aliases = table.values().flat_map(|served| &served.aliases);
-        let mut records: Vec<_> = aliases
-            .map(|(alias, tenure)| {
-                let version = tenure.version();
-                let (model, alias) = (version.model.clone(), alias.clone());
+        let named = aliases.map(|(alias, tenure)| (alias.as_str(), tenure.version()));
+        let before = table.values().filter_map(|served| Some((BEFORE, served.versions.get(&served.previous?)?)));
+        let mut records: Vec<_> = named
+            .chain(before)
+            .map(|(alias, version)| {
+                let (model, alias) = (version.model.clone(), alias.to_owned());
                 Served { model, alias, version: version.number, sha256: version.sha256, since }
             })
             .collect();

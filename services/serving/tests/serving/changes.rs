@@ -138,6 +138,28 @@ async fn the_champion_before_stays_in_memory_and_the_one_before_that_does_not() 
 }
 
 #[tokio::test]
+async fn the_champion_before_is_in_memory_again_after_a_restart() {
+    let world = World::new();
+    let life = world.start().await;
+    for version in 1..=3 {
+        life.register(plus(version as f32)).await;
+        life.promote(version, version - 1).await.unwrap();
+    }
+    life.end().await;
+    let life = world.start().await;
+    let by_number = ModelInferRequest { model_version: "2".to_owned(), ..row([0.0, 0.0]) };
+    let before = async || life.inference().model_infer(by_number.clone()).await.is_ok();
+    until("the version before the champion answers", before).await;
+    let looked = async || life.ask([0.0, 0.0]).await.unwrap().registry_age.is_none();
+    until("the registry was looked at", looked).await;
+    assert!(before().await, "and a look at the registry leaves it there");
+    assert_eq!(life.ask([0.0, 0.0]).await.unwrap().version, 3);
+    life.roll_back(3).await.unwrap();
+    assert_eq!(life.ask([0.0, 0.0]).await.unwrap().version, 2);
+    life.end().await;
+}
+
+#[tokio::test]
 async fn a_model_that_does_not_answer_as_its_exporter_did_is_neither_registered_nor_promoted() {
     let world = World::new();
     let life = world.start().await;

@@ -1,6 +1,10 @@
 //! Errors to statuses: the one map of this service. Every variant is named, so a new one does not compile until it has a code.
 
-use crate::{engine::Refusal, football::MatchError, tensors::Invalid};
+use crate::{
+    engine::Refusal,
+    football::MatchError,
+    tensors::{Invalid, request::shown},
+};
 use loadline_models::{golden, onnx::CheckError, registry::RegistryError};
 use loadline_runtime::errors;
 use loadline_store::StoreError;
@@ -20,11 +24,13 @@ pub enum ServingError {
     Invalid(#[from] Invalid),
     /// Nothing of that model is in memory.
     #[error(
-        "model `{0}` is not served: RepositoryIndex lists what is; a registered model is served once an alias names a version"
+        "model `{}` is not served: RepositoryIndex lists what is, and why others are not; a registered model is served once an alias names \
+         a version, and one that was unloaded once it is loaded again",
+        shown(.0)
     )]
     UnknownModel(String),
     /// The model is served, but not this version.
-    #[error("model `{model}` has no version `{version}` in memory: {}", offered(.loaded, .aliases))]
+    #[error("model `{model}` has no version `{}` in memory: {}", shown(.version), offered(.loaded, .aliases))]
     UnknownVersion {
         /// The model.
         model: String,
@@ -102,7 +108,8 @@ pub enum ServingError {
     },
     /// There is no such job.
     #[error(
-        "there is no job `{0}`: List names those there are; old ones are deleted by policy, and the same question is a new one then"
+        "there is no job `{}`: List names those there are; old ones are deleted by policy, and the same question is a new one then",
+        shown(.0)
     )]
     UnknownJob(String),
     /// Too much waits.
@@ -282,7 +289,7 @@ fn registry(error: &RegistryError, message: String) -> Status {
         RegistryError::WrongSha { .. } | RegistryError::Lost { .. } | RegistryError::Damaged { .. } => {
             errors::rich(Code::DataLoss, "ARTIFACT_LOST", message, [("retry", "false")])
         }
-        RegistryError::TooLarge { .. } => errors::invalid("chunk", message),
+        RegistryError::TooLarge { .. } => errors::failed_precondition("REGISTRY_TOO_LARGE", "registry", message),
         RegistryError::Misconfigured(_) => errors::failed_precondition("REGISTRY_MISCONFIGURED", "registry", message),
         RegistryError::Broken(_) => {
             tracing::error!(error = %message, "the registry answered in a way that no retry mends");
@@ -341,6 +348,12 @@ mod tests {
         assert_eq!((status.code(), errors::retry_after(&status)), (Code::Unavailable, Some(RETRY_AFTER)));
         let status = Status::from(ServingError::from(RegistryError::Lost { name: "wine".to_owned(), version: 3 }));
         assert_eq!((status.code(), errors::retry_after(&status)), (Code::DataLoss, None));
+    }
+
+    #[test]
+    fn what_a_registry_sends_too_much_of_is_no_mistake_of_the_caller() {
+        let endless = RegistryError::TooLarge { what: "an answer has more than 7 bytes".to_owned(), limit: 7 };
+        assert_eq!(Status::from(ServingError::from(endless)).code(), Code::FailedPrecondition);
     }
 
     #[test]

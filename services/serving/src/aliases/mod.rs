@@ -8,6 +8,7 @@
 //! by an entry of its own; where even that fails, the alias and its history differ, which shows as drift.
 
 mod before;
+mod fields;
 mod journal;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     resident::CHAMPION,
     status::ServingError,
 };
+pub use fields::{sound, sound_header};
 pub(crate) use journal::NO_EVIDENCE;
 use loadline_models::registry::{Model, RegistryError};
 use loadline_store::AliasEntry;

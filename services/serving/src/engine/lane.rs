@@ -31,7 +31,7 @@ pub enum Refusal {
     Busy { wait: Duration },
     /// What waits before it takes longer than its deadline allows.
     Hopeless { wait: Duration },
-    /// Its deadline passed while it waited.
+    /// Its deadline passed before it came, or while it waited.
     Expired,
     /// The version left memory.
     Unloaded,

@@ -115,6 +115,9 @@ impl Engine {
         let queue = state.queues.get_mut(&lane).ok_or(Refusal::Unloaded)?;
         let line = &mut queue.lines[place as usize];
         if place == Place::Front {
+            if waiting.deadline.is_some_and(|deadline| deadline <= waiting.since) {
+                return Err(Refusal::Expired);
+            }
             if line.is_full_for(waiting.rows, self.limits.queued_rows) {
                 line.forget_unwanted();
             }

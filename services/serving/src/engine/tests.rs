@@ -151,6 +151,13 @@ async fn an_expired_request_never_reaches_the_model() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_after_its_deadline_is_told_so_though_nothing_waits() {
+    let engine = Engine::new(LIMITS);
+    let (lane, _model) = held(&engine);
+    assert_eq!(ask(&lane, &[1.0], Some(Duration::ZERO)).await.await.unwrap(), Err(Refusal::Expired));
+}
+
+#[tokio::test]
 async fn a_request_that_nobody_waits_for_never_reaches_the_model_and_frees_its_place() {
     let engine = Engine::new(LIMITS);
     let (lane, model) = held(&engine);

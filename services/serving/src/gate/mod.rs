@@ -30,7 +30,7 @@ pub(crate) use asked::forecast;
 pub use evidence::{Evaluation, Evidence, place};
 pub(crate) use told::comparison;
 
-use crate::{Serving, status::ServingError, tensors::Invalid};
+use crate::{Serving, aliases::sound, status::ServingError, tensors::Invalid};
 use asked::Asking;
 use loadline_domain::gate::{Report, Rules};
 use loadline_proto::serving::{EvaluateGateRequest, GateEvaluation, GateHeader, evaluate_gate_request::Part};
@@ -65,6 +65,10 @@ impl Serving {
         let Some(Part::Header(header)) = first else { return Err(wrong("header", "comes first")) };
         let _room = self.gate.enter()?;
         let header = GateHeader { alias: crate::aliases::named(header.alias.clone()), ..header };
+        sound(&header.model, &header.alias)?;
+        if header.version == 0 {
+            return Err(wrong("version", "is absent; versions begin with 1"));
+        }
         let rules = told::rules(header.rules.as_ref())?;
         let pair = Pair::load(&self.library, &header).await?;
         let mut asking = Asking::new(&pair, &header, self.limits.request_rows)?;

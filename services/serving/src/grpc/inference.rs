@@ -117,6 +117,8 @@ impl GrpcInferenceService for Serving {
 }
 
 const READY: &str = "READY";
+/// Of a version that an alias names.
+const NOT_IN_MEMORY: &str = "it was unloaded, or is on its way into memory: RepositoryModelLoad brings it there";
 
 fn text(value: &str) -> InferParameter {
     InferParameter { parameter_choice: Some(ParameterChoice::StringParam(value.to_owned())) }
@@ -231,7 +233,10 @@ impl Serving {
         for model in listing.iter() {
             for version in &model.versions {
                 let why = self.library.failures().why(&model.name, version.number);
-                let why = why.unwrap_or_else(|| "no alias names it".to_owned());
+                let why = why.unwrap_or_else(|| {
+                    let is_named = model.aliases.values().any(|named| *named == version.number);
+                    if is_named { NOT_IN_MEMORY } else { "no alias names it" }.to_owned()
+                });
                 versions.insert((&model.name, version.number), entry(&model.name, version.number, "UNAVAILABLE", why));
             }
         }

@@ -3,7 +3,7 @@
 use super::{outcomes, register, routes};
 use crate::{
     Serving,
-    aliases::{Kind, Wanted, named},
+    aliases::{Kind, Wanted, named, sound},
     gate::ByGate,
     routes::Wished,
     status::ServingError,
@@ -58,6 +58,7 @@ impl ModelService for Serving {
             return Err(ServingError::from(Invalid::new("version", "is absent; versions begin with 1")).into());
         }
         let wanted = Wanted { alias: named(alias), expected: expected_version, actor, reason: why(reason)?, model };
+        sound(&wanted.model, &wanted.alias)?;
         let by = ByGate { evaluation, override_reason: nonetheless(override_reason)? };
         let change = self.to_the_end(move |serving| async move { serving.promote(wanted, version, by).await }).await?;
         Ok(Response::new(PromoteResponse { change: Some(proto_change(change)) }))
@@ -67,6 +68,7 @@ impl ModelService for Serving {
         let actor = actor(&request);
         let RollbackRequest { model, alias, expected_version, reason } = request.into_inner();
         let wanted = Wanted { alias: named(alias), expected: expected_version, actor, reason: why(reason)?, model };
+        sound(&wanted.model, &wanted.alias)?;
         let change = self.to_the_end(move |serving| async move { serving.roll_back(wanted).await }).await?;
         Ok(Response::new(RollbackResponse { change: Some(proto_change(change)) }))
     }
@@ -106,6 +108,7 @@ impl ModelService for Serving {
         let SetRouteRequest { model, alias, route, reason, expected_version: expected } = request.into_inner();
         let route = routes::asked(route).map_err(ServingError::from)?;
         let wished = Wished { alias: named(alias), expected, route, actor, reason: why(reason)?, model };
+        sound(&wished.model, &wished.alias)?;
         let entry = self.to_the_end(move |serving| async move { serving.set_route(wished).await }).await?;
         Ok(Response::new(SetRouteResponse { change: Some(proto_change(entry)) }))
     }

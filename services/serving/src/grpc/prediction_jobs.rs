@@ -61,7 +61,7 @@ impl PredictionJobService for Serving {
         let submitted_by = caller(&request).filter(|caller| caller.role != Role::Operator).map(|caller| caller.name.clone());
         let request = request.into_inner();
         let filter = PredictionFilter {
-            state: state(request.state()),
+            state: wanted(request.state)?,
             model: Some(request.model).filter(|model| !model.is_empty()),
             submitted_by,
         };
@@ -129,6 +129,12 @@ fn lasting(valid_for: Option<prost_types::Duration>) -> Result<Option<Duration>,
         Some(lasting) => Ok(Some(lasting)),
         None => Err(Invalid::new("valid_for", "is not longer than nothing; leave it out for a job that never expires").into()),
     }
+}
+
+/// The state that jobs have to be in, if any.
+fn wanted(number: i32) -> Result<Option<PredictionState>, ServingError> {
+    let none = |_| Invalid::new("state", format!("is {number}, which no state has; leave it out for jobs in any"));
+    Ok(state(State::try_from(number).map_err(none)?))
 }
 
 fn state(state: State) -> Option<PredictionState> {

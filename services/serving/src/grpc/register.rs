@@ -1,6 +1,6 @@
 //! A file as it comes, checked, and registered.
 
-use crate::{Serving, status::ServingError, tensors::Invalid};
+use crate::{Serving, aliases::sound_header, status::ServingError, tensors::Invalid};
 use bytes::{Bytes, BytesMut};
 use loadline_models::{
     onnx,
@@ -12,11 +12,13 @@ use tonic::{Status, Streaming};
 /// A header, then a file of at most so many bytes.
 ///
 /// # Errors
-/// Parts that are missing, come twice or in another order; a file that is too large, found before it is kept.
+/// A header that no registry takes, found before the file is sent; parts that are missing, come twice or in another order; a file that
+/// is too large, found before it is kept.
 pub async fn receive(mut parts: Streaming<RegisterRequest>, most: u64) -> Result<(RegisterHeader, Bytes), Status> {
     let wrong = |field: &str, detail: &str| Status::from(ServingError::from(Invalid::new(field, detail)));
     let first = parts.message().await?.and_then(|request| request.part);
     let Some(Part::Header(header)) = first else { return Err(wrong("header", "comes first")) };
+    sound_header(&header.model, &header.properties.clone().into_iter().collect())?;
     let mut file = BytesMut::new();
     while let Some(request) = parts.message().await? {
         match request.part {

@@ -16,7 +16,8 @@ pub struct Asked {
     pub outputs: Option<Vec<usize>>,
     /// Whether values came, and go, as bytes.
     pub raw: bool,
-    /// Where the first value is no number: it may be a gap that the model fills, or the cause of an answer that is none.
+    /// Where the first value is no number, or without one the first that is infinite: it may be a gap that the model fills, or the
+    /// cause of an answer that is none.
     pub gap: Option<Invalid>,
 }
 
@@ -140,18 +141,25 @@ fn chosen(request: &ModelInferRequest, gives: &[Port]) -> Result<Option<Vec<usiz
 }
 
 fn first_gap(values: &Values, shape: &[usize], index: usize) -> Option<Invalid> {
-    let at = match values {
-        Values::F32(values) => values.iter().position(|value| value.is_nan()),
-        Values::F64(values) => values.iter().position(|value| value.is_nan()),
+    let (at, what) = match values {
+        Values::F32(values) => first_odd(values, |value| value.is_finite(), |value| value.is_nan()),
+        Values::F64(values) => first_odd(values, |value| value.is_finite(), |value| value.is_nan()),
         Values::Bool(_) | Values::I32(_) | Values::I64(_) | Values::Text(_) => None,
     }?;
     let width: usize = shape[1..].iter().product();
-    let detail = format!("value {} of row {} is NaN, and the model answers NaN to it", at % width, at / width);
+    let detail = format!("value {} of row {} is {what}, and the model answers NaN to it", at % width, at / width);
     Some(Invalid::new(format!("inputs[{index}]"), detail))
 }
 
+/// The first that is no number; without one, the first that is infinite.
+fn first_odd<T: Copy>(values: &[T], is_finite: fn(T) -> bool, is_nan: fn(T) -> bool) -> Option<(usize, &'static str)> {
+    let infinite = values.iter().position(|value| !is_finite(*value))?;
+    let nan = values[infinite..].iter().position(|value| is_nan(*value));
+    Some(nan.map_or((infinite, "infinite"), |after| (infinite + after, "NaN")))
+}
+
 /// A name that came from outside, short enough for an error.
-fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     const MOST: usize = 80;
     let cut: String = name.chars().take(MOST).flat_map(char::escape_debug).collect();
     if name.chars().count() > MOST { cut + "…" } else { cut }

@@ -49,6 +49,7 @@ async fn each_mistake_has_its_code_its_field_and_what_is_taken() {
     let table = [
         (named("beer", ""), Code::NotFound, "", "RepositoryIndex lists"),
         (named("", ""), Code::NotFound, "", "not served"),
+        (named(&"beer".repeat(5_000), ""), Code::NotFound, "", "beerbeer"),
         (named(MODEL, "7"), Code::NotFound, "", "ask for 1 or champion"),
         (named(MODEL, "challenger"), Code::NotFound, "", "no version `challenger`"),
         (other_name, Code::InvalidArgument, "inputs[0].name", "takes `x`"),
@@ -119,7 +120,8 @@ async fn a_file_that_cannot_be_served_is_never_registered() {
     }
     for name in ["", "..", "a/b", "a\0b", &"x".repeat(1_000)] {
         let status = life.try_register(name, plus(1.0)).await.unwrap_err();
-        assert!([Code::InvalidArgument, Code::FailedPrecondition].contains(&status.code()), "{name:?}: {status}");
+        assert_eq!(status.code(), Code::InvalidArgument, "{name:?}: {status}");
+        assert!(status.message().starts_with("header.model: "), "{status}");
     }
     let header = || Part::Header(RegisterHeader { model: MODEL.to_owned(), ..RegisterHeader::default() });
     let chunk = || Part::Chunk(plus(1.0).into());
@@ -151,6 +153,7 @@ async fn a_promotion_needs_a_version_that_is_there_and_a_reason() {
         (promote(MODEL, 1, 0, "why").await, Code::Aborted, "look again"),
         (promote(MODEL, 1, 1, " ").await, Code::InvalidArgument, "reason"),
         (promote(MODEL, 1, 1, &long).await, Code::InvalidArgument, "reason"),
+        (promote("a/b", 1, 0, "why").await, Code::InvalidArgument, "model: "),
     ] {
         assert_eq!(status.code(), code, "{status}");
         assert!(status.message().contains(part), "{status}");

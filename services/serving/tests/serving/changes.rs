@@ -212,6 +212,8 @@ async fn a_model_that_is_unloaded_stays_away_until_it_is_loaded() {
     // Some looks at the registry do not bring it back.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(life.ask([0.0, 0.0]).await.unwrap_err().code(), Code::NotFound);
+    let index = life.inference().repository_index(RepositoryIndexRequest::default()).await.unwrap().into_inner();
+    assert!(index.models[0].reason.contains("RepositoryModelLoad"), "{index:?}");
     let load = RepositoryModelLoadRequest { model_name: MODEL.to_owned(), ..Default::default() };
     life.inference().repository_model_load(load).await.unwrap();
     assert_eq!(life.ask([0.0, 0.0]).await.unwrap().version, 1);

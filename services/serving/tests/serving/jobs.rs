@@ -240,6 +240,8 @@ async fn callers_see_and_cancel_what_they_submitted_and_operators_everything() {
         |page_token: String| ListPredictionsRequest { page_size: 1, page_token, state: State::Cancelled.into(), ..all.clone() };
     let first = jobs(&life).list(page(String::new())).await.unwrap().into_inner();
     let second = jobs(&life).list(page(first.next_page_token.clone())).await.unwrap().into_inner();
+    let other = ListPredictionsRequest { state: 99, ..all.clone() };
+    assert_eq!(jobs(&life).list(other).await.unwrap_err().code(), Code::InvalidArgument, "no state is not any state");
     assert_eq!((first.jobs[0].submitted_by.as_str(), second.jobs[0].submitted_by.as_str()), ("local/globex", "local/acme"));
     life.end().await;
 }

@@ -85,6 +85,19 @@ fn a_gap_is_let_through_and_remembered() {
     assert!(gap.detail.contains("value 1 of row 1"), "{gap}");
 }
 
+#[test]
+fn an_infinite_value_is_remembered_where_all_values_are_numbers() {
+    let told = |values: &[f32]| {
+        let mut request = good();
+        request.inputs[1].contents = Some(floats(values));
+        asked(request).unwrap().gap.map(|gap| gap.detail)
+    };
+    let begins = |values: &[f32], with: &str| told(values).is_some_and(|detail| detail.starts_with(with));
+    assert!(begins(&[1.0, f32::NEG_INFINITY, f32::INFINITY, 4.0], "value 1 of row 0 is infinite"));
+    assert!(begins(&[f32::INFINITY, 2.0, f32::NAN, 4.0], "value 0 of row 1 is NaN"));
+    assert_eq!(told(&[1.0, 2.0, f32::MAX, 4.0]), None);
+}
+
 /// Everything that can be wrong, by what is done to a good request, with the field and a part of the message.
 #[test]
 fn what_is_wrong_is_named_with_what_is_taken() {

@@ -203,6 +203,7 @@ fn details(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let fields = details.bad_request().into_iter().flat_map(|request| &request.field_violations);
     let preconditions = details.precondition_failure().into_iter().flat_map(|failure| &failure.violations);
+    let preconditions = preconditions.filter(|fault| !status.message().contains(&fault.description));
     let links = details.help().into_iter().flat_map(|help| &help.links);
     fields
         .map(|fault| format!("{}: {}", fault.field, fault.description))
@@ -260,6 +261,10 @@ mod tests {
         let error = Peer::new("query", "127.0.0.1:1").unwrap().explain(&status).to_string();
         assert!(error.contains("INVALID_ARGUMENT") && error.contains("\n  to: is before from\u{fffd}[2J; swap them"), "{error}");
         assert_eq!(error.matches("said: already").count(), 1);
+        let twice = ErrorDetails::with_precondition_failure_violation("UNCHANGED", "champion", "names version 1 already");
+        let status = Status::with_error_details(Code::FailedPrecondition, "names version 1 already", twice);
+        let error = Peer::new("serving", "127.0.0.1:1").unwrap().explain(&status).to_string();
+        assert_eq!(error.matches("already").count(), 1, "{error}");
         assert!(is_lasting(&status) && !is_lasting(&Status::unavailable("")));
     }
 }

@@ -164,6 +164,7 @@ async fn every_row(
     let mut header = Header::new(header, &inputs).map_err(anyhow::Error::msg)?;
     let mut progress = Progress::new(bytes, 0, true);
     let (mut batch, mut answered, mut bad) = (header.batch(), 0_u64, 0_u64);
+    let mut first_line = 0;
     let mut printed_header = output.json;
     loop {
         let next = match lines.next_line()? {
@@ -177,12 +178,18 @@ async fn every_row(
             bad += 1;
             progress.note(&format!("line {}: {why}", lines.position().lines));
         }
+        if batch.rows() == 1 && matches!(next, Some(Ok(()))) {
+            first_line = lines.position().lines;
+        }
         if batch.rows() >= most || (next.is_none() && batch.rows() > 0) {
             let rows = batch.rows() as u64;
             let batch = std::mem::replace(&mut batch, header.batch());
+            // Serving counts the rows of a request, whoever mends the file its lines.
+            let last_line = lines.position().lines;
+            let which = || format!("rows 0 to {}, from lines {first_line} to {last_line}", rows - 1);
             output.print(&match &asking.key {
-                Some(key) => jobs::submitted(output, &asking.submit(batch, key).await?)?,
-                None => answer::lines(output, &asking.ask(batch).await?, &mut printed_header)?,
+                Some(key) => jobs::submitted(output, &asking.submit(batch, key).await.with_context(which)?)?,
+                None => answer::lines(output, &asking.ask(batch).await.with_context(which)?, &mut printed_header)?,
             })?;
             answered += rows;
             progress.settled(lines.position().bytes, answered);

@@ -171,8 +171,10 @@ fn push(contents: &mut InferTensorContents, input: &TensorMetadata, cell: &str) 
         cell.parse().map_err(|_| format!("{cell:?} is no {kind}"))
     }
     match input.datatype.as_str() {
-        "FP32" => contents.fp32_contents.push(if cell.is_empty() { f32::NAN } else { number(cell, "number")? }),
-        "FP64" => contents.fp64_contents.push(if cell.is_empty() { f64::NAN } else { number(cell, "number")? }),
+        "FP32" if cell.is_empty() => contents.fp32_contents.push(f32::NAN),
+        "FP32" => contents.fp32_contents.push(within_range(number(cell, "number")?, f32::is_finite, cell, "FP32")?),
+        "FP64" if cell.is_empty() => contents.fp64_contents.push(f64::NAN),
+        "FP64" => contents.fp64_contents.push(within_range(number(cell, "number")?, f64::is_finite, cell, "FP64")?),
         "INT32" => contents.int_contents.push(number(cell, "whole number of 32 bits")?),
         "INT64" => contents.int64_contents.push(number(cell, "whole number")?),
         "BOOL" => contents.bool_contents.push(number(cell, "true or false")?),
@@ -180,6 +182,12 @@ fn push(contents: &mut InferTensorContents, input: &TensorMetadata, cell: &str) 
         other => return Err(format!("the model takes {other}, which this command does not know")),
     }
     Ok(())
+}
+
+/// A number that is finite where it is written as one: `1e39` is no infinity because a type ends before it.
+fn within_range<T: Copy>(value: T, is_finite: fn(T) -> bool, cell: &str, data_type: &str) -> Result<T, String> {
+    let is_word = !cell.contains(|letter: char| letter.is_ascii_digit());
+    if is_word || is_finite(value) { Ok(value) } else { Err(format!("{cell:?} is too large for {data_type}")) }
 }
 
 fn append(all: &mut InferTensorContents, row: InferTensorContents) {
@@ -235,6 +243,17 @@ mod tests {
         assert_eq!(batch.into_inputs()[0].contents.as_ref().unwrap().fp32_contents, [1.0, 2.0]);
         assert!(Header::beside("a,b", &[input("x", "FP32", 2)], &["day"]).unwrap_err().contains("lacks the column \"day\""));
         assert!(Header::beside("day,a", &[input("x", "FP32", 2)], &["day"]).unwrap_err().contains("has 1 columns"));
+    }
+
+    #[test]
+    fn a_number_that_its_type_cannot_hold_is_no_infinity() {
+        let narrow = |text: &str| typed(&[text.to_owned()], &[input("x", "FP32", 1)]);
+        assert!(narrow("1e39").unwrap_err().to_string().contains("\"1e39\" is too large for FP32"));
+        assert!(typed(&["-1e309".to_owned()], &[input("x", "FP64", 1)]).is_err());
+        for (text, value) in [("-inf", f32::NEG_INFINITY), ("Infinity", f32::INFINITY), ("3e38", 3e38)] {
+            assert_eq!(narrow(text).unwrap().into_inputs()[0].contents.as_ref().unwrap().fp32_contents, [value], "{text}");
+        }
+        assert!(narrow("nan").is_ok());
     }
 
     #[test]

@@ -104,6 +104,9 @@ async fn grpcurl_finds_lists_and_describes_every_service() -> Result<()> {
     for service in shared.into_iter().chain(["loadline.query.v1.UsageService"]) {
         assert!(listed.lines().any(|line| line == service), "{service} in {listed}");
     }
+    for others in ["loadline.ingest.", "inference."] {
+        assert!(!listed.contains(others), "what cannot be called here is not listed: {listed}");
+    }
     let described = grpcurl(query, &[], &["describe", "loadline.query.v1.GetUsageRequest"]).await?.with_code(0)?;
     assert!(described.contains("group_by") && described.contains("UsageFilter"), "{described}");
     Ok(())

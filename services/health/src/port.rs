@@ -67,7 +67,9 @@ impl Port {
             desk.take_over(left);
         }
         let (reporter, server) = health(self.services);
-        let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS)?;
+        let own = self.access.services().into_iter().chain(ACCESS.services());
+        let listed: Vec<_> = own.chain(["grpc.health.v1.Health"]).collect();
+        let (v1, v1alpha) = reflection(loadline_proto::DESCRIPTORS, &listed)?;
         routes.add_service(server).add_service(failure_modes::server(self.monitor.clone()));
         routes.add_service(drill::server(self.monitor.clone())).add_service(v1).add_service(v1alpha);
         let monitor = self.monitor.clone();

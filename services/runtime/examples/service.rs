@@ -68,7 +68,7 @@ async fn serve(settings: Settings, telemetry: Telemetry, shutdown: Shutdown) -> 
     let (metrics, readiness) = (telemetry.clone(), Readiness::new(&["grpc"]));
     let admin = admin::serve(admin_port, readiness.clone(), move || metrics.metrics_text(), shutdown.clone());
 
-    let (v1, v1alpha) = grpc::reflection(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)?;
+    let (v1, v1alpha) = grpc::reflection(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET, &[])?;
     let routes = Routes::new(v1).add_service(v1alpha);
     let server = Server::new(settings.grpc, &[], Arc::new(LocalProvider), &telemetry);
     readiness.set("grpc", true, "");

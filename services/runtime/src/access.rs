@@ -1,6 +1,6 @@
 //! What a caller may call: one table, denied unless listed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tonic::{Code, Status};
 
@@ -31,6 +31,15 @@ impl AccessTable {
         ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Access::Anyone),
         ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Access::Anyone),
     ]);
+
+    /// Full names of the services that its methods are of, each once.
+    pub fn services(self) -> BTreeSet<&'static str> {
+        self.0
+            .iter()
+            .filter_map(|(method, _)| method.trim_start_matches('/').rsplit_once('/'))
+            .map(|(service, _)| service)
+            .collect()
+    }
 }
 
 /// Several tables as one lookup; what is in none of them is denied.
@@ -107,6 +116,12 @@ mod tests {
 
     fn caller(role: Role) -> Identity {
         Identity { name: "billing".to_owned(), role, accounts: vec!["acme".to_owned()] }
+    }
+
+    #[test]
+    fn a_tables_services_are_named_in_full_and_once() {
+        assert_eq!(TABLE.services().into_iter().collect::<Vec<_>>(), ["t.S"]);
+        assert!(AccessTable::STANDARD.services().contains("grpc.health.v1.Health"));
     }
 
     #[test]

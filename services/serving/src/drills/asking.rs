@@ -11,8 +11,8 @@ pub async fn all(residents: &Residents, models: impl IntoIterator<Item = &String
     for model in models {
         let version = residents.hold(model, "").map_err(|error| error.to_string())?;
         match version.lane.answer(version.inputs.iter().map(one_row).collect(), 1, None).await {
-            // A model that refuses these values has answered.
-            Ok(_) | Err(Refusal::Invalid(_)) => {}
+            // A model that refuses these values, or fails on them as one does that divides by an input, was reached and ran.
+            Ok(_) | Err(Refusal::Invalid(_) | Refusal::Broken(_)) => {}
             Err(refusal) => return Err(format!("{model} does not answer: {refusal:?}")),
         }
     }
@@ -32,4 +32,41 @@ fn one_row(port: &Port) -> Tensor {
         DataType::Text => Values::Text(vec![String::new(); count]),
     };
     Tensor::new(port.name.clone(), shape, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{Answers, Engine, Limits},
+        resident::{CHAMPION, Identity, Loaded, Served},
+    };
+    use loadline_models::Sha256;
+    use std::{sync::Arc, time::Duration};
+
+    /// Answers everything with the same refusal.
+    struct Refuses(Refusal);
+
+    impl Answers for Refuses {
+        fn answer(&self, _: &[Tensor]) -> Result<Vec<Tensor>, Refusal> {
+            Err(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_that_fails_on_nothing_in_particular_answers_as_it_would_without_a_drill() {
+        let engine = Engine::new(Limits { batch_rows: 8, queued_rows: 8, runners: 1, target_wait: Duration::ZERO });
+        for (refusal, answers) in [
+            (Refusal::Broken("attempt to divide by zero".to_owned()), true),
+            (Refusal::Invalid("no such colour".to_owned()), true),
+            (Refusal::Expired, false),
+        ] {
+            let identity = Identity { model: "m".to_owned(), number: 1, sha256: Sha256::of(b"m") };
+            let loaded = Arc::new(Loaded::new(identity, vec![], vec![], &engine, Refuses(refusal.clone())));
+            let (residents, mut served) = (Residents::default(), Served::default());
+            served.name(CHAMPION, &loaded);
+            residents.put("m", Some(served));
+            assert_eq!(all(&residents, [&"m".to_owned()]).await.is_ok(), answers, "{refusal:?}");
+        }
+    }
 }

@@ -204,7 +204,8 @@ async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readin
         readiness.set(MODELS, true, "");
     }
     library.bring_before(before).await;
-    let mut prepared = false;
+    // A registry that has answered is not made anew where it is missing: its folder may not be mounted.
+    let (mut may_prepare, mut prepared) = (aliases == 0, false);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut said = None;
@@ -213,7 +214,7 @@ async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readin
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        if !prepared {
+        if may_prepare && !prepared {
             prepared = library.registry().prepare().await.is_ok();
         }
         // In a task of its own: a life that is cut leaves no model half in place.
@@ -245,6 +246,7 @@ async fn look(serving: &Serving, library: &Arc<Library>, every: Duration, readin
             }
         }
         readiness.set(MODELS, library.is_ready(), problem.clone().unwrap_or_default());
+        may_prepare |= problem.is_none();
         said = problem;
     }
 }

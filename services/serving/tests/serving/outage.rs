@@ -52,6 +52,25 @@ async fn a_start_without_the_registry_answers_with_what_answered_last_and_says_h
 }
 
 #[tokio::test]
+async fn a_registry_whose_folder_is_not_mounted_at_the_start_is_missed_and_not_made_anew() {
+    let world = World::new();
+    let life = world.with(&[plus(1.0)]).await;
+    life.end().await;
+    let away = world.registry().with_extension("away");
+    fs::rename(world.registry(), &away).unwrap();
+    let life = world.start().await;
+    let problem = async || life.models().list(ListModelsRequest {}).await.unwrap().into_inner().registry_problem;
+    until("it is missed", async || problem().await.contains("is it mounted?")).await;
+    assert!(life.ask([1.0, 1.0]).await.unwrap().registry_age.is_some(), "what answered last still does, and says so");
+    assert!(!world.registry().exists());
+    fs::rename(&away, world.registry()).unwrap();
+    until("it is found", async || problem().await.is_empty()).await;
+    until("it is fresh again", async || life.ask([1.0, 1.0]).await.unwrap().registry_age.is_none()).await;
+    life.register(plus(2.0)).await;
+    life.end().await;
+}
+
+#[tokio::test]
 async fn without_registry_and_without_a_last_good_it_is_not_ready_and_says_why() {
     let mut world = World::new();
     world.settings.serving.registry = nobody(&world);

@@ -16,7 +16,7 @@ impl Statistics for PostgresStore {
                 let names = AnsweringTable::ALL.map(|table| table.name().to_owned());
                 // Below zero: never counted.
                 let believed = sqlx::query_as(
-                    "SELECT name, sum(reltuples)::bigint, coalesce(max(pg_stat_get_last_analyze_time(class.oid))::text, 'never')
+                    "SELECT name, sum(greatest(reltuples, 0))::bigint, coalesce(max(pg_stat_get_last_analyze_time(class.oid))::text, 'never')
                      FROM unnest($1::text[]) AS names (name)
                      JOIN (SELECT inhparent, inhrelid FROM pg_inherits UNION ALL SELECT oid, oid FROM pg_class WHERE relkind = 'r')
                          AS parts (whole, part) ON whole = to_regclass(name)

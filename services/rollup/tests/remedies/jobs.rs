@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use loadline_domain::archive::Part;
 use loadline_proto::health::{State, remedy_run::Outcome};
-use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP};
+use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP, DAYS_ARCHIVED_AT_ONCE};
 use loadline_store::{RunFilter, RunState, contract::billing};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -89,13 +89,17 @@ async fn a_remedy_that_is_aborted_cancels_its_run(backend: Backend) {
     let gate = Arc::new(Gate(Semaphore::new(0)));
     world.parts.history = Arc::new(Watched { history: world.parts.history.clone(), eye: gate.clone() });
     let desk = Desk::of(&world).await;
-    world.counting.clock.set(night().plus(DAY * 2));
-    world.counting.count("BILLING", &[billing("third-day", "acme", night().plus(DAY))]).await;
-    world.counting.clock.set(night().plus(DAY * 10));
+    // One day more than are under way at once: two are there.
+    let at_once = u32::try_from(DAYS_ARCHIVED_AT_ONCE).unwrap();
+    for later in 1..at_once {
+        world.counting.clock.set(night().plus(DAY * (later + 1)));
+        world.counting.count("BILLING", &[billing(&format!("{later} later"), "acme", night().plus(DAY * later))]).await;
+    }
+    world.counting.clock.set(night().plus(DAY * 20));
     desk.operator.sees("AN-07", State::Open).await;
     let run = desk.begun("AN-07", "R", "").await;
-    // Of three days none is done yet.
-    until("its progress", async || desk.operator.run(&run).await.total == 3).await;
+    // None is done yet.
+    until("its progress", async || desk.operator.run(&run).await.total == u64::from(at_once) + 1).await;
     desk.operator.abort(&run).await;
     let newest = async || world.parts.store.job_runs(&RunFilter::default(), None, 1).await.unwrap().remove(0);
     until("the request", async || newest().await.cancel_requested).await;
@@ -103,8 +107,8 @@ async fn a_remedy_that_is_aborted_cancels_its_run(backend: Backend) {
     let ended = desk.operator.ends(&run, Outcome::Aborted).await;
     assert_eq!(newest().await.state, RunState::Cancelled);
     // The days under way were finished, and no other begun.
-    assert_eq!(ended.actual[0].count, 2, "{ended:?}");
-    assert_eq!(world.parts.store.archivable(night().plus(DAY * 5).day()).await.unwrap().len(), 1);
+    assert_eq!(ended.actual[0].count, u64::from(at_once), "{ended:?}");
+    assert_eq!(world.parts.store.archivable(night().plus(DAY * 15).day()).await.unwrap().len(), 1);
     assert!(world.parts.store.boundary().await.unwrap().is_some());
     assert_eq!(desk.operator.story("R").await.pop().as_deref(), Some("remedy.finish ABORTED"));
     desk.leading.stop().await;

@@ -71,7 +71,8 @@ impl PostgresStore {
             ("synchronous_commit", "on"),
             // Statements take arrays and follow an index for each element: compiling them costs more than it saves.
             ("jit", "off"),
-            // No value of theirs changes the way to the rows, and to plan for each over all days takes longer than to answer.
+            // For answers about one account: no value changes the way to its rows, and to plan over all days takes longer than to
+            // answer. Other work says otherwise.
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         let settled = Arc::new(SettledDays::new(options.kept_rows));

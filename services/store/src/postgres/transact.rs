@@ -48,6 +48,14 @@ pub(super) enum Reach {
     Table,
 }
 
+/// Lets the server plan for the values of a statement, where it finds that better: filters that are mostly absent, ranges of any length.
+/// Elsewhere it does not: see the options of connections.
+macro_rules! planned_by_values {
+    ($begin:literal) => {
+        concat!($begin, "; SET LOCAL plan_cache_mode TO auto")
+    };
+}
+
 /// Keeps the tables of hours as they are from before the snapshot is taken: a day that moves to history is emptied at once, whatever
 /// older snapshots should see of it. A statement that is a transaction of its own needs no such thing: what it reads is locked before
 /// its snapshot is taken.
@@ -86,12 +94,14 @@ impl PostgresStore {
             let mut connection = pool.acquire().await?;
             let (limit, begin) = match reach {
                 Reach::Account => (ANSWER_LIMIT, before_its_snapshot!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")),
-                Reach::Rows => (ANSWER_LIMIT, every_account!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")),
+                Reach::Rows => {
+                    (ANSWER_LIMIT, every_account!(planned_by_values!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")))
+                }
                 Reach::Table => (
                     SCAN_LIMIT,
-                    before_its_snapshot!(every_account!(
+                    before_its_snapshot!(every_account!(planned_by_values!(
                         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s'"
-                    )),
+                    ))),
                 ),
             };
             let reading = async {
@@ -117,7 +127,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
-        self.write_within(ANSWER_LIMIT, every_account!("BEGIN"), end, work).await
+        self.write_within(ANSWER_LIMIT, every_account!(planned_by_values!("BEGIN")), end, work).await
     }
 
     /// The same for work in the background, which may take its time. It waits for locks no longer than any other.
@@ -126,7 +136,7 @@ impl PostgresStore {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut PgConnection) -> Work<'c, T> + Send + Sync + 'static,
     {
-        let begin = every_account!("BEGIN; SET LOCAL statement_timeout = '30min'");
+        let begin = every_account!(planned_by_values!("BEGIN; SET LOCAL statement_timeout = '30min'"));
         self.write_within(LENGTHY_LIMIT, begin, end, work).await
     }
 

@@ -62,9 +62,14 @@ impl Batch {
         self.waiting.into_iter().zip(parts).map(alone).collect()
     }
 
-    /// Gives each request its rows of the answer, or all of them the same refusal.
-    pub fn hand_out(self, answer: Result<Vec<Tensor>, Refusal>) {
-        match answer.and_then(|outputs| split(outputs, &self.waiting.iter().map(|one| one.rows).collect::<Vec<_>>())) {
+    /// The answer, by request.
+    pub fn parts(&self, answer: Result<Vec<Tensor>, Refusal>) -> Result<Vec<Vec<Tensor>>, Refusal> {
+        answer.and_then(|outputs| split(outputs, &self.waiting.iter().map(|one| one.rows).collect::<Vec<_>>()))
+    }
+
+    /// Gives each request its part, or all of them the same refusal.
+    pub fn hand_out(self, parts: Result<Vec<Vec<Tensor>>, Refusal>) {
+        match parts {
             Ok(parts) => self.waiting.into_iter().zip(parts).for_each(|(one, part)| drop(one.reply.send(Ok(part)))),
             Err(refusal) => self.waiting.into_iter().for_each(|one| drop(one.reply.send(Err(refusal.clone())))),
         }

@@ -81,13 +81,14 @@ fn answer(mut batch: Batch) {
         outputs => outputs,
     };
     let answered = Instant::now();
-    let good = outputs.is_ok();
-    batch.hand_out(outputs);
+    let parts = batch.parts(outputs);
     lane.pace.took(began.elapsed(), rows);
-    if good {
+    // Before anybody is told: who has an answer finds it counted.
+    if parts.is_ok() {
         let (input, infer, output) = (joined - began, answered - joined, answered.elapsed());
         lane.statistics.executed(&Executed { rows, requests, queued, input, infer, output });
     }
+    batch.hand_out(parts);
 }
 
 /// What is wrong with one request, or makes the model fail, is not the fault of those beside it.

@@ -85,7 +85,7 @@ impl Detectors {
         let waited = dirty.oldest_since.map_or(Duration::ZERO, |since| self.parts.clock.now().since(since));
         let schedules = waited.as_secs_f64() / self.period(DAILY_ROLLUP).as_secs_f64();
         let late = schedules > f64::from(SCHEDULES);
-        let detail = match (self.failure(DAILY_ROLLUP).await?, dirty.account_days) {
+        let detail = match (failure(&*self.parts.store, DAILY_ROLLUP).await?, dirty.account_days) {
             (Some(error), _) => return Ok(Reading::bad(schedules, format!("the last run failed: {error}"))),
             (None, 0) => "every day is rolled up".to_owned(),
             (None, days) => format!("{days} account-days wait, the oldest for {} s", waited.as_secs()),
@@ -100,7 +100,7 @@ impl Detectors {
         let past = past_horizon(&**store, &**log, streams, rules, then).await?;
         let keys: u64 = store.partitions().await?.iter().map(|(_, keys)| keys).sum();
         let mut wrong = Vec::new();
-        wrong.extend(self.failure(PURGE_DEDUP).await?.map(|error| format!("the last run failed: {error}")));
+        wrong.extend(failure(&*self.parts.store, PURGE_DEDUP).await?.map(|error| format!("the last run failed: {error}")));
         wrong.extend(past.first().map(|oldest| {
             let rows: u64 = past.iter().map(|table| table.rows).sum();
             format!("{} tables with {rows} keys are past their horizon, the oldest {}", past.len(), oldest.name)
@@ -124,8 +124,8 @@ impl Detectors {
         if archived && let Err(error) = self.parts.history.probe().await {
             return Ok(Reading::bad(f64::from(behind), format!("history does not answer: {error}")).raised(Severity::P2));
         }
-        let untidy = self.failure(TIDY_HISTORY).await?.map(|error| format!("of {TIDY_HISTORY} {error}"));
-        Ok(match (self.failure(ARCHIVE).await?.or(untidy), due.first()) {
+        let untidy = failure(&*self.parts.store, TIDY_HISTORY).await?.map(|error| format!("of {TIDY_HISTORY} {error}"));
+        Ok(match (failure(&*self.parts.store, ARCHIVE).await?.or(untidy), due.first()) {
             (Some(error), _) => Reading::bad(f64::from(behind), format!("the last run failed: {error}")),
             (None, Some(oldest)) => {
                 Reading::bad(f64::from(behind), format!("{} days wait, the oldest {}", due.len(), oldest.day))
@@ -134,17 +134,17 @@ impl Detectors {
         })
     }
 
-    /// The error of the run that ended last, if it failed.
-    async fn failure(&self, job: &str) -> Result<Option<String>, StoreError> {
-        let last = self.parts.store.last_finished().await?.remove(job);
-        Ok(last.filter(|run: &JobRun| run.state == RunState::Failed).map(|run| run.error.unwrap_or_default()))
-    }
-
     fn period(&self, job: &str) -> Duration {
         let schedule =
             self.scheduled.iter().find(|scheduled| scheduled.job.name() == job).and_then(|scheduled| scheduled.schedule.as_ref());
         schedule.and_then(|schedule| schedule.period(self.parts.clock.now())).unwrap_or(NO_SCHEDULE)
     }
+}
+
+/// The error of a job's run that ended last, if it failed.
+pub(crate) async fn failure(store: &dyn Store, job: &str) -> Result<Option<String>, StoreError> {
+    let last = store.last_finished().await?.remove(job);
+    Ok(last.filter(|run: &JobRun| run.state == RunState::Failed).map(|run| run.error.unwrap_or_default()))
 }
 
 /// Says once a second how many jobs run.

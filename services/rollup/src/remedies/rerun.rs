@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Parts,
+    detect::failure,
     jobs::{ARCHIVE, DAILY_ROLLUP, TIDY_HISTORY, first_hot_day},
 };
 use async_trait::async_trait;
@@ -13,7 +14,6 @@ use loadline_health::{
     Remedy, World,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
 };
-use loadline_store::RunState;
 use serde_json::json;
 use std::time::Duration;
 
@@ -31,9 +31,8 @@ impl Rerun {
         if mode != "AN-07" {
             return Ok(DAILY_ROLLUP);
         }
-        let last = self.parts.store.last_finished().await.map_err(failed)?;
-        let failed = |job| last.get(job).is_some_and(|run| run.state == RunState::Failed);
-        Ok(if failed(TIDY_HISTORY) && !failed(ARCHIVE) { TIDY_HISTORY } else { ARCHIVE })
+        let has_failed = async |job| failure(&*self.parts.store, job).await.map(|error| error.is_some()).map_err(failed);
+        Ok(if has_failed(TIDY_HISTORY).await? && !has_failed(ARCHIVE).await? { TIDY_HISTORY } else { ARCHIVE })
     }
 
     async fn effect(&self, job: &str) -> Result<Effect, RemedyError> {

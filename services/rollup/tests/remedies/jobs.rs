@@ -8,8 +8,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use loadline_domain::archive::Part;
+use loadline_fault::{Calls, Fault, Faults, Kind};
 use loadline_proto::health::{State, remedy_run::Outcome};
-use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP, DAYS_ARCHIVED_AT_ONCE};
+use loadline_rollup::jobs::{ARCHIVE, DAILY_ROLLUP, DAYS_ARCHIVED_AT_ONCE, TIDY_HISTORY};
 use loadline_store::{RunFilter, RunState, contract::billing};
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ const STATEMENT_TAKES: Duration = Duration::from_secs(16);
 on_both_stores! {
     a_failed_roll_up_is_run_again_and_fails_again_while_its_fault_lasts
     days_that_wait_for_the_archive_are_archived
+    a_history_that_cannot_be_tidied_is_told_and_tidied_again
     a_remedy_that_is_aborted_cancels_its_run
     without_a_leader_or_beside_another_run_nothing_is_planned
 }
@@ -69,6 +71,27 @@ async fn days_that_wait_for_the_archive_are_archived(backend: Backend) {
     assert!(world.rows().await.is_empty());
     let story = desk.operator.story("R").await;
     assert_eq!(story[story.len() - 3..], DONE, "{story:?}");
+    desk.leading.stop().await;
+}
+
+async fn a_history_that_cannot_be_tidied_is_told_and_tidied_again(backend: Backend) {
+    let mut world = World::busy(backend).await;
+    let faults = Faults::default();
+    world.parts.history = loadline_history::behind(world.parts.history.clone(), Some(&faults));
+    let desk = Desk::of(&world).await;
+    let calls = Calls::only(&["compact"]);
+    let (name, ttl) = ("test".to_owned(), Duration::from_secs(60));
+    let broken = faults.inject(Fault { name, kind: Kind::Break, calls, ttl, cured_by: None });
+    let failed = world.ended(&world.enqueue_job(TIDY_HISTORY, &json!({})).await).await;
+    assert!(failed.state == RunState::Failed && broken.met() == 1, "{failed:?}");
+    desk.operator.sees("AN-07", State::Open).await;
+    assert_eq!(desk.operator.refused("AN-07", "R", ARCHIVE).await.0, "REMEDY_UNAVAILABLE");
+    drop(broken);
+    let plan = desk.planned("AN-07", "R", "").await;
+    assert_eq!((plan.target.as_str(), plan.confirm.as_str()), (TIDY_HISTORY, "y"), "{plan:?}");
+    let run = desk.operator.execute(&plan).await.unwrap();
+    let ended = desk.operator.ends(&run, Outcome::Verified).await;
+    assert!(ended.actual.iter().any(|effect| effect.text == "run of tidy_history"), "{ended:?}");
     desk.leading.stop().await;
 }
 

@@ -327,22 +327,22 @@ async fn an_archiving_whose_reply_is_lost_is_found_done_by_the_next_try() {
     assert_conserved(&subject.store, 10).await;
 }
 
-/// A day of one event, ready to be archived: its part and what it holds.
-async fn one_day(subject: &Subject, leadership: &Leadership) -> (Owner, Part, Totals) {
+/// A day of one event, ready to be archived by a leader: its part and what it holds.
+async fn one_day(server: &PostgresServer) -> (Subject, Leadership, Owner, Part, Totals) {
+    let subject = Subject::new(server.service_url()).await;
+    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     owner.count(&[billing("first", "acme", noon())]).await;
     let part = Part { day: noon().day(), number: 0, token: "first".to_owned() };
-    let moved = subject.archive(leadership, &part, &Totals::default()).await.unwrap();
+    let moved = subject.archive(&leadership, &part, &Totals::default()).await.unwrap();
     let Archived::Moved { found } = moved else { panic!("{moved:?}") };
-    (owner, part, found)
+    (subject, leadership, owner, part, found)
 }
 
 #[tokio::test]
 async fn who_reads_a_day_at_length_holds_up_its_archiving_and_nobody_else_and_what_comes_meanwhile_stays() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.service_url()).await;
-    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
-    let (mut owner, part, found) = one_day(&subject, &leadership).await;
+    let (subject, leadership, mut owner, part, found) = one_day(&server).await;
     let mut reading = PgConnection::connect(&server.url()).await.unwrap();
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE usage_hourly IN ACCESS SHARE MODE; SELECT count(*) FROM loss";
     sqlx::raw_sql(begin).execute(&mut reading).await.unwrap();
@@ -366,9 +366,7 @@ async fn who_reads_a_day_at_length_holds_up_its_archiving_and_nobody_else_and_wh
 #[tokio::test]
 async fn a_batch_under_way_into_a_day_is_waited_for_by_its_archiving() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.service_url()).await;
-    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
-    let (_, part, found) = one_day(&subject, &leadership).await;
+    let (subject, leadership, _, part, found) = one_day(&server).await;
     let mut writing = PgConnection::connect(&server.url()).await.unwrap();
     let add = "BEGIN; UPDATE usage_hourly SET events = events + 1";
     sqlx::raw_sql(add).execute(&mut writing).await.unwrap();
@@ -383,9 +381,7 @@ async fn a_batch_under_way_into_a_day_is_waited_for_by_its_archiving() {
 #[tokio::test]
 async fn the_tables_of_a_day_that_moved_are_dropped_and_made_again_by_whoever_needs_them() {
     let server = PostgresServer::start().await;
-    let subject = Subject::new(server.service_url()).await;
-    let leadership = subject.lead("rollup", "only", Duration::from_secs(60)).await.unwrap().unwrap();
-    let (mut owner, part, found) = one_day(&subject, &leadership).await;
+    let (subject, leadership, mut owner, part, found) = one_day(&server).await;
     let there = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_hourly'::regclass";
     let (days, tomorrow) = (scalar(&server.url(), there).await, Day::from_index(part.day.index() + 1));
     subject.drop_empty_days(tomorrow).await.unwrap();

@@ -177,6 +177,9 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
         if let Some(found) = found.filter(|found| *found > known) {
             return Err(StoreError::NewerSchema { found, known });
         }
+        if let Some(found) = found.filter(|found| *found < known) {
+            tracing::info!(found, known, "bringing the schema up to date: minutes where a migration moves many rows");
+        }
     }
     match MIGRATIONS.run_direct(None, &mut *connection, false).await {
         Ok(()) => trail::chain(connection).await.map_err(Fault::told),

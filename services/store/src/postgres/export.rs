@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{self, Sender};
 const CHUNK: usize = 8_192;
 
 /// A table up to this size is read as it lies and sorted here, which takes the server two thirds of the time: half a million rows, in
-/// some 70 MB of memory.
+/// some 70 MB of memory for each day under way.
 pub(super) const SORTED_HERE: i64 = 64 << 20;
 
 /// One snapshot, read by one process. The last settings let whoever writes the rows down take its time.

@@ -137,6 +137,8 @@ fn seaweedfs(folder: &Path, port: u16) -> Result<Start> {
     command.current_dir(folder).arg("server").arg("-dir=data").args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]);
     // What listens on a fixed port would end the second copy on a machine.
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false", "-s3.config=s3.json", "-volume.max=50"]);
+    // Otherwise it refuses to write once 1 % of the disk is left, gigabytes on a large one.
+    command.arg("-volume.minFreeSpace=100MiB");
     for (name, port) in [("master", ports::free()?), ("volume", ports::free()?), ("filer", filer), ("s3", port)] {
         // Its gRPC port would be 10,000 above.
         command.arg(format!("-{name}.port={port}")).arg(format!("-{name}.port.grpc={}", ports::free()?));

@@ -31,7 +31,8 @@ pub struct LogSettings {
 pub struct StoreSettings {
     /// `sqlite:data/store.db`, or `postgres://user:password@host/database`.
     pub url: SecretUrl,
-    /// Connections a process keeps at most. PostgreSQL pays some 10 MB for each.
+    /// Connections a process keeps at most, all of them open where it answers; beside them those that copy days to history, one for
+    /// each day under way. PostgreSQL pays some 10 MB for each.
     pub max_connections: u32,
     /// Rows of hours of settled days that a process keeps in memory for questions asked again, at some 100 bytes each. 0: none.
     pub kept_rows: u64,
@@ -40,7 +41,7 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// How the store is opened.
     pub fn options(&self, rules: Rules) -> loadline_store::Options {
-        loadline_store::Options { max_connections: self.max_connections, rules, kept_rows: self.kept_rows }
+        loadline_store::Options { max_connections: self.max_connections, rules, kept_rows: self.kept_rows, answers: false }
     }
 }
 

@@ -13,11 +13,14 @@ pub struct Options {
     pub rules: Rules,
     /// Rows of hours of settled days to keep in memory for questions asked again; each costs some 100 bytes. 0 keeps none.
     pub kept_rows: u64,
+    /// Questions about accounts are put to this store: what plans of answers cost is paid as a connection opens, not by the first that
+    /// asks on it.
+    pub answers: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_connections: 5, rules: Rules::default(), kept_rows: 250_000 }
+        Self { max_connections: 5, rules: Rules::default(), kept_rows: 250_000, answers: false }
     }
 }
 

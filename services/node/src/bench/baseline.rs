@@ -90,3 +90,9 @@ pub async fn preload(url: &str, day: Day, rows: u64, ids: Ids) -> anyhow::Result
     connection.execute(AssertSqlSafe(format!("ANALYZE {table}"))).await?;
     Ok(())
 }
+
+/// What the server does by itself within a minute, table by table, once rows have come in masses: each time, all connections plan anew.
+pub async fn vacuum(url: &str) -> anyhow::Result<()> {
+    PgConnection::connect(url).await?.execute("VACUUM ANALYZE").await.context("vacuuming")?;
+    Ok(())
+}

@@ -2,6 +2,7 @@
 //! are asked for in turn; their days are rolled up, as every two minutes, and something happened since to each of them today.
 
 use super::{
+    baseline,
     events::{Events, Ids},
     ingest::Bench,
     open_loop, query,
@@ -93,7 +94,11 @@ async fn fill(bench: &Bench) -> anyhow::Result<()> {
     count(bench, EVENTS, MONTH).await?;
     while bench.store.roll_up(&leadership, 1_000).await?.more {}
     bench.store.step_down(&leadership).await?;
-    count(bench, 1, Duration::from_secs(1)).await
+    count(bench, 1, Duration::from_secs(1)).await?;
+    if bench.store_url.starts_with("postgres") {
+        baseline::vacuum(&bench.store_url).await?;
+    }
+    Ok(())
 }
 
 /// Counts so many events of each account, spread over so long a time until now.

@@ -44,7 +44,7 @@ impl Archive for PostgresStore {
     }
 
     async fn export_day(&self, day: Day) -> Result<Export, StoreError> {
-        Ok(export::export(self.pool.clone(), day, export::SORTED_HERE))
+        Ok(export::export(self.copies.clone(), day, export::SORTED_HERE))
     }
 
     async fn archive(&self, leadership: &Leadership, part: &Part, totals: &Totals) -> Result<Archived, StoreError> {

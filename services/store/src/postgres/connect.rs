@@ -1,6 +1,6 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
-use super::{dedup::KnownPartitions, fault::Fault, hot_days::KnownDays, trail, transact::is_fit, wall};
+use super::{dedup::KnownPartitions, fault::Fault, hot_days::KnownDays, trail, transact::is_fit, usage, wall};
 use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -23,6 +23,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 /// For a pooled connection to show that it is alive.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// Days that are copied at once.
+const MOST_COPIES: u32 = 8;
+/// How long a connection waits for the next day to copy.
+const IDLE_COPIES: Duration = Duration::from_secs(10);
 /// How long a connection's last sign of life is trusted.
 const FRESH: Duration = Duration::from_millis(500);
 /// For [`Store::probe`].
@@ -33,6 +37,8 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(3_600);
 /// A store in a PostgreSQL database, version 14 or later.
 pub struct PostgresStore {
     pub(super) pool: Pool,
+    /// Connections that copy days.
+    pub(super) copies: Pool,
     server: PgConnectOptions,
     pub(super) options: Options,
     /// Dedup tables known to exist.
@@ -76,17 +82,18 @@ impl PostgresStore {
             ("plan_cache_mode", "force_generic_plan"),
         ]);
         let settled = Arc::new(SettledDays::new(options.kept_rows));
-        Ok(Self { pool: Pool::new(&server, options), server, options, partitions: Arc::default(), days: Arc::default(), settled })
+        let (pool, copies) = (Pool::new(pool(&server, options)), Pool::new(copies(&server)));
+        Ok(Self { pool, copies, server, options, partitions: Arc::default(), days: Arc::default(), settled })
     }
 }
 
-/// The present pool of connections, which may be exchanged for a fresh one at any time.
+/// A present pool of connections, which may be exchanged for a fresh one at any time.
 #[derive(Clone)]
 pub(super) struct Pool(Arc<RwLock<PgPool>>);
 
 impl Pool {
-    fn new(server: &PgConnectOptions, options: Options) -> Self {
-        Self(Arc::new(RwLock::new(pool(server, options))))
+    fn new(pool: PgPool) -> Self {
+        Self(Arc::new(RwLock::new(pool)))
     }
 
     /// A connection that answers and is outside of any transaction.
@@ -106,18 +113,40 @@ impl Pool {
     }
 }
 
+/// For answers and writes.
 fn pool(server: &PgConnectOptions, options: Options) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(options.max_connections)
-        // Opened beforehand: opening one costs the server more than ten answers, and at a moment when all others are busy.
-        .min_connections(options.max_connections / 2)
-        .acquire_timeout(ACQUIRE_LIMIT)
-        .test_before_acquire(false)
-        .before_acquire(|connection, seen| {
-            // Every connection answered a ping as it came back; one that did so just now need not again.
-            Box::pin(async move { Ok(seen.idle_for < FRESH || is_fit(connection).await) })
+    let most = options.max_connections;
+    // Opened beforehand: opening one costs the server more than ten answers, its plans more than those, and at a moment when all
+    // others are busy.
+    pooled(most)
+        .min_connections(if options.answers { most } else { most / 2 })
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if options.answers
+                    && let Err(fault) = usage::plan(connection).await
+                {
+                    // Then the first answer plans.
+                    tracing::debug!(error = %fault.told(), "answers are not planned beforehand");
+                }
+                Ok(())
+            })
         })
         .connect_lazy_with(server.clone())
+}
+
+/// For copies of days, each of which lasts as long as whoever writes the day down: the others go on. Used again for the next day,
+/// because a new one costs the server as much as to read a small day.
+fn copies(server: &PgConnectOptions) -> PgPool {
+    pooled(MOST_COPIES).idle_timeout(IDLE_COPIES).connect_lazy_with(server.clone())
+}
+
+fn pooled(most: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_LIMIT).test_before_acquire(false).before_acquire(
+        |connection, seen| {
+            // Every connection answered a ping as it came back; one that did so just now need not again.
+            Box::pin(async move { Ok(seen.idle_for < FRESH || is_fit(connection).await) })
+        },
+    )
 }
 
 #[async_trait]
@@ -128,14 +157,19 @@ impl Store for PostgresStore {
         let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
             let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
             let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;
-            migrate(&mut connection).await?;
+            let moved = migrate(&mut connection).await?;
             if let Some(gap) = wall::gap(&mut connection).await.map_err(Fault::told)? {
                 tracing::warn!("PostgreSQL: {gap}");
             }
-            Ok(())
+            Ok(moved)
         }));
         let late = StoreError::Unavailable(format!("migration took longer than {} s", MIGRATION_LIMIT.as_secs()));
-        work.await.map_err(|failed| StoreError::Broken(format!("migration: {failed}")))?.unwrap_or(Err(late))
+        let moved = work.await.map_err(|failed| StoreError::Broken(format!("migration: {failed}")))?.unwrap_or(Err(late))?;
+        if moved {
+            // What older connections have planned was for other tables, or none.
+            self.reconnect().await;
+        }
+        Ok(())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
@@ -148,9 +182,9 @@ impl Store for PostgresStore {
     }
 
     async fn reconnect(&self) {
-        let old = self.pool.exchange(pool(&self.server, self.options));
+        let (old, copying) = (self.pool.exchange(pool(&self.server, self.options)), self.copies.exchange(copies(&self.server)));
         // Connections in use are closed as their work ends; nobody waits for that.
-        tokio::spawn(async move { timeout(ACQUIRE_LIMIT, old.close()).await });
+        tokio::spawn(async move { timeout(ACQUIRE_LIMIT, async { tokio::join!(old.close(), copying.close()) }).await });
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -165,24 +199,27 @@ impl Store for PostgresStore {
     }
 }
 
-async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+/// Whether there was anything to do.
+async fn migrate(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
     let listed: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
         .map_err(told)?;
+    let mut found: Option<i64> = None;
     if listed {
         let newest = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations");
-        let found: Option<i64> = newest.fetch_one(&mut *connection).await.map_err(told)?;
-        if let Some(found) = found.filter(|found| *found > known) {
-            return Err(StoreError::NewerSchema { found, known });
-        }
-        if let Some(found) = found.filter(|found| *found < known) {
+        found = newest.fetch_one(&mut *connection).await.map_err(told)?;
+    }
+    match found {
+        Some(found) if found > known => return Err(StoreError::NewerSchema { found, known }),
+        Some(found) if found < known => {
             tracing::info!(found, known, "bringing the schema up to date: minutes where a migration moves many rows");
         }
+        _ => {}
     }
     match MIGRATIONS.run_direct(None, &mut *connection, false).await {
-        Ok(()) => trail::chain(connection).await.map_err(Fault::told),
+        Ok(()) => trail::chain(connection).await.map(|()| found != Some(known)).map_err(Fault::told),
         // A newer build came between the look and the lock.
         Err(MigrateError::VersionMissing(found)) if found > known => Err(StoreError::NewerSchema { found, known }),
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(told(error)),
@@ -193,3 +230,6 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
 fn told(error: sqlx::Error) -> StoreError {
     Fault::Sql(error).told()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! A day's hot rows as the server copies them out: half the work of rows of a query, on both sides.
 
-use super::{connect::Pool, copied::Line, fault::Fault, hot_days, wall::every_account};
+use super::{connect::Pool, copied::Line, fault::Fault, hot_days, transact::give_back, wall::every_account};
 use crate::{
     Export, Exported, StoreError,
     rows::{channel, code, damaged},
@@ -73,17 +73,18 @@ pub(super) fn export(pool: Pool, day: Day, sorted_here: i64) -> Export {
 }
 
 async fn copy_day(pool: &Pool, day: Day, sorted_here: i64, chunks: &Sender<Result<Exported, StoreError>>) -> Result<(), Fault> {
-    // Out of the pool for good: a copy that is not read to its end leaves the connection of no use.
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = pool.acquire().await?;
     let copied = async {
         let mut snapshot = connection.begin_with(BEGIN).await?;
         copy(&mut snapshot, &HOURLY, day, sorted_here, chunks).await?;
         copy(&mut snapshot, &LATENCY, day, sorted_here, chunks).await?;
         Ok(snapshot.commit().await?)
     };
-    let copied = copied.await;
-    if copied.is_ok() {
-        let _ = connection.close().await;
+    let copied: Result<(), Fault> = copied.await;
+    match copied {
+        Ok(()) => give_back(connection, None),
+        // A copy that is not read to its end leaves the connection of no use.
+        Err(_) => drop(connection.detach()),
     }
     copied
 }

@@ -249,7 +249,7 @@ async fn within<T>(limit: Duration, what: &'static str, work: impl Future<Output
 }
 
 /// Back to the pool after its last ping, which the driver leaves unbounded; or away.
-fn give_back(mut connection: PoolConnection<Postgres>, fault: Option<&Fault>) {
+pub(super) fn give_back(mut connection: PoolConnection<Postgres>, fault: Option<&Fault>) {
     if fault.is_some_and(Fault::spoils_connection) {
         drop(connection.detach());
     } else {

@@ -19,7 +19,8 @@ use crate::{
 use async_trait::async_trait;
 use loadline_domain::{
     AccountId, AccountScope, Hour, Rules,
-    question::{Grain, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
+    event::Country,
+    question::{Grain, GroupBy, LatencyRow, RankBy, TopAccounts, UsageFilter, UsageQuery, UsageRow},
 };
 use sqlx::PgConnection;
 use std::sync::Arc;
@@ -244,6 +245,28 @@ const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", that_mat
 /// What answers for one account.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 4] = [LINES, LINES_THAT_MATCH, LINES_BY_DAYS, LINES_BY_DAYS_THAT_MATCH];
+
+/// Has the server plan, for a connection, what answers for one account. Over the tables of all days that takes longer than to answer.
+///
+/// # Errors
+/// Those of the statements.
+pub(super) async fn plan(connection: &mut PgConnection) -> Result<(), Fault> {
+    // Before the first migration there is nothing to plan for.
+    let tables = sqlx::query_scalar("SELECT to_regclass('usage_hourly') IS NOT NULL");
+    if !tables.fetch_one(&mut *connection).await? {
+        return Ok(());
+    }
+    let account = AccountId::new("nobody").map_err(|error| Fault::Store(StoreError::Broken(error.to_string())))?;
+    let (from, to, nothing_kept) = (Hour::from_index(0), Hour::from_index(24), SettledDays::new(0));
+    for grain in [Grain::Hour, Grain::Day] {
+        for countries in [vec![], vec![Country::UNKNOWN]] {
+            let filter = UsageFilter { countries, ..UsageFilter::default() };
+            let query = UsageQuery { account: account.clone(), from, to, filter, group_by: GroupBy::default(), grain };
+            hours(connection, &account, &query, &Rules::default(), &nothing_kept).await?;
+        }
+    }
+    Ok(())
+}
 
 /// As [`lines!`] has it.
 pub(super) type Answer = (i64, i64, String, i64, i64, String, String, String);

@@ -60,7 +60,7 @@ async fn a_day_is_exported_in_the_same_order_wherever_it_is_sorted() {
         owner.count(&(0..3_000).map(delivered).collect::<Vec<_>>()).await;
     }
     let store = PostgresStore::connect(&subject.url, Options::default()).unwrap();
-    let exported = |sorted_here| export::export(store.pool.clone(), noon().day(), sorted_here).try_collect::<Vec<_>>();
+    let exported = |sorted_here| export::export(store.copies.clone(), noon().day(), sorted_here).try_collect::<Vec<_>>();
     let (mut here, mut by_key) = ((vec![], vec![]), (vec![], vec![]));
     for (sorted_here, (hourly, latency)) in [(i64::MAX, &mut here), (0, &mut by_key)] {
         for rows in exported(sorted_here).await.unwrap() {

@@ -418,6 +418,32 @@ async fn routes_and_shadows_are_set_shown_and_ended_each_without_the_other() -> 
 }
 
 #[tokio::test]
+async fn rows_that_are_refused_are_named_with_their_lines_and_the_others_answered() -> Result<()> {
+    let node = Node::start().await?;
+    node.models(MODELS).await?;
+    let row = |line: usize| match line {
+        1 => "a,b".to_owned(),
+        7 | 40 => format!("nan,{line}"),
+        20 => "1".to_owned(),
+        line => format!("{line},1"),
+    };
+    let rows: Vec<String> = (1..=60).map(row).collect();
+    node.write("rows.csv", &rows)?;
+    let found = node.run(&["predict", "strength", "--csv", "rows.csv", "--batch", "32"]).await?;
+    assert_eq!((found.code, found.output.lines().count()), (Some(1), 1 + 59 - 3), "{found:?}");
+    for line in [7, 20, 40] {
+        assert_eq!(found.errors.matches(&format!("line {line}: ")).count(), 1, "{}", found.errors);
+    }
+    let alone = node.run(&["predict", "strength", "--csv", "rows.csv", "--batch", "1"]).await?;
+    assert_eq!((alone.code, &alone.output), (Some(1), &found.output));
+    let route = node.run(&["models", "route", "strenght"]).await?;
+    assert!(route.code == Some(2) && route.errors.contains("NOT_FOUND"), "{route:?}");
+    let history = node.run(&["models", "history", "strenght"]).await?;
+    assert!(history.code == Some(2) && history.errors.contains("NOT_FOUND"), "{history:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn predictions_that_nobody_waits_for_are_jobs_that_can_be_looked_at() -> Result<()> {
     let node = Node::start().await?;
     node.models(MODELS).await?;
@@ -447,6 +473,8 @@ async fn predictions_that_nobody_waits_for_are_jobs_that_can_be_looked_at() -> R
     assert!(failed.contains("failed\n  INVALID: "), "{failed}");
     let listed = node.json(0, &["predict", "jobs", "--model", "strength", "--limit", "50"]).await?;
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(6), "{listed}");
+    let some = node.run(&["predict", "jobs", "--limit", "2"]).await?.with_code(0)?;
+    assert!(some.ends_with("\nthere are more; raise --limit\n"), "{some}");
     let unknown = node.run(&["predict", "jobs", "ab"]).await?;
     assert!(unknown.code == Some(2) && unknown.errors.contains("no job"), "{unknown:?}");
     Ok(())

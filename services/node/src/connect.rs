@@ -123,11 +123,16 @@ impl Peer {
     /// # Errors
     /// In words that say what to do.
     pub async fn call<T>(&self, reply: impl Future<Output = Result<Response<T>, Status>>) -> anyhow::Result<T> {
-        match tokio::time::timeout(CALL_TIMEOUT, reply).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(self.explain(&status)),
-            Err(_) => Err(self.silent()),
-        }
+        self.heard(reply).await?.map_err(|status| self.explain(&status))
+    }
+
+    /// The same, for who makes something of a refusal.
+    ///
+    /// # Errors
+    /// When nobody answers in time.
+    pub async fn heard<T>(&self, reply: impl Future<Output = Result<Response<T>, Status>>) -> anyhow::Result<Result<T, Status>> {
+        let reply = tokio::time::timeout(CALL_TIMEOUT, reply).await.map_err(|_| self.silent())?;
+        Ok(reply.map(Response::into_inner))
     }
 
     /// The error of a call that nobody answered in time.

@@ -244,10 +244,7 @@ fn list_text(answer: &ListDeadLettersResponse, state: Standing, output: &Output)
     } else {
         let columns = ["REASON", "STREAM", "SEQUENCE", "APPENDED", "ACCOUNT", "EVENT TIME", "DETAIL"].map(Column::Left);
         let columns: Vec<Column> = std::iter::once(Column::Right("ID")).chain(columns).collect();
-        text.push_str(&output.table(&columns, answer.dead_letters.iter().map(cells)));
-    }
-    if !answer.next_page_token.is_empty() {
-        let _ = writeln!(text, "{}", output.paint(Tone::Warn, "there are more; raise --limit"));
+        text.push_str(&output.listing(&columns, answer.dead_letters.iter().map(cells), &answer.next_page_token));
     }
     if state == Standing::Open || !answer.totals.is_empty() {
         let _ = writeln!(text, "open: {}", by_reason(&answer.totals));

@@ -151,7 +151,7 @@ async fn runs(output: &Output, peer: &Peer, mut client: Client, job: String, lim
         output.json(&json::of("loadline.rollup.v1.ListRunsResponse", &all)?)?;
     } else {
         let columns = ["RUN", "JOB", "STATE", "QUEUED", "ENDED", "BY", "RESULT"].map(Column::Left);
-        output.print(&output.table(&columns, all.runs.iter().map(|run| run_cells(run, output))))?;
+        output.print(&output.listing(&columns, all.runs.iter().map(|run| run_cells(run, output)), &all.next_page_token))?;
     }
     Ok(ExitCode::SUCCESS)
 }

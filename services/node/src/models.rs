@@ -255,7 +255,11 @@ pub async fn run(args: ModelsArgs) -> anyhow::Result<ExitCode> {
             } else {
                 let columns = [Column::Right("CHANGE"), Column::Left("AT"), Column::Left("WHAT"), Column::Left("BY")];
                 let columns = [&columns[..], &[Column::Left("REASON")]].concat();
-                output.print(&output.table(&columns, changes.changes.iter().map(text::change_cells)))?;
+                output.print(&output.listing(
+                    &columns,
+                    changes.changes.iter().map(text::change_cells),
+                    &changes.next_page_token,
+                ))?;
             }
         }
     }

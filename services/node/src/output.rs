@@ -116,6 +116,16 @@ impl Output {
         lines.collect()
     }
 
+    /// The table of a listing, which goes on where it has a token of the next page.
+    pub fn listing(&self, columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, next_page_token: &str) -> String {
+        let mut text = self.table(columns, rows);
+        if !next_page_token.is_empty() {
+            text.push_str(&self.paint(Tone::Warn, "there are more; raise --limit"));
+            text.push('\n');
+        }
+        text
+    }
+
     /// Coloured, where colours are wanted.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         let style = console::style(text).force_styling(self.colour);

@@ -5,17 +5,14 @@
 //! ```
 
 mod answer;
+mod file;
 mod football;
 mod jobs;
 pub(crate) mod rows;
 
 use crate::{
     connect::{Peer, ServingAddress},
-    output::{BAD_NEWS, Output, clean},
-    publish::{
-        lines::{Content, Lines, Position},
-        progress::Progress,
-    },
+    output::{Output, clean},
 };
 use anyhow::{Context as _, bail};
 use loadline_proto::{
@@ -24,14 +21,14 @@ use loadline_proto::{
     },
     serving::{SubmitPredictionRequest, SubmitPredictionResponse, prediction_job_service_client::PredictionJobServiceClient},
 };
-use rows::{Batch, Header};
+use rows::Batch;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 const EXAMPLES: &str = "\
   loadline predict wine 5.1 3.5 1.4 0.2                  one row of a model with one input
@@ -109,12 +106,15 @@ pub async fn run(args: PredictArgs) -> anyhow::Result<ExitCode> {
     let metadata = peer.call(client.model_metadata(peer.request(request))).await?;
     let asking = Asking { peer, client, model, version: args.of, key: args.detach.then_some(args.key) };
     match args.csv {
-        Some(file) => every_row(asking, &output, &file, metadata.inputs, args.batch as usize).await,
+        Some(path) => file::every_row(asking, &output, &path, &metadata.inputs, args.batch as usize).await,
         None => {
             let row = rows::typed(&args.values, &metadata.inputs)?;
             output.print(&match &asking.key {
                 Some(key) => jobs::submitted(&output, &asking.submit(row, key).await?)?,
-                None => answer::lone(&output, &asking.ask(row).await?)?,
+                None => {
+                    let answer = asking.ask(asking.question(row)).await?;
+                    answer::lone(&output, &answer.map_err(|status| asking.peer.explain(&status))?)?
+                }
             })?;
             Ok(ExitCode::SUCCESS)
         }
@@ -132,8 +132,8 @@ struct Asking {
 }
 
 impl Asking {
-    async fn ask(&self, batch: Batch) -> anyhow::Result<ModelInferResponse> {
-        self.peer.call(self.client.clone().model_infer(self.peer.request(self.question(batch)))).await
+    async fn ask(&self, question: ModelInferRequest) -> anyhow::Result<Result<ModelInferResponse, Status>> {
+        self.peer.heard(self.client.clone().model_infer(self.peer.request(question))).await
     }
 
     async fn submit(&self, batch: Batch, key: &str) -> anyhow::Result<SubmitPredictionResponse> {
@@ -147,59 +147,6 @@ impl Asking {
         let (model_name, model_version) = (self.model.clone(), self.version.clone());
         ModelInferRequest { model_name, model_version, inputs: batch.into_inputs(), ..Default::default() }
     }
-}
-
-async fn every_row(
-    asking: Asking,
-    output: &Output,
-    path: &Path,
-    inputs: Vec<loadline_proto::inference::model_metadata_response::TensorMetadata>,
-    most: usize,
-) -> anyhow::Result<ExitCode> {
-    let (reader, bytes) = opened(path)?;
-    let mut lines = Lines::new(reader, Position::default());
-    let Some(Content::Text(header)) = lines.next_line()? else {
-        bail!("the file has no header; its first line names the columns")
-    };
-    let mut header = Header::new(header, &inputs).map_err(anyhow::Error::msg)?;
-    let mut progress = Progress::new(bytes, 0, true);
-    let (mut batch, mut answered, mut bad) = (header.batch(), 0_u64, 0_u64);
-    let mut first_line = 0;
-    let mut printed_header = output.json;
-    loop {
-        let next = match lines.next_line()? {
-            None => None,
-            Some(Content::Text("")) => continue,
-            Some(Content::Text(line)) => Some(header.add(line, &mut batch).map(drop)),
-            Some(Content::Bytes) => Some(Err("is no UTF-8".to_owned())),
-            Some(Content::TooLong) => Some(Err("is too long".to_owned())),
-        };
-        if let Some(Err(why)) = &next {
-            bad += 1;
-            progress.note(&format!("line {}: {why}", lines.position().lines));
-        }
-        if batch.rows() == 1 && matches!(next, Some(Ok(()))) {
-            first_line = lines.position().lines;
-        }
-        if batch.rows() >= most || (next.is_none() && batch.rows() > 0) {
-            let rows = batch.rows() as u64;
-            let batch = std::mem::replace(&mut batch, header.batch());
-            // Serving counts the rows of a request, whoever mends the file its lines.
-            let last_line = lines.position().lines;
-            let which = || format!("rows 0 to {}, from lines {first_line} to {last_line}", rows - 1);
-            output.print(&match &asking.key {
-                Some(key) => jobs::submitted(output, &asking.submit(batch, key).await.with_context(which)?)?,
-                None => answer::lines(output, &asking.ask(batch).await.with_context(which)?, &mut printed_header)?,
-            })?;
-            answered += rows;
-            progress.settled(lines.position().bytes, answered);
-        }
-        if next.is_none() {
-            break;
-        }
-    }
-    progress.finish();
-    Ok(if bad > 0 { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
 }
 
 /// A file with its length, or standard input.

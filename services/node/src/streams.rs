@@ -217,13 +217,10 @@ fn losses_text(answer: &ListLossesResponse, output: &Output) -> String {
         Column::Left("AND BEFORE"),
         Column::Left("FOUND"),
     ];
-    let mut text = output.table(&columns, answer.losses.iter().map(loss_cells));
+    let mut text = output.listing(&columns, answer.losses.iter().map(loss_cells), &answer.next_page_token);
     let records = answer.losses.iter().map(records).fold(0, u64::saturating_add);
     let _ =
         writeln!(text, "{} in {}", plural(records, "record", "records"), plural(answer.losses.len() as u64, "loss", "losses"));
-    if !answer.next_page_token.is_empty() {
-        let _ = writeln!(text, "{}", output.paint(Tone::Warn, "there are more; raise --limit"));
-    }
     text
 }
 

@@ -84,7 +84,7 @@ async fn list(output: &Output, peer: &Peer, mut client: Client, model: String, l
         output.json(&json::of("loadline.serving.v1.ListPredictionsResponse", &all)?)?;
     } else {
         let columns = ["JOB", "STATE", "OF", "ROWS", "ACCEPTED", "ENDED", "BY"].map(Column::Left);
-        output.print(&output.table(&columns, all.jobs.iter().map(|job| cells(output, job))))?;
+        output.print(&output.listing(&columns, all.jobs.iter().map(|job| cells(output, job)), &all.next_page_token))?;
     }
     Ok(ExitCode::SUCCESS)
 }

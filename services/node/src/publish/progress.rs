@@ -18,6 +18,7 @@ pub struct Progress {
     lined: Instant,
     total: Option<u64>,
     visible: bool,
+    what: &'static str,
 }
 
 impl Progress {
@@ -31,13 +32,18 @@ impl Progress {
         bar.set_position(from);
         bar.reset_eta();
         let now = Instant::now();
-        Self { bar, started: now, lined: now, total, visible }
+        Self { bar, started: now, lined: now, total, visible, what: "events" }
     }
 
-    /// So many bytes of the file, and events of this run, are settled.
-    pub fn settled(&mut self, bytes: u64, events: u64) {
-        let rate = (events as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
-        let message = format!("{} events  {}/s", count(events), count(rate));
+    /// What is counted, where it is no events.
+    pub fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+
+    /// So many bytes of the file, and events or the like of this run, are settled.
+    pub fn settled(&mut self, bytes: u64, done: u64) {
+        let rate = (done as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64;
+        let message = format!("{} {}  {}/s", count(done), self.what, count(rate));
         if self.plain() && self.lined.elapsed() >= LINE_EVERY {
             self.lined = Instant::now();
             let of = self.total.map(|total| format!(" of {}", HumanBytes(total))).unwrap_or_default();

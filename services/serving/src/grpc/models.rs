@@ -86,6 +86,9 @@ impl ModelService for Serving {
             })?),
         };
         let changes = self.history(&model, &named(alias), before, size).await?;
+        if changes.is_empty() {
+            self.known(&model).await?;
+        }
         let next_page_token = match changes.last() {
             Some(last) if last.number > 1 => last.number.to_string(),
             _ => String::new(),
@@ -115,7 +118,11 @@ impl ModelService for Serving {
 
     async fn get_route(&self, request: Request<GetRouteRequest>) -> Result<Response<GetRouteResponse>, Status> {
         let GetRouteRequest { model, alias } = request.into_inner();
-        Ok(Response::new(self.told_route(&model, &named(alias))))
+        let told = self.told_route(&model, &named(alias));
+        if told.route.is_none() {
+            self.known(&model).await?;
+        }
+        Ok(Response::new(told))
     }
 
     async fn get_shadow_report(
@@ -136,6 +143,15 @@ impl ModelService for Serving {
 }
 
 impl Serving {
+    /// Refuses a name that no model has, as far as the registry can say: nothing would be a wrong answer to a typing mistake.
+    async fn known(&self, name: &str) -> Result<(), ServingError> {
+        let is_in = |listed: &[registry::Model]| listed.iter().any(|model| model.name == name);
+        if is_in(&self.library.listing()) || self.library.registry().list().await.map_or(true, |listed| is_in(&listed)) {
+            return Ok(());
+        }
+        Err(ServingError::UnknownModel(name.to_owned()))
+    }
+
     async fn model(&self, model: &registry::Model) -> Result<Model, ServingError> {
         let mut aliases = Vec::with_capacity(model.aliases.len());
         for (alias, version) in &model.aliases {

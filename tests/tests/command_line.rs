@@ -436,10 +436,10 @@ async fn rows_that_are_refused_are_named_with_their_lines_and_the_others_answere
     }
     let alone = node.run(&["predict", "strength", "--csv", "rows.csv", "--batch", "1"]).await?;
     assert_eq!((alone.code, &alone.output), (Some(1), &found.output));
-    let route = node.run(&["models", "route", "strenght"]).await?;
-    assert!(route.code == Some(2) && route.errors.contains("NOT_FOUND"), "{route:?}");
-    let history = node.run(&["models", "history", "strenght"]).await?;
-    assert!(history.code == Some(2) && history.errors.contains("NOT_FOUND"), "{history:?}");
+    for command in ["route", "shadow", "history"] {
+        let found = node.run(&["models", command, "strenght"]).await?;
+        assert!(found.code == Some(2) && found.errors.contains("NOT_FOUND"), "{command}: {found:?}");
+    }
     Ok(())
 }
 

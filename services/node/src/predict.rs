@@ -39,7 +39,7 @@ const EXAMPLES: &str = "\
   loadline predict match --league synthetic-league Alderport Redcliff    a football match
 
 A model with one input takes the columns in their order, one with several takes each by its name. An empty cell is a gap (NaN).
-Exit codes: 0 all answered, 1 some lines are no rows, 2 not done.";
+Exit codes: 0 all answered, 1 some lines are no rows or were refused, 2 not done.";
 
 /// Ask a model for a row, for every row of a CSV file, or for a football match
 #[derive(Debug, Clone, clap::Args)]

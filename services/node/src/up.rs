@@ -128,7 +128,7 @@ async fn up(settings: Settings, with_console: bool, platform: Platform, shutdown
     shutdown.spawn(admin::serve(admin, ready, move || metrics.scraped_text(), shutdown.clone()));
 
     let Some(log) = open_log(&settings, &ingest_ready, &shutdown).await? else { return Ok(()) };
-    let options = loadline_store::Options { answers: true, ..settings.store.options(settings.rules.rules()) };
+    let options = settings.store.options_to_answer(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await.context("opening store.url")?;
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
     let history = loadline_history::open(settings.history.url.reveal(), options);

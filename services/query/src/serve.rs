@@ -35,7 +35,7 @@ pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()>
     let readiness = Readiness::new(&[STORE]);
     let metrics = platform.telemetry().clone();
     shutdown.spawn(admin::serve(admin, readiness.clone(), move || metrics.scraped_text(), shutdown.clone()));
-    let options = loadline_store::Options { answers: true, ..settings.store.options(settings.rules.rules()) };
+    let options = settings.store.options_to_answer(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };

@@ -43,6 +43,11 @@ impl StoreSettings {
     pub fn options(&self, rules: Rules) -> loadline_store::Options {
         loadline_store::Options { max_connections: self.max_connections, rules, kept_rows: self.kept_rows, answers: false }
     }
+
+    /// The same where questions about accounts are put to it.
+    pub fn options_to_answer(&self, rules: Rules) -> loadline_store::Options {
+        loadline_store::Options { answers: true, ..self.options(rules) }
+    }
 }
 
 /// `[rules]`: must be the same in every process.

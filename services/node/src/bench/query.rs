@@ -38,7 +38,7 @@ pub fn start(log: Arc<dyn EventLog>, store: &str) -> anyhow::Result<(SocketAddr,
 async fn served(log: Arc<dyn EventLog>, store: &str, listener: std::net::TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     let settings = Settings::default();
     let telemetry = telemetry::init(&settings.telemetry, "loadline-bench", crate::build())?;
-    let options = loadline_store::Options { answers: true, ..settings.store.options(settings.rules.rules()) };
+    let options = settings.store.options_to_answer(settings.rules.rules());
     let store = loadline_store::open(store, options).await?;
     let history = loadline_history::open(settings.history.url.reveal(), loadline_history::Options::default())?;
     let platform = Platform::new(Kept::new(settings, None, vec![]), telemetry);

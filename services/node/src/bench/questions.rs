@@ -1,5 +1,6 @@
 //! GetUsage of an account's month of hours, over gRPC, open loop: each question is due at its time, waiting counts. Some accounts
-//! are asked for in turn; their days are rolled up, as every two minutes, and something happened since to each of them today.
+//! are asked for in turn; their days are rolled up, as every two minutes, and something happened since to each of them today. The store
+//! is vacuumed before: the minute after rows came in masses, in which the server does so itself, is not measured.
 
 use super::{
     baseline,

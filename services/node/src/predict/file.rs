@@ -34,7 +34,7 @@ struct Answering<'a> {
     output: &'a Output,
     header: Header,
     progress: Progress,
-    /// Nothing is printed before the first answer.
+    /// The names of the columns are printed, or are not wanted.
     headed: bool,
     answered: u64,
     bad: u64,
@@ -88,13 +88,9 @@ pub async fn every_row(
 impl Answering<'_> {
     async fn settle(&mut self, mut rows: Vec<Line>) -> anyhow::Result<()> {
         let mut batch = self.header.batch();
-        rows.retain(|line| match self.header.add(&line.text, &mut batch) {
-            Ok(_) => true,
-            Err(why) => {
-                self.bad += 1;
-                self.progress.note(&format!("line {}: {why}", line.number));
-                false
-            }
+        rows.retain(|line| {
+            let added = self.header.add(&line.text, &mut batch);
+            added.map_err(|why| self.refuse(line.number, &why)).is_ok()
         });
         match &self.asking.key {
             _ if rows.is_empty() => Ok(()),
@@ -139,7 +135,8 @@ impl Answering<'_> {
 
     async fn ask(&self, batch: Batch) -> anyhow::Result<Result<ModelInferResponse, Status>> {
         let question = self.asking.question(batch);
-        insist(self.answered > 0, || self.asking.ask(question.clone())).await
+        let waiting = |status: &Status| self.progress.note(&format!("{}; trying again", status.message()));
+        insist(self.answered > 0, waiting, || self.asking.ask(question.clone())).await
     }
 
     fn refuse(&mut self, line: u64, why: &str) {
@@ -148,18 +145,21 @@ impl Answering<'_> {
     }
 }
 
-/// Asks again where serving says when it may answer; once it `was_there`, also while it is away.
-async fn insist<T, F>(was_there: bool, ask: impl Fn() -> F) -> anyhow::Result<Result<T, Status>>
+/// Asks again where serving says when it may answer; once it `was_there`, also while it is away. The first time it says why it waits.
+async fn insist<T, F>(was_there: bool, waiting: impl Fn(&Status), ask: impl Fn() -> F) -> anyhow::Result<Result<T, Status>>
 where
     F: Future<Output = anyhow::Result<Result<T, Status>>>,
 {
-    let mut backoff = Backoff::new(PATIENCE);
+    let (mut backoff, mut said) = (Backoff::new(PATIENCE), false);
     loop {
         let reply = ask().await?;
         let Err(status) = &reply else { return Ok(reply) };
         let away = was_there && status.code() == Code::Unavailable;
         let invited = errors::retry_after(status).or(away.then_some(Duration::ZERO));
         let Some((least, wait)) = invited.and_then(|least| Some((least, backoff.failed()?))) else { return Ok(reply) };
+        if !std::mem::replace(&mut said, true) {
+            waiting(status);
+        }
         tokio::time::sleep(wait.max(least)).await;
     }
 }
@@ -173,13 +173,20 @@ fn which(rows: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{cell::RefCell, collections::VecDeque, future::ready};
+    use std::{
+        cell::{Cell, RefCell},
+        collections::VecDeque,
+        future::ready,
+    };
     use tokio::time::Instant;
 
     /// Asks whoever answers these in turn; what it gets in the end, and how many are left.
     async fn asked(was_there: bool, replies: impl IntoIterator<Item = Result<u8, Status>>) -> (Result<u8, Code>, usize) {
         let replies = RefCell::new(replies.into_iter().collect::<VecDeque<_>>());
-        let reply = insist(was_there, || ready(Ok(replies.borrow_mut().pop_front().unwrap()))).await.unwrap();
+        let waits = Cell::new(0);
+        let count = |_: &Status| waits.set(waits.get() + 1);
+        let reply = insist(was_there, count, || ready(Ok(replies.borrow_mut().pop_front().unwrap()))).await.unwrap();
+        assert!(waits.get() <= 1, "it says once why it waits");
         (reply.map_err(|status| status.code()), replies.into_inner().len())
     }
 

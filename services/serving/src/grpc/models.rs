@@ -130,7 +130,11 @@ impl ModelService for Serving {
         request: Request<GetShadowReportRequest>,
     ) -> Result<Response<GetShadowReportResponse>, Status> {
         let GetShadowReportRequest { model, alias } = request.into_inner();
-        Ok(Response::new(self.told_shadow(&model, &named(alias))))
+        let told = self.told_shadow(&model, &named(alias));
+        if told.version == 0 {
+            self.known(&model).await?;
+        }
+        Ok(Response::new(told))
     }
 
     async fn report_outcomes(&self, request: Request<ReportOutcomesRequest>) -> Result<Response<ReportOutcomesResponse>, Status> {

@@ -103,9 +103,8 @@ impl PostgresServer {
     /// # Errors
     /// When its children survive, which nothing should.
     pub fn kill(&mut self) -> Result<()> {
-        // The postmaster first stands still, so that no child is missed.
-        let _ = self.process.signal(Signal::SIGSTOP);
-        let children = self.process.children();
+        // One that has ended by itself has no children to miss.
+        let children = self.stand_still().unwrap_or_else(|_| self.process.children());
         for pid in &children {
             let _ = process::signal_pid(*pid, Signal::SIGKILL);
         }
@@ -129,8 +128,7 @@ impl PostgresServer {
     /// # Errors
     /// When it has ended.
     pub fn pause(&self) -> Result<()> {
-        self.process.signal(Signal::SIGSTOP)?;
-        for pid in self.process.children() {
+        for pid in self.stand_still()? {
             // A child may just have ended by itself.
             let _ = process::signal_pid(pid, Signal::SIGSTOP);
         }
@@ -146,6 +144,14 @@ impl PostgresServer {
             let _ = process::signal_pid(pid, Signal::SIGCONT);
         }
         self.process.signal(Signal::SIGCONT)
+    }
+
+    /// Stops the postmaster; its children from then on. A signal takes a moment to stop a process, and one that forks meanwhile would
+    /// have a child that nobody knows of.
+    fn stand_still(&self) -> Result<Vec<u32>> {
+        self.process.signal(Signal::SIGSTOP)?;
+        ensure!(process::stopped(self.pid(), PATIENCE), "PostgreSQL does not stand still");
+        Ok(self.process.children())
     }
 
     async fn ready(&mut self) -> Result<()> {

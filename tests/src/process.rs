@@ -127,12 +127,22 @@ pub fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
 
 /// Waits until none of these exists any more; `false` after `patience`.
 pub fn gone(pids: &[u32], patience: Duration) -> bool {
+    holds(patience, || pids.iter().all(|pid| state_of(*pid).is_none_or(|state| state == 'Z')))
+}
+
+/// Waits until a process stands still after SIGSTOP; `false` after `patience`, and when it has ended.
+pub fn stopped(pid: u32, patience: Duration) -> bool {
+    let over = |state: Option<char>| matches!(state, Some('T' | 'Z') | None);
+    holds(patience, || over(state_of(pid))) && state_of(pid) == Some('T')
+}
+
+fn holds(patience: Duration, it: impl Fn() -> bool) -> bool {
     let started = Instant::now();
-    while pids.iter().any(|pid| state_of(*pid).is_some_and(|state| state != 'Z')) {
+    while !it() {
         if started.elapsed() >= patience {
             return false;
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(1));
     }
     true
 }

@@ -7,7 +7,14 @@ use loadline_tests::{
     proxy::Proxy,
 };
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    str::FromStr as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 use tokio::time;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -97,6 +104,46 @@ async fn a_paused_postgres_is_silent_and_goes_on_and_dies_with_its_owner() {
     let pid = server.pid();
     drop(server);
     assert_eq!(process::state_of(pid), None);
+}
+
+/// Opens connections one after the other; on the last one before a pause it asks on and on.
+async fn ask(url: String, pausing: Arc<AtomicBool>, answered: Arc<AtomicU64>) {
+    loop {
+        let Ok(mut connection) = connect(&url).await else { continue };
+        while sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&mut connection).await.is_ok() {
+            answered.fetch_add(1, SeqCst);
+            if !pausing.load(SeqCst) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_postgres_is_silent_on_connections_that_open_meanwhile_too() {
+    let server = PostgresServer::start().await.unwrap();
+    let url = server.create_database().await.unwrap();
+    let (pausing, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let askers: Vec<_> = (0..4).map(|_| tokio::spawn(ask(url.clone(), pausing.clone(), answered.clone()))).collect();
+    for round in 0..20 {
+        let before = answered.load(SeqCst);
+        let going_on = async {
+            while answered.load(SeqCst) < before + 20 {
+                time::sleep(Duration::from_millis(5)).await
+            }
+        };
+        time::timeout(SOON, going_on).await.expect("it goes on");
+        pausing.store(true, SeqCst);
+        server.pause().unwrap();
+        // What was sent before is on its way yet.
+        time::sleep(Duration::from_millis(50)).await;
+        let silent = answered.load(SeqCst);
+        time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(answered.load(SeqCst), silent, "somebody answers in round {round}");
+        pausing.store(false, SeqCst);
+        server.resume().unwrap();
+    }
+    askers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

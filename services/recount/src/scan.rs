@@ -74,7 +74,8 @@ pub enum RecountError {
 pub async fn recount(sources: Sources<'_>, span: Span, as_of: &AsOf, limits: Limits) -> Result<Recounted, RecountError> {
     let Sources { store, rules, .. } = sources;
     let letters = Letters::of(store, &span, rules, limits.letters).await?;
-    let mut scan = Scan::new(sources, span, limits, letters);
+    let past = store.past_progress().await?;
+    let mut scan = Scan::new(sources, span, limits, letters, past);
     for progress in &as_of.progress {
         scan.stream(progress).await?;
     }
@@ -88,6 +89,8 @@ struct Scan<'a> {
     recount: Recount,
     letters: Letters,
     limits: Limits,
+    /// Earlier makings of streams that something was counted of.
+    past: Vec<Progress>,
     /// Records of interest were taken from here on …
     earliest: Timestamp,
     /// … to here.
@@ -113,12 +116,13 @@ struct Entrance {
 }
 
 impl<'a> Scan<'a> {
-    fn new(sources: Sources<'a>, span: Span, limits: Limits, letters: Letters) -> Self {
+    fn new(sources: Sources<'a>, span: Span, limits: Limits, letters: Letters, past: Vec<Progress>) -> Self {
         Self {
             sources,
             recount: Recount::new(span.clone()),
             letters,
             limits,
+            past,
             earliest: sources.rules.earliest_append(span.from),
             latest: sources.rules.latest_append(span.to),
             span,
@@ -181,10 +185,12 @@ impl<'a> Scan<'a> {
         match bounds.oldest_at {
             Some(oldest_at) if oldest_at < self.earliest => {}
             Some(oldest_at) if bounds.first == 1 => {
-                let why = format!(
-                    "{stream} was made at {oldest_at}, after the hour began: the store may hold what an earlier making of it had"
-                );
-                self.surplus_doubts.extend(self.until(self.reach(oldest_at), why));
+                if self.was_counted_before(progress) {
+                    let why = format!(
+                        "{stream} was made again at {oldest_at}, after the hour began: the store may hold what was counted before"
+                    );
+                    self.surplus_doubts.extend(self.until(self.reach(oldest_at), why));
+                }
             }
             Some(oldest_at) => {
                 let reach = self.reach(oldest_at);
@@ -195,11 +201,20 @@ impl<'a> Scan<'a> {
                 self.doubts.extend(self.until(reach, why));
             }
             None if bounds.last == 0 => {
-                let why = format!("{stream} never had a record: the store may hold what an earlier making of it had");
-                self.surplus_doubts.extend(self.until(self.span.to, why));
+                if self.was_counted_before(progress) {
+                    let why = format!("{stream} was made again and is empty: the store may hold what was counted before");
+                    self.surplus_doubts.extend(self.until(self.span.to, why));
+                }
             }
             None => self.doubt(format!("{stream} holds no record any more: retention has passed the hour")),
         }
+    }
+
+    /// Whether events of the span may have been counted from an earlier making of the stream. A stream that never had one holds
+    /// all that was ever counted of it.
+    fn was_counted_before(&self, progress: &Progress) -> bool {
+        let may_hold = |past: &Progress| past.applied_at.is_none_or(|applied_at| applied_at >= self.earliest);
+        self.past.iter().any(|past| past.stream == progress.stream && past.incarnation != progress.incarnation && may_hold(past))
     }
 
     /// The first hour whose records were all taken after `oldest_at`.

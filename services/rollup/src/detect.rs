@@ -1,15 +1,19 @@
 //! The failure modes seen from rollup: roll-up failed or late (AN-04), dedup tables not purged (AN-05), archive failed or
-//! behind (AN-07), and usage that a verification found to differ from the log (AN-08).
+//! behind (AN-07), and usage that a verification found to differ from the log or from its hours (AN-08).
 
 use crate::{
     Parts,
     job::JobError,
-    jobs::{ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, TIDY_HISTORY, VERIFY, findings_now, first_hot_day, past_horizon},
+    jobs::{
+        ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, TIDY_HISTORY, VERIFY, WhatDiffers, findings_now, first_hot_day,
+        past_horizon,
+    },
     leader::Scheduled,
 };
 use loadline_domain::Day;
 use loadline_health::{Latch, Monitor, Reading, Severity, load::load};
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -166,29 +170,44 @@ async fn tell_load(store: &dyn Store, monitor: &Monitor) {
 struct Verified {
     last: Option<Uuid>,
     open: Vec<OpenFinding>,
+    /// Account-hours of which the last one could not tell whether they are right.
+    unknown: u64,
 }
 
 impl Verified {
     async fn look(&mut self, store: &dyn Store) -> Result<Reading, StoreError> {
         let done = RunFilter { job: Some(VERIFY.to_owned()), state: Some(RunState::Succeeded) };
-        let last = store.job_runs(&done, None, 1).await?.pop().map(|run| run.id);
-        if last != self.last {
+        let last = store.job_runs(&done, None, 1).await?.pop();
+        let id = last.as_ref().map(|run| run.id);
+        if id != self.last {
             self.open = findings_now(store).await?;
-            self.last = last;
+            let told = last.and_then(|run| serde_json::from_str::<Value>(run.result.as_deref()?).ok()).unwrap_or_default();
+            self.unknown = told["unknown"].as_u64().unwrap_or_default();
+            self.last = id;
         }
         Ok(self.reading())
     }
 
     fn reading(&self) -> Reading {
-        let differ: u64 = self.open.iter().map(|open| open.account_hours).sum();
+        let count = |what| self.open.iter().filter(|open| open.what == what).map(|open| open.count).sum::<u64>();
+        let (hours, days) = (count(WhatDiffers::Hours), count(WhatDiffers::Days));
         match (self.open.last(), self.last) {
             (None, None) => Reading::good(0.0, "no hour was verified yet"),
+            (None, Some(_)) if self.unknown > 0 => {
+                let unknown = self.unknown;
+                Reading::good(
+                    0.0,
+                    format!("{unknown} account-hours cannot be told from the log; the others agree or were repaired"),
+                )
+            }
             (None, Some(_)) => Reading::good(0.0, "what was verified agrees with the log, or was repaired"),
             (Some(newest), _) => {
+                let of_log = (hours > 0).then(|| format!("{hours} account-hours differ from the log"));
+                let of_hours = (days > 0).then(|| format!("{days} account-days differ from their hours"));
+                let differ = [of_log, of_hours].into_iter().flatten().collect::<Vec<_>>().join(", ");
                 let (from, to) = (newest.from, newest.to);
-                let detail =
-                    format!("{differ} account-hours differ from the log, the newest from {from} to {to}: verify with repair");
-                Reading::bad(differ as f64, detail)
+                let detail = format!("{differ}, the newest from {from} to {to}: verify with repair");
+                Reading::bad((hours + days) as f64, detail)
             }
         }
     }
@@ -200,14 +219,26 @@ mod tests {
     use loadline_domain::Timestamp;
 
     #[test]
+    fn what_cannot_be_told_is_not_said_to_agree() {
+        let mut verified = Verified { last: Some(Uuid::nil()), ..Verified::default() };
+        assert!(verified.reading().detail.contains("agrees with the log"));
+        verified.unknown = 4;
+        let reading = verified.reading();
+        assert!(!reading.bad && reading.detail.starts_with("4 account-hours cannot be told"), "{reading:?}");
+    }
+
+    #[test]
     fn a_difference_that_nobody_put_right_is_bad() {
         let mut verified = Verified::default();
         assert!(!verified.reading().bad);
         verified.last = Some(Uuid::nil());
         assert!(!verified.reading().bad);
         let (from, to) = (Timestamp::from_micros(0), Timestamp::from_micros(3_600_000_000));
-        verified.open.push(OpenFinding { from, to, account: None, account_hours: 2 });
+        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Hours, count: 2 });
+        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Days, count: 3 });
         let reading = verified.reading();
-        assert!(reading.bad && (reading.value - 2.0).abs() < f64::EPSILON, "{reading:?}");
+        assert!(reading.bad && (reading.value - 5.0).abs() < f64::EPSILON, "{reading:?}");
+        let told = &reading.detail;
+        assert!(told.contains("2 account-hours differ from the log, 3 account-days differ from their hours"), "{told}");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     DedupPurge, DedupTable, Dirty, Enqueued, Expiring, Export, Held, JobRun, Jobs, Leaders, Leadership, Leases, Losses,
     NewPrediction, NewRun, Note, Outcome, PredictionBacklog, PredictionEnd, PredictionFilter, PredictionJob, PredictionJobs,
     ProgressLedger, Purgeable, Redriven, Repair, Repaired, Retention, RolledUp, Rollups, RunFilter, RunProgress, Statistics,
-    Store, StoreError, StoredDeadLetter, StoredLoss, Ticket, Trail, UsageTable,
+    Store, StoreError, StoredDeadLetter, StoredLoss, Ticket, Trail, UsageTable, WrongDay,
 };
 use loadline_domain::{
     AccountId, AccountScope, Batch, Day, DeadLetterReason, Hour, Incarnation, Sequence, StreamName, Timestamp,
@@ -47,6 +47,7 @@ faulty! { ProgressLedger, StoreError;
     resume(stream: &StreamName, through: Sequence) -> bool, about stream.as_str();
     progress(stream: &StreamName) -> Option<Progress>, about stream.as_str();
     all_progress() -> Vec<Progress>;
+    past_progress() -> Vec<Progress>;
     conservation() -> Conservation, corrupted |sums| Conservation { usage_events: sums.usage_events + 1, ..sums };
 }
 
@@ -87,6 +88,8 @@ faulty! { Leaders, StoreError;
 faulty! { Rollups, StoreError;
     dirty() -> Dirty;
     roll_up(leadership: &Leadership, limit: u32) -> RolledUp;
+    wrong_days(account: Option<&AccountId>, day: Day, most: u32) -> Vec<WrongDay>;
+    mark(leadership: &Leadership, wrong: &WrongDay, reason: &str, actor: &str) -> (), about wrong.account.as_str();
 }
 
 faulty! { Archive, StoreError;

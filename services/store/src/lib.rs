@@ -54,7 +54,7 @@ pub use prediction_jobs::{
 };
 pub use purge::{DedupPurge, Purgeable};
 pub use retention::{Expiring, Retention};
-pub use rollups::{Dirty, RolledUp, Rollups};
+pub use rollups::{Dirty, RolledUp, Rollups, WrongDay};
 pub use statistics::{AnsweringTable, Believed, Statistics};
 pub use trail::{GENESIS, Hash, Note, Trail, first_break};
 
@@ -183,6 +183,10 @@ pub trait ProgressLedger {
 
     /// Current incarnation's progress of all streams, by name.
     async fn all_progress(&self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Incarnations that are not current any more and of which something was counted, by stream: what the store holds of
+    /// them, the log has no more.
+    async fn past_progress(&self) -> Result<Vec<Progress>, StoreError>;
 
     /// Counted records over all incarnations, and events in hourly usage and in archived parts, from one snapshot: they are
     /// equal, or there is a bug. Reads the whole usage table.

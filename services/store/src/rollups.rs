@@ -1,8 +1,8 @@
 //! Days recomputed from their hours.
 
-use crate::{Leadership, StoreError};
+use crate::{Leadership, StoreError, trail::Note};
 use async_trait::async_trait;
-use loadline_domain::Timestamp;
+use loadline_domain::{AccountId, Day, Timestamp};
 
 /// What waits for a roll-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub struct RolledUp {
     pub more: bool,
 }
 
+/// An account-day whose daily rows are not what its hours add up to, although nothing marks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongDay {
+    /// Whose usage.
+    pub account: AccountId,
+    /// Which day.
+    pub day: Day,
+    /// Rows that differ, are missing, or should not be there.
+    pub rows: u64,
+}
+
 /// Daily usage: for every account-day that is not dirty, exactly the sums of its hourly rows.
 #[async_trait]
 pub trait Rollups {
@@ -37,4 +48,32 @@ pub trait Rollups {
     /// # Errors
     /// [`StoreError::Stale`] when the leadership was taken over.
     async fn roll_up(&self, leadership: &Leadership, limit: u32) -> Result<RolledUp, StoreError>;
+
+    /// Account-days of a day, of one account or of all, that are not dirty and should be, by name, at most `most`: what a roll-up
+    /// never looks at again. Reads all hours of the day, in one snapshot with its daily rows and marks.
+    ///
+    /// # Errors
+    /// [`StoreError::Overflow`] when sums of the day leave 64 bits.
+    async fn wrong_days(&self, account: Option<&AccountId>, day: Day, most: u32) -> Result<Vec<WrongDay>, StoreError>;
+
+    /// Marks such an account-day, so that it is answered by its hours at once and recomputed by the next roll-up, and writes an
+    /// entry, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] when the leadership was taken over.
+    async fn mark(&self, leadership: &Leadership, wrong: &WrongDay, reason: &str, actor: &str) -> Result<(), StoreError>;
+}
+
+impl WrongDay {
+    pub(crate) fn note(&self, reason: &str, actor: &str) -> Note {
+        Note {
+            actor: actor.to_owned(),
+            action: "recompute_day".to_owned(),
+            target: format!("{} {}", self.account, self.day),
+            reason: reason.to_owned(),
+            before: serde_json::json!({ "rows_that_differ": self.rows }).to_string(),
+            after: r#""marked for the next roll-up""#.to_owned(),
+            outcome: "DONE".to_owned(),
+        }
+    }
 }

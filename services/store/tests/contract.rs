@@ -79,6 +79,7 @@ behaviours! {
         a_stop_lasts_until_it_is_resumed
         a_stream_is_stopped_by_its_owner_alone
         all_progress_is_by_name
+        only_what_was_counted_of_a_past_making_is_past_progress
         commit_times_are_the_stores
     }
     commit {
@@ -174,6 +175,8 @@ behaviours! {
     }
     rollups {
         days_are_what_their_hours_add_up_to
+        days_that_are_not_the_sums_of_their_hours_are_found_marked_and_recomputed
+        an_old_leader_marks_no_day
         a_question_by_days_has_the_same_answer_before_and_after_a_roll_up
         what_changes_after_a_roll_up_is_told_by_its_hours
         rolling_up_twice_changes_nothing

@@ -4,7 +4,7 @@ use super::{
     failed,
     queue::{Queue, Wanted, tell},
 };
-use crate::jobs::{OpenFinding, VERIFY, findings_now};
+use crate::jobs::{OpenFinding, VERIFY, WhatDiffers, findings_now};
 use async_trait::async_trait;
 use loadline_health::{
     Remedy, World,
@@ -34,7 +34,7 @@ impl RepairCounts {
     /// Another verification is another world, whatever it found.
     async fn world(&self, findings: &[OpenFinding]) -> Result<World, RemedyError> {
         let world = self.queue.world(VERIFY).await?;
-        Ok(findings.iter().fold(world, |world, finding| world.with(finding.to_string(), finding.account_hours)))
+        Ok(findings.iter().fold(world, |world, finding| world.with(finding.to_string(), finding.count)))
     }
 }
 
@@ -74,15 +74,20 @@ impl Remedy for RepairCounts {
         }
         let world = self.world(&findings).await?;
         self.queue.ensure_free(&world).await?;
-        let count = findings.iter().map(|finding| finding.account_hours).sum();
+        let count = |what| findings.iter().filter(|finding| finding.what == what).map(|finding| finding.count).sum::<u64>();
+        let (account_hours, account_days) = (count(WhatDiffers::Hours), count(WhatDiffers::Days));
         let hours: u64 = findings.iter().map(|finding| finding.to.since(finding.from).as_secs() / 3_600).sum();
+        let mut effects = vec![
+            Effect::new("account-hours replaced by what the log says, where nothing speaks against it", account_hours),
+            Effect::new("hours counted again from the log", hours),
+        ];
+        if account_days > 0 {
+            effects.push(Effect::new("account-days computed again from their hours", account_days));
+        }
         Ok(Planned {
             target: if target.is_empty() { ALL.to_owned() } else { target.to_owned() },
-            effects: vec![
-                Effect::new("account-hours replaced by what the log says, where nothing speaks against it", count),
-                Effect::new("hours counted again from the log", hours),
-            ],
-            count,
+            effects,
+            count: account_hours + account_days,
             world,
             expected: Duration::from_secs(5 + hours),
             undo_within: None,
@@ -100,7 +105,7 @@ impl Remedy for RepairCounts {
                 "from": finding.from.to_string(),
                 "to": finding.to.to_string(),
                 "repair": true,
-                "repair_at_most": finding.account_hours,
+                "repair_at_most": finding.count,
             });
             if let Some(account) = &finding.account {
                 parameters["account"] = account.as_str().into();
@@ -114,6 +119,7 @@ impl Remedy for RepairCounts {
                 ("unknown", "account-hours left alone: what is right cannot be told"),
             ];
             tell(&told, &names, running);
+            tell(&told["days"], &[("repaired", "account-days to be computed again by the next roll-up")], running);
         }
         Ok(())
     }

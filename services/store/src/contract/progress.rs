@@ -155,6 +155,19 @@ pub async fn a_stream_is_stopped_by_its_owner_alone(subject: &Subject) {
     assert_eq!(new.progress.stopped, None);
 }
 
+pub async fn only_what_was_counted_of_a_past_making_is_past_progress(subject: &Subject) {
+    let mut old = Owner::of(&subject.store, "BILLING").await;
+    assert_eq!(subject.past_progress().await.unwrap(), []);
+    old.count(&[billing("a", "acme", noon())]).await;
+    assert_eq!(subject.past_progress().await.unwrap(), [], "it is the current one");
+    // Of the second making nothing was ever counted.
+    Owner::of_incarnation(&subject.store, "BILLING", "two").await;
+    Owner::of_incarnation(&subject.store, "BILLING", "three").await;
+    let past = subject.past_progress().await.unwrap();
+    let told: Vec<_> = past.iter().map(|past| (past.stream.as_str(), past.incarnation.as_str(), past.counted)).collect();
+    assert_eq!((told, past[0].applied_at), (vec![("BILLING", "one", 1)], Some(noon())));
+}
+
 pub async fn all_progress_is_by_name(subject: &Subject) {
     for stream in ["DLR", "BILLING-1", "BILLING-0", "a"] {
         Owner::of(&subject.store, stream).await;

@@ -3,7 +3,7 @@
 use super::{Owner, Subject, always, billing, noon, receipt};
 use crate::{RolledUp, Store, StoreError};
 use loadline_domain::{
-    AccountScope, Hour, Timestamp,
+    AccountScope, Day, Hour, Timestamp,
     question::{Grain, GroupBy, RankBy, UsageFilter, UsageQuery, UsageRow},
     usage::Usage,
 };
@@ -87,6 +87,53 @@ pub async fn days_are_what_their_hours_add_up_to(subject: &Subject) {
     assert_eq!(subject.dirty().await.unwrap().account_days, 0);
     assert_eq!(subject.dirty().await.unwrap().oldest_since, None);
     assert_eq!(subject.peek(WRONG).await, ["0"]);
+}
+
+pub async fn days_that_are_not_the_sums_of_their_hours_are_found_marked_and_recomputed(subject: &Subject) {
+    two_days(subject).await;
+    let (day, everybody) = (noon().day(), None);
+    assert_eq!(subject.wrong_days(everybody, day, 9).await.unwrap(), [], "they are dirty");
+    roll_all(subject).await;
+    assert_eq!(subject.wrong_days(everybody, day, 9).await.unwrap(), []);
+    // Changed, gone, and made up.
+    subject.tamper("UPDATE usage_daily SET messages = messages + 3 WHERE account = 'acme' AND country = 'FR'").await;
+    subject
+        .tamper(
+            "INSERT INTO usage_daily SELECT 'ghost', day, channel, country, currency, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, version
+             FROM usage_daily WHERE account = 'beta' AND day = (SELECT max(day) FROM usage_daily)",
+        )
+        .await;
+    subject.tamper("DELETE FROM usage_daily WHERE account = 'beta'").await;
+    let wrong = subject.wrong_days(everybody, day, 9).await.unwrap();
+    let told: Vec<_> = wrong.iter().map(|wrong| (wrong.account.as_str(), wrong.day, wrong.rows)).collect();
+    assert_eq!(told, [("acme", day, 1), ("beta", day, 1), ("ghost", day, 1)]);
+    assert_eq!(subject.wrong_days(everybody, day, 2).await.unwrap(), wrong[..2]);
+    assert_eq!(subject.wrong_days(Some(&wrong[1].account), day, 9).await.unwrap(), wrong[1..2]);
+    let leadership = subject.leader().await;
+    let before = Day::from_index(day.index() - 1);
+    for wrong in [wrong, subject.wrong_days(everybody, before, 9).await.unwrap()].concat() {
+        subject.mark(&leadership, &wrong, "not what the hours say", "verify").await.unwrap();
+    }
+    assert_eq!(subject.wrong_days(everybody, day, 9).await.unwrap(), []);
+    assert_eq!(rows(subject, &by_days("acme")).await, added_up(subject, &by_days("acme")).await, "answered by hours at once");
+    assert_eq!(roll_all(subject).await.account_days, 5, "two accounts in two days, and the one made up");
+    assert_eq!(subject.peek(WRONG).await, ["0"]);
+    let entries = subject.audit(0, 10).await.unwrap();
+    let entry = &entries[0];
+    assert_eq!((entries.len(), entry.action.as_str(), entry.target.as_str()), (5, "recompute_day", "acme 2026-03-10"));
+    assert_eq!((entry.actor.as_str(), entry.reason.as_str()), ("verify", "not what the hours say"));
+}
+
+pub async fn an_old_leader_marks_no_day(subject: &Subject) {
+    two_days(subject).await;
+    roll_all(subject).await;
+    subject.tamper("DELETE FROM usage_daily WHERE account = 'beta'").await;
+    let wrong = subject.wrong_days(None, noon().day(), 9).await.unwrap().remove(0);
+    let old = subject.leader().await;
+    subject.leader().await;
+    let refused = subject.mark(&old, &wrong, "late", "verify").await;
+    assert!(matches!(refused, Err(StoreError::Stale(_))), "{refused:?}");
+    assert_eq!((subject.dirty().await.unwrap().account_days, subject.audit(0, 10).await.unwrap().len()), (0, 0));
 }
 
 pub async fn a_question_by_days_has_the_same_answer_before_and_after_a_roll_up(subject: &Subject) {

@@ -165,7 +165,7 @@ async fn upsert_latency(connection: &mut PgConnection, rows: &[(LatencyKey, i64)
 }
 
 /// Versions start at the time, so that a row deleted and made again does not come by an old one.
-async fn mark_dirty(connection: &mut PgConnection, days: &BTreeSet<(AccountId, Day)>, now: i64) -> Result<(), Fault> {
+pub(super) async fn mark_dirty(connection: &mut PgConnection, days: &BTreeSet<(AccountId, Day)>, now: i64) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO dirty_day AS d SELECT account, day, $3 FROM unnest($1::text[], $2::int[]) AS given (account, day)
          ON CONFLICT (account, day) DO UPDATE SET version = greatest(d.version + 1, excluded.version)",

@@ -89,6 +89,16 @@ impl ProgressLedger for PostgresStore {
         self.run(|connection| Box::pin(all(connection))).await
     }
 
+    async fn past_progress(&self) -> Result<Vec<Progress>, StoreError> {
+        let past = sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM stream_progress WHERE NOT is_current AND counted > 0 ORDER BY stream, incarnation"
+        ));
+        let rows: Vec<StoredProgress> = self.run(|connection| Box::pin(async { Ok(past.fetch_all(connection).await?) })).await?;
+        rows.into_iter().map(Progress::try_from).collect()
+    }
+
     async fn conservation(&self) -> Result<Conservation, StoreError> {
         let sums = sqlx::query_as(
             "SELECT coalesce(sum(counted), 0)::bigint,

@@ -1,17 +1,44 @@
 //! Days recomputed from their hours: the server adds up, an account-day's rows in one place of the index.
 
 use super::{
+    commit::{mark_dirty, now},
     connect::PostgresStore,
     fault::Fault,
     leadership::fence,
     leases::clock,
+    trail,
     transact::{End, Reach},
 };
-use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
+use crate::{
+    Dirty, Leadership, RolledUp, Rollups, StoreError, WrongDay,
+    rows::{self, loaded},
+};
 use async_trait::async_trait;
-use loadline_domain::Timestamp;
+use loadline_domain::{AccountId, Day, Timestamp};
 use sqlx::PgConnection;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Account-days of day `$1`, of account `$2` or of all, at most `$3`.
+const WRONG: &str = "SELECT account, count(*)
+     FROM (SELECT account, channel, country, currency, events, messages, segments, amount_micros, delivered, undelivered, expired,
+                  rejected, failed, not_final
+           FROM usage_daily WHERE day = $1 AND ($2::text IS NULL OR account = $2)) AS rolled
+     FULL JOIN (SELECT account, channel, country, currency, sum(events)::bigint AS events, sum(messages)::bigint AS messages,
+                       sum(segments)::bigint AS segments, sum(amount_micros)::bigint AS amount_micros,
+                       sum(delivered)::bigint AS delivered, sum(undelivered)::bigint AS undelivered,
+                       sum(expired)::bigint AS expired, sum(rejected)::bigint AS rejected, sum(failed)::bigint AS failed,
+                       sum(not_final)::bigint AS not_final
+                FROM usage_hourly
+                WHERE hour >= $1 * 24 AND hour < $1 * 24 + 24 AND ($2::text IS NULL OR account = $2)
+                GROUP BY 1, 2, 3, 4) AS hours
+     USING (account, channel, country, currency)
+     WHERE NOT EXISTS (SELECT FROM dirty_day WHERE dirty_day.account = coalesce(rolled.account, hours.account) AND day = $1)
+       AND (rolled.events, rolled.messages, rolled.segments, rolled.amount_micros, rolled.delivered, rolled.undelivered,
+            rolled.expired, rolled.rejected, rolled.failed, rolled.not_final)
+           IS DISTINCT FROM
+           (hours.events, hours.messages, hours.segments, hours.amount_micros, hours.delivered, hours.undelivered, hours.expired,
+            hours.rejected, hours.failed, hours.not_final)
+     GROUP BY account ORDER BY account LIMIT $3";
 
 #[async_trait]
 impl Rollups for PostgresStore {
@@ -34,6 +61,37 @@ impl Rollups for PostgresStore {
                 done => return done,
             }
         }
+    }
+
+    async fn wrong_days(&self, account: Option<&AccountId>, day: Day, most: u32) -> Result<Vec<WrongDay>, StoreError> {
+        let account = account.map(AccountId::to_string);
+        let reading = self.read(Reach::Table, move |connection| {
+            Box::pin(async move {
+                let wrong = sqlx::query_as(WRONG).bind(day.index()).bind(account).bind(i64::from(most));
+                wrong.fetch_all(connection).await.map_err(|error| Fault::from(error).or_overflow())
+            })
+        });
+        let wrong: Vec<(String, i64)> = reading.await?;
+        wrong
+            .into_iter()
+            .map(|(account, differ)| Ok(WrongDay { account: rows::account(&account)?, day, rows: loaded(differ)? }))
+            .collect()
+    }
+
+    async fn mark(&self, leadership: &Leadership, wrong: &WrongDay, reason: &str, actor: &str) -> Result<(), StoreError> {
+        let given =
+            Arc::new((leadership.clone(), BTreeSet::from([(wrong.account.clone(), wrong.day)]), wrong.note(reason, actor)));
+        let marking = self.write(End::Commit, move |connection| {
+            let given = Arc::clone(&given);
+            Box::pin(async move {
+                let (leadership, days, note) = &*given;
+                fence(&mut *connection, leadership).await?;
+                let now = now(&mut *connection).await?;
+                mark_dirty(&mut *connection, days, now).await?;
+                trail::append(connection, note, now).await.map(drop)
+            })
+        });
+        marking.await
     }
 }
 

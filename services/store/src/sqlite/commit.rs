@@ -11,11 +11,12 @@ use crate::{
     rows::{StoredProgress, stored},
 };
 use loadline_domain::{
-    Batch, Settled, Timestamp,
+    AccountId, Batch, Day, Settled, Timestamp,
     progress::{Lease, Progress},
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
 
 /// Writes a batch.
 pub(super) async fn commit(connection: &mut SqliteConnection, lease: Lease, batch: Batch) -> Result<Progress, StoreError> {
@@ -108,9 +109,16 @@ pub(super) async fn add_usage(connection: &mut SqliteConnection, settled: &Settl
     )
     .bind(json(latency)?);
     latency.execute(&mut *connection).await.map_err(failed)?;
-    let dirty = settled.dirty_days();
-    let dirty = dirty.iter().map(|(account, day)| (account.as_str(), day.index()));
-    // Versions start at the time, so that a row deleted and made again does not come by an old one.
+    mark_dirty(connection, &settled.dirty_days(), now).await
+}
+
+/// Versions start at the time, so that a row deleted and made again does not come by an old one.
+pub(super) async fn mark_dirty(
+    connection: &mut SqliteConnection,
+    days: &BTreeSet<(AccountId, Day)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let dirty = days.iter().map(|(account, day)| (account.as_str(), day.index()));
     let dirty = sqlx::query(
         "INSERT INTO dirty_day (account, day, version) SELECT value->>0, value->>1, ?2 FROM jsonb_each(?1) WHERE true
          ON CONFLICT (account, day) DO UPDATE SET version = max(version + 1, excluded.version)",

@@ -69,6 +69,12 @@ impl ProgressLedger for SqliteStore {
         all(&mut *self.snapshot().await?).await
     }
 
+    async fn past_progress(&self) -> Result<Vec<Progress>, StoreError> {
+        let past = "SELECT * FROM stream_progress WHERE NOT is_current AND counted > 0 ORDER BY stream, incarnation";
+        let rows: Vec<StoredProgress> = sqlx::query_as(past).fetch_all(&mut *self.snapshot().await?).await.map_err(failed)?;
+        rows.into_iter().map(Progress::try_from).collect()
+    }
+
     async fn conservation(&self) -> Result<Conservation, StoreError> {
         let mut snapshot = self.snapshot().await?;
         let sums: (i64, i64, i64) = sqlx::query_as(

@@ -1,13 +1,46 @@
 //! Days recomputed from their hours. Nobody else writes meanwhile, so the account-days picked stay the same ones.
 
 use super::{
+    commit::mark_dirty,
     connect::{SqliteStore, added, failed, now},
     leadership::fence,
+    trail,
 };
-use crate::{Dirty, Leadership, RolledUp, Rollups, StoreError, rows::loaded};
+use crate::{
+    Dirty, Leadership, Note, RolledUp, Rollups, StoreError, WrongDay,
+    rows::{self, loaded},
+};
 use async_trait::async_trait;
-use loadline_domain::Timestamp;
+use loadline_domain::{AccountId, Day, Timestamp};
 use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
+
+/// Account-days of day `?1`, of account `?2` or of all, at most `?3`. Hours are found from one account to the next by index.
+const WRONG: &str = "WITH RECURSIVE accounts (account) AS (
+         SELECT CASE WHEN ?2 IS NULL THEN (SELECT min(account) FROM usage_hourly) ELSE ?2 END
+         UNION ALL
+         SELECT (SELECT min(account) FROM usage_hourly WHERE account > accounts.account)
+         FROM accounts WHERE ?2 IS NULL AND account IS NOT NULL
+     )
+     SELECT account, count(*)
+     FROM (SELECT account, channel, country, currency, events, messages, segments, amount_micros, delivered, undelivered, expired,
+                  rejected, failed, not_final
+           FROM usage_daily WHERE day = ?1 AND (?2 IS NULL OR account = ?2)) AS rolled
+     FULL JOIN (SELECT held.account, channel, country, currency, sum(events) AS events, sum(messages) AS messages,
+                       sum(segments) AS segments, sum(amount_micros) AS amount_micros, sum(delivered) AS delivered,
+                       sum(undelivered) AS undelivered, sum(expired) AS expired, sum(rejected) AS rejected, sum(failed) AS failed,
+                       sum(not_final) AS not_final
+                FROM accounts CROSS JOIN usage_hourly AS held
+                ON held.account = accounts.account AND hour >= ?1 * 24 AND hour < ?1 * 24 + 24
+                GROUP BY 1, 2, 3, 4) AS hours
+     USING (account, channel, country, currency)
+     WHERE (account, ?1) NOT IN (SELECT account, day FROM dirty_day)
+       AND (rolled.events, rolled.messages, rolled.segments, rolled.amount_micros, rolled.delivered, rolled.undelivered,
+            rolled.expired, rolled.rejected, rolled.failed, rolled.not_final)
+           IS NOT
+           (hours.events, hours.messages, hours.segments, hours.amount_micros, hours.delivered, hours.undelivered, hours.expired,
+            hours.rejected, hours.failed, hours.not_final)
+     GROUP BY account ORDER BY account LIMIT ?3";
 
 /// The account-days of a chunk: those that wait longest, `?1` of them.
 macro_rules! picked {
@@ -39,6 +72,33 @@ impl Rollups for SqliteStore {
             }
         }
     }
+
+    async fn wrong_days(&self, account: Option<&AccountId>, day: Day, most: u32) -> Result<Vec<WrongDay>, StoreError> {
+        let wrong = sqlx::query_as(WRONG).bind(day.index()).bind(account.map(AccountId::as_str)).bind(most);
+        let wrong: Vec<(String, i64)> = wrong.fetch_all(&mut *self.snapshot().await?).await.map_err(added)?;
+        wrong
+            .into_iter()
+            .map(|(account, differ)| Ok(WrongDay { account: rows::account(&account)?, day, rows: loaded(differ)? }))
+            .collect()
+    }
+
+    async fn mark(&self, leadership: &Leadership, wrong: &WrongDay, reason: &str, actor: &str) -> Result<(), StoreError> {
+        let days = BTreeSet::from([(wrong.account.clone(), wrong.day)]);
+        let (leadership, note) = (leadership.clone(), wrong.note(reason, actor));
+        self.writer.transaction(move |connection| Box::pin(mark(connection, leadership, days, note))).await
+    }
+}
+
+async fn mark(
+    connection: &mut SqliteConnection,
+    leadership: Leadership,
+    days: BTreeSet<(AccountId, Day)>,
+    note: Note,
+) -> Result<(), StoreError> {
+    fence(&mut *connection, &leadership).await?;
+    let now = now();
+    mark_dirty(&mut *connection, &days, now).await?;
+    trail::append(connection, note, now).await.map(drop)
 }
 
 /// Puts the account-day that waits longest behind all others, so that they are not held up by it.

@@ -16,7 +16,7 @@ pub struct Asked {
     pub account: Option<AccountId>,
     /// Whether differences are repaired.
     pub repair: bool,
-    /// How many of them; all when it is absent.
+    /// How many of them, account-hours and account-days together; all when it is absent.
     pub repair_at_most: Option<u64>,
 }
 
@@ -52,6 +52,9 @@ impl Asked {
         };
         if given.repair_at_most.is_some() && !given.repair {
             return Err("names `repair_at_most` without `repair`; send both, or leave both out".to_owned());
+        }
+        if given.repair_at_most == Some(0) {
+            return Err("names `repair_at_most` 0, which repairs nothing; leave `repair` out to be told only".to_owned());
         }
         Ok(Self { range, account: account.transpose()?, repair: given.repair, repair_at_most: given.repair_at_most })
     }
@@ -124,6 +127,7 @@ mod tests {
             (json!({ "repair": "yes" }), "`repair` (true or false)"),
             (json!({ "repair_at_most": 3 }), "without `repair`"),
             (json!({ "repair": true, "repair_at_most": -1 }), "`repair_at_most`"),
+            (json!({ "repair": true, "repair_at_most": 0 }), "leave `repair` out"),
             (json!([]), "no JSON object"),
             (json!({ "from": ten }), "without `to`"),
             (json!({ "to": ten }), "without `from`"),

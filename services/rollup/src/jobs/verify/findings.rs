@@ -1,25 +1,37 @@
 //! What verifications found and nobody has put right since.
 
-use super::NAME;
+use super::{NAME, days::Days};
 use loadline_domain::Timestamp;
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use serde::Deserialize;
-use std::fmt;
+use std::{fmt, time::Duration};
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// Verifications looked back over: a month of nights and some by hand.
 const VERIFICATIONS: u32 = 50;
 
-/// Account-hours that differ, as far as anybody knows.
+/// Account-hours that differ from the log, or account-days that differ from their hours, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {
-    /// Start of the first hour that was compared.
+    /// Start of the first hour that was compared, or of the day.
     pub from: Timestamp,
     /// End of the last.
     pub to: Timestamp,
     /// Of this account only.
     pub account: Option<String>,
+    /// What differs.
+    pub what: What,
     /// How many.
-    pub account_hours: u64,
+    pub count: u64,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Account-hours, from the log.
+    Hours,
+    /// Account-days, from their hours.
+    Days,
 }
 
 /// The part of a run's result that matters here.
@@ -31,6 +43,9 @@ struct Told {
     different: u64,
     repaired: u64,
     unknown: u64,
+    /// Not told by older builds.
+    #[serde(default)]
+    days: Days,
 }
 
 /// What is open now.
@@ -43,27 +58,51 @@ pub async fn open_now(store: &dyn Store) -> Result<Vec<Open>, StoreError> {
 }
 
 /// What is open after these runs, newest first. A run that could tell everything settles what older ones found within its
-/// range and accounts.
+/// range and accounts; of hours and of days by themselves.
 fn open(runs: &[JobRun]) -> Vec<Open> {
     let mut open: Vec<Open> = Vec::new();
     for told in runs.iter().rev().filter_map(|run| serde_json::from_str::<Told>(run.result.as_deref()?).ok()) {
-        let (Ok(from), Ok(to)) = (told.from.parse(), told.to.parse()) else { continue };
-        let found = Open { from, to, account: told.account, account_hours: told.different.saturating_sub(told.repaired) };
+        let hours = told.hours();
         if told.unknown == 0 {
-            open.retain(|older| !found.covers(older));
+            open.retain(|older| hours.as_ref().is_none_or(|hours| !hours.covers(older)));
         }
-        if found.account_hours > 0 {
-            open.retain(|older| *older != found);
+        if told.days.unknown.is_empty() {
+            open.retain(|older| told.days_looked_at().is_none_or(|days| !days.covers(older)));
+        }
+        for found in hours.into_iter().chain(told.wrong_days()).filter(|found| found.count > 0) {
+            open.retain(|older| !older.is_about_the_same(&found));
             open.push(found);
         }
     }
     open
 }
 
+impl Told {
+    fn hours(&self) -> Option<Open> {
+        let (from, to) = (self.from.parse().ok()?, self.to.parse().ok()?);
+        let count = self.different.saturating_sub(self.repaired);
+        Some(Open { from, to, account: self.account.clone(), what: What::Hours, count })
+    }
+
+    fn days_looked_at(&self) -> Option<Open> {
+        let (from, to) = (self.days.from.parse().ok()?, self.days.to.parse().ok()?);
+        Some(Open { from, to, account: self.account.clone(), what: What::Days, count: 0 })
+    }
+
+    fn wrong_days(&self) -> impl Iterator<Item = Open> {
+        self.days.wrong.iter().filter_map(|wrong| {
+            let from: Timestamp = wrong.from.parse().ok()?;
+            let count = wrong.different.saturating_sub(wrong.repaired);
+            Some(Open { from, to: from.plus(DAY), account: self.account.clone(), what: What::Days, count })
+        })
+    }
+}
+
 impl fmt::Display for Open {
-    /// Such as `2026-11-20T00:00:00Z/2026-11-21T00:00:00Z`, and the account if it is of one.
+    /// Such as `2026-11-20T00:00:00Z/2026-11-21T00:00:00Z`, ` days` if it is about days, and the account if it is of one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.from, self.to)?;
+        let what = if self.what == What::Days { " days" } else { "" };
+        write!(f, "{}/{}{what}", self.from, self.to)?;
         self.account.as_ref().map_or(Ok(()), |account| write!(f, " {account}"))
     }
 }
@@ -71,7 +110,11 @@ impl fmt::Display for Open {
 impl Open {
     fn covers(&self, other: &Self) -> bool {
         let accounts = self.account.is_none() || self.account == other.account;
-        self.from <= other.from && self.to >= other.to && accounts
+        self.what == other.what && self.from <= other.from && self.to >= other.to && accounts
+    }
+
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        (self.what, self.from, self.to, &self.account) == (other.what, other.from, other.to, &other.account)
     }
 }
 
@@ -87,8 +130,21 @@ mod tests {
     }
 
     fn run(day_of_month: u32, account: Option<&str>, [different, repaired, unknown]: [u64; 3]) -> JobRun {
-        let result = json!({ "from": day(day_of_month), "to": day(day_of_month + 1), "account": account,
-                             "different": different, "repaired": repaired, "unknown": unknown });
+        told(json!({ "from": day(day_of_month), "to": day(day_of_month + 1), "account": account,
+                     "different": different, "repaired": repaired, "unknown": unknown }))
+    }
+
+    /// A run about the 25th that held the days up to then against their hours, and found two of the 20th wrong.
+    fn with_days(first: u32, repaired: u64, unknown_hours: u64) -> JobRun {
+        let wrong = json!([{ "from": day(20), "different": 2, "repaired": repaired, "accounts": ["acme", "bolt"] }]);
+        let wrong = if first > 20 { json!([]) } else { wrong };
+        let days =
+            json!({ "from": day(first), "to": day(26), "different": 2, "repaired": repaired, "wrong": wrong, "unknown": [] });
+        told(json!({ "from": day(25), "to": day(26), "account": null, "different": 0, "repaired": 0, "unknown": unknown_hours,
+                     "days": days }))
+    }
+
+    fn told(result: serde_json::Value) -> JobRun {
         JobRun {
             id: Uuid::nil(),
             asked: NewRun {
@@ -116,7 +172,7 @@ mod tests {
     /// Of runs in the order they ran.
     fn left(mut runs: Vec<JobRun>) -> Vec<u64> {
         runs.reverse();
-        open(&runs).iter().map(|open| open.account_hours).collect()
+        open(&runs).iter().map(|open| open.count).collect()
     }
 
     #[test]
@@ -131,6 +187,24 @@ mod tests {
         assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, None, [3, 3, 0])]), [0; 0]);
         assert_eq!(left(vec![run(20, Some("acme"), [3, 0, 0]), run(20, None, [0, 0, 0])]), [0; 0]);
         assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, None, [3, 2, 0])]), [1]);
+    }
+
+    #[test]
+    fn wrong_days_are_open_until_they_were_marked_or_found_right() {
+        let open_after = |runs: Vec<JobRun>| {
+            let open = open(&runs.into_iter().rev().collect::<Vec<_>>());
+            open.iter().map(|open| (open.to_string(), open.what, open.count)).collect::<Vec<_>>()
+        };
+        let found = ("2026-11-20T00:00:00Z/2026-11-21T00:00:00Z days".to_owned(), What::Days, 2);
+        assert_eq!(open_after(vec![with_days(1, 0, 0)]), std::slice::from_ref(&found));
+        assert_eq!(open_after(vec![with_days(1, 0, 0), with_days(1, 0, 0)]), std::slice::from_ref(&found));
+        assert_eq!(open_after(vec![with_days(1, 0, 0), with_days(1, 2, 7)]), [], "whatever the hours of another day are");
+        assert_eq!(
+            open_after(vec![with_days(1, 0, 0), with_days(25, 0, 0)]),
+            std::slice::from_ref(&found),
+            "it was not looked at"
+        );
+        assert_eq!(open_after(vec![with_days(1, 0, 0), run(20, None, [0, 0, 0])]), [found], "only its hours were");
     }
 
     #[test]

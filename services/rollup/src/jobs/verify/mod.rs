@@ -6,18 +6,20 @@
 //!
 //! Ingest goes on meanwhile: both sides are of the same records. Hours are taken a day at a time, or fewer when a day's events
 //! do not fit into memory. A repair is one transaction an account-hour, fenced and refused when the rows are not those compared
-//! any more; a killed run compares again, and what was repaired is equal then.
+//! any more; a killed run compares again, and what was repaired is equal then. Afterwards whole days are held against their hours.
 
 mod asked;
+mod days;
 mod findings;
 mod report;
 
-pub use findings::{Open, open_now};
+pub use findings::{Open, What, open_now};
 
 use crate::job::{Job, JobError, Running};
 use asked::{Asked, default_day};
 use async_trait::async_trait;
-use loadline_domain::{Clock, Day, Hour, Rules, progress::Progress};
+use days::Days;
+use loadline_domain::{Clock, Day, Hour, Rules, Timestamp, progress::Progress};
 use loadline_event_log::EventLog;
 use loadline_recount::{Compared, Limits, RecountError, Recounted, Rows, Sources, Span, Verdict, compare, recount};
 use loadline_settings::VerifySettings;
@@ -63,7 +65,9 @@ impl Job for Verify {
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
          without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry), `repair_at_most` (account-hours). Archived days are neither compared nor repaired."
+         with an audit entry), `repair_at_most` (account-hours and account-days). Daily rows are held against their hours: those \
+         of the whole days asked for, without `from` and `to` those of every day that is not archived. Archived days are neither \
+         compared nor repaired."
     }
 
     fn check(&self, parameters: &Value) -> Result<(), String> {
@@ -75,7 +79,9 @@ impl Job for Verify {
         let asked = Asked::read(&run.parameters(), now).map_err(JobError::Refused)?;
         let (from, to) = asked.range.unwrap_or_else(|| default_day(now, &self.rules));
         self.refuse_archived(from, to).await?;
-        let total = (to.index() - from.index()) as u64;
+        let (first, end) = self.whole_days(&asked, from, to).await?;
+        let hours = (to.index() - from.index()) as u64;
+        let total = hours + (end.index() - first.index()) as u64;
         let repairs = if asked.repair { asked.repair_at_most.unwrap_or(u64::MAX) } else { 0 };
         let (mut report, mut at, mut size) = (Report::default(), from, HOURS);
         while at < to {
@@ -94,12 +100,33 @@ impl Job for Verify {
                 size = span.hours() / 2;
             }
         }
+        // Days before the oldest hot one are archived, and nothing is wrong with them any more.
+        report.days = Days::between(if asked.range.is_some() { first } else { Timestamp::EARLIEST.day() }, end);
+        for day in (first.index()..end.index()).map(Day::from_index) {
+            let (done, note) = (hours + (day.index() - first.index()) as u64, format!("holding {day} against its hours"));
+            run.step(done, Some(total), &*note).await?;
+            let left = repairs.saturating_sub(report.repaired + report.days.repaired);
+            tokio::select! {
+                looked = report.days.look(&*self.store, run, asked.account.as_ref(), day, &report.suspect, left) => looked?,
+                ended = pulse(run, done, total, &note) => return Err(ended),
+            }
+        }
         run.step(total, Some(total), "done").await?;
         Ok(report.told(from, to, asked.account.as_ref().map(|account| account.as_str())))
     }
 }
 
 impl Verify {
+    /// The days that are held against their hours, to before the second: those within what is asked for, or all hot ones.
+    async fn whole_days(&self, asked: &Asked, from: Hour, to: Hour) -> Result<(Day, Day), JobError> {
+        let (first, end) = (Hour::from_index(from.index() + 23).day(), to.day());
+        if asked.range.is_some() {
+            return Ok((first, end.max(first)));
+        }
+        let hot = self.store.archivable(end).await?;
+        Ok((hot.first().map_or(first, |oldest| oldest.day.min(first)), end.max(first)))
+    }
+
     async fn refuse_archived(&self, from: Hour, to: Hour) -> Result<(), JobError> {
         let last = Hour::from_index(to.index() - 1).day();
         let parts = self.store.parts(from.day(), last).await?;
@@ -179,18 +206,20 @@ impl Verify {
     ) -> Result<(), JobError> {
         match &compared.verdict {
             Verdict::Equal => report.equal += 1,
-            Verdict::Unknown(reasons) => report.cannot_tell(compared.place.1, reasons),
+            Verdict::Unknown(reasons) => report.cannot_tell(compared, reasons),
             Verdict::Different => {
                 report.differs(compared);
-                if report.repaired < repairs {
-                    self.repair(run, compared, positions, report).await?;
+                let repaired = report.repaired < repairs && self.repair(run, compared, positions, report).await?;
+                if !repaired {
+                    report.suspect.insert((compared.place.0.clone(), compared.place.1.day()));
                 }
             }
         }
         Ok(())
     }
 
-    async fn repair(&self, run: &Running, compared: &Compared, positions: &str, report: &mut Report) -> Result<(), JobError> {
+    /// False when the hour changed after it was compared.
+    async fn repair(&self, run: &Running, compared: &Compared, positions: &str, report: &mut Report) -> Result<bool, JobError> {
         let rows = |rows: &Rows| rows.iter().map(|(key, usage)| (key.clone(), *usage)).collect();
         let repair = Repair {
             account: compared.place.0.clone(),
@@ -204,10 +233,13 @@ impl Verify {
             Repaired::Done { .. } => {
                 tracing::warn!(account = %repair.account, hour = %repair.hour.start(), run = %run.run.id, "usage repaired");
                 report.repaired += 1;
+                Ok(true)
             }
-            Repaired::Moved { .. } => report.moved += 1,
+            Repaired::Moved { .. } => {
+                report.moved += 1;
+                Ok(false)
+            }
         }
-        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a run of `verify` found, as it is told.
 
+use super::days::Days;
 use loadline_domain::{
-    Hour,
+    AccountId, Day, Hour,
     usage::{Usage, UsageKey},
 };
 use loadline_recount::Compared;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Most rows that differ, and most reasons, that are listed.
 const LISTED: usize = 100;
@@ -30,8 +31,13 @@ pub struct Report {
     pub repaired: u64,
     /// Of these, left alone because they changed after they were compared.
     pub moved: u64,
+    /// Account-days of which some hour differs beyond doubt, and was not put right.
+    pub suspect: HashSet<(AccountId, Day)>,
+    /// Whole days against their hours.
+    pub days: Days,
     unknown: u64,
     differences: Vec<Value>,
+    undecided: Vec<Value>,
     reasons: BTreeMap<String, Reason>,
 }
 
@@ -46,20 +52,16 @@ impl Report {
     /// An account-hour that differs.
     pub fn differs(&mut self, compared: &Compared) {
         self.different += 1;
-        let keys: BTreeSet<_> = compared.stored.keys().chain(compared.recounted.keys()).collect();
-        for key in keys {
-            let (counted, recounted) = (compared.stored.get(key), compared.recounted.get(key));
-            if counted != recounted && self.differences.len() < LISTED {
-                self.differences.push(difference(key, counted, recounted));
-            }
-        }
+        list(&mut self.differences, compared);
     }
 
-    /// An account-hour of which nothing can be told, for these reasons.
-    pub fn cannot_tell(&mut self, hour: Hour, reasons: &[String]) {
+    /// An account-hour of which nothing can be told, for these reasons. Where the sums differ they are told all the same: whoever
+    /// knows better than the log can say which are right.
+    pub fn cannot_tell(&mut self, compared: &Compared, reasons: &[String]) {
         self.unknown += 1;
+        list(&mut self.undecided, compared);
         for reason in reasons {
-            self.because(hour, reason).account_hours += 1;
+            self.because(compared.place.1, reason).account_hours += 1;
         }
     }
 
@@ -76,7 +78,7 @@ impl Report {
         reason
     }
 
-    /// As a JSON object. `findings` are account-hours that differ: what makes a run more than a success.
+    /// As a JSON object. `findings` are account-hours and account-days that differ: what makes a run more than a success.
     pub fn told(&self, from: Hour, to: Hour, account: Option<&str>) -> Value {
         let reason = |(why, reason): (&String, &Reason)| {
             json!({
@@ -97,11 +99,24 @@ impl Report {
             "different": self.different,
             "differences": self.differences,
             "unknown": self.unknown,
+            "undecided": self.undecided,
             "reasons": self.reasons.iter().map(reason).collect::<Vec<_>>(),
             "repaired": self.repaired,
             "moved": self.moved,
-            "findings": self.different,
+            "days": self.days,
+            "findings": self.different + self.days.different,
         })
+    }
+}
+
+/// The rows in which an account-hour differs, while there is room.
+fn list(listed: &mut Vec<Value>, compared: &Compared) {
+    let keys: BTreeSet<_> = compared.stored.keys().chain(compared.recounted.keys()).collect();
+    for key in keys {
+        let (counted, recounted) = (compared.stored.get(key), compared.recounted.get(key));
+        if counted != recounted && listed.len() < LISTED {
+            listed.push(difference(key, counted, recounted));
+        }
     }
 }
 
@@ -173,11 +188,15 @@ mod tests {
     fn reasons_are_told_with_their_hours() {
         let mut report = Report::default();
         for hour in [7, 5, 5] {
-            report.cannot_tell(Hour::from_index(hour), &["gone".to_owned(), "lost".to_owned()]);
+            report.cannot_tell(&compared(hour, 2), &["gone".to_owned(), "lost".to_owned()]);
         }
         report.not_looked_at(Hour::from_index(9), "too many");
         let told = report.told(Hour::from_index(0), Hour::from_index(24), None);
         assert_eq!(told["unknown"], 4);
+        assert_eq!(
+            told["undecided"][0]["hour"], "1970-01-01T07:00:00Z",
+            "with its sums, although nobody can tell which are right"
+        );
         assert_eq!(
             told["reasons"][0],
             json!({ "reason": "gone", "from": "1970-01-01T05:00:00Z", "hours": 2, "account_hours": 3 })

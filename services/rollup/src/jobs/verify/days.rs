@@ -1,0 +1,94 @@
+//! Daily rows held against the hours they are made of. The log is not asked: days are made of nothing but their hours, and are
+//! repaired by another roll-up. Not so while an hour of theirs is known to be wrong: then the day may be what is right.
+
+use crate::job::{JobError, Running};
+use loadline_domain::{AccountId, Day};
+use loadline_store::{Store, StoreError, WrongDay};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// Most account-days of a day that one run tells of.
+const MOST: u32 = 10_000;
+/// Accounts of a day that are named.
+const NAMED: usize = 10;
+
+/// What the days of a run showed, as it is told.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Days {
+    /// Start of the first day that was looked at.
+    pub from: String,
+    /// End of the last.
+    pub to: String,
+    /// Account-days that are not what their hours add up to.
+    pub different: u64,
+    /// Of these, marked for the next roll-up.
+    pub repaired: u64,
+    /// The days that have some.
+    pub wrong: Vec<WrongAccounts>,
+    /// Days of which nobody can tell, with the reason.
+    pub unknown: Vec<String>,
+}
+
+/// A day that is wrong for some accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongAccounts {
+    /// Its start.
+    pub from: String,
+    /// How many account-days.
+    pub different: u64,
+    /// Of these, marked for the next roll-up.
+    pub repaired: u64,
+    /// Names of the first few.
+    pub accounts: Vec<String>,
+}
+
+impl Days {
+    /// Nothing yet, of the days from one to before another.
+    pub fn between(from: Day, to: Day) -> Self {
+        Self { from: from.start().to_string(), to: to.start().to_string(), ..Self::default() }
+    }
+
+    /// Looks at a day, and marks what is wrong for the next roll-up while fewer than `repairs` were; account-days whose hours are
+    /// `suspect` are left alone.
+    pub async fn look(
+        &mut self,
+        store: &dyn Store,
+        run: &Running,
+        account: Option<&AccountId>,
+        day: Day,
+        suspect: &HashSet<(AccountId, Day)>,
+        repairs: u64,
+    ) -> Result<(), JobError> {
+        let wrong = match store.wrong_days(account, day, MOST).await {
+            Ok(wrong) => wrong,
+            Err(StoreError::Overflow(_)) => {
+                self.unknown.push(format!("{day}: sums of an account leave 64 bits; verify its hours"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let most = usize::try_from(repairs).unwrap_or(usize::MAX);
+        let mut repaired = 0;
+        for wrong in wrong.iter().filter(|wrong| !suspect.contains(&(wrong.account.clone(), day))).take(most) {
+            let reason = format!("verify run {}: its daily rows are not what its hours add up to", run.run.id);
+            store.mark(&run.leadership, wrong, &reason, &run.run.asked.requested_by).await?;
+            repaired += 1;
+        }
+        self.different += wrong.len() as u64;
+        self.repaired += repaired;
+        self.wrong.push(accounts(day, &wrong, repaired));
+        Ok(())
+    }
+}
+
+fn accounts(day: Day, wrong: &[WrongDay], repaired: u64) -> WrongAccounts {
+    WrongAccounts {
+        from: day.start().to_string(),
+        different: wrong.len() as u64,
+        repaired,
+        accounts: wrong.iter().take(NAMED).map(|wrong| wrong.account.to_string()).collect(),
+    }
+}

@@ -18,7 +18,7 @@ use loadline_tests::{
     world::{Backends, World},
 };
 use sqlx::{Connection as _, PgConnection, raw_sql};
-use std::time::Duration;
+use std::{fs::DirEntry, path::Path, time::Duration};
 use tokio::time::{sleep, timeout};
 
 const REAL: Backends = Backends::Real(NatsVersion::Nats215);
@@ -90,6 +90,56 @@ async fn an_archive_that_is_behind_or_fails_opens_an_07_and_worse_while_history_
     mode_until(&modes, "AN-07", PATIENCE, is_ok).await?;
     let answer = days::ask(&mut world.query.query()?, &account(0), Granularity::Day).await?;
     ensure!(days::events(&answer) == days::DAYS * days::EVENTS + 1, "{}", days::events(&answer));
+    Ok(())
+}
+
+/// Turns over every byte of the files of history that hold rows; twice, and they are what they were.
+fn turn_over(history: &Path) -> Result<()> {
+    let files: Vec<_> = std::fs::read_dir(history.join("data"))?.collect::<Result<_, _>>()?;
+    let parquet = files.iter().map(DirEntry::path).filter(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let mut turned = 0;
+    for path in parquet {
+        let bytes: Vec<u8> = std::fs::read(&path)?.iter().map(|byte| !byte).collect();
+        std::fs::write(&path, bytes)?;
+        turned += 1;
+    }
+    ensure!(turned > 0, "history has no files");
+    Ok(())
+}
+
+/// Rollup, which asks no questions, finds nothing wrong with a history that is there; query is asked, and does.
+#[tokio::test]
+async fn questions_that_history_does_not_answer_open_an_07_until_it_does_and_a_history_that_is_not_written_is_no_worse()
+-> Result<()> {
+    let world = World::start_with(Backends::Embedded, &VALUES).await?;
+    let rollup = Service::start(world.rollup.clone()).await?;
+    let (moving, asking) = (rollup.rollup()?, world.query.query()?);
+    days::fill(&world.ingest).await?;
+    run(&rollup, "archive", "all that is old").await?;
+    succeeded(&rollup, "archive").await?;
+    for modes in [&moving, &asking] {
+        mode_until(modes, "AN-07", PATIENCE, is_ok).await?;
+    }
+    let whole = days::events(&days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?);
+
+    turn_over(&world.history())?;
+    let partial = days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?;
+    ensure!(!days::missing(&partial).is_empty() && days::events(&partial) < whole, "{partial:?}");
+    mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "is damaged")).await?;
+    turn_over(&world.history())?;
+    // Nobody asks again but the detector.
+    mode_until(&asking, "AN-07", PATIENCE, is_ok).await?;
+    ensure!(days::events(&days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?) == whole);
+
+    // A folder stands where the probe is written, as on a disk that takes no more.
+    let probe = world.history().join("probe");
+    std::fs::remove_file(&probe)?;
+    std::fs::create_dir(&probe)?;
+    mode_until(&moving, "AN-07", PATIENCE, open(Severity::P4, "history answers, but cannot be written")).await?;
+    ensure!(days::events(&days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?) == whole);
+    mode_until(&asking, "AN-07", PATIENCE, is_ok).await?;
+    std::fs::remove_dir(&probe)?;
+    mode_until(&moving, "AN-07", PATIENCE, is_ok).await?;
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub fn behind(history: Arc<dyn History>, faults: Option<&Faults>) -> Arc<dyn His
 faulty! { History, HistoryError;
     prepare() -> ();
     probe() -> ();
+    probe_writing() -> ();
     totals(part: &Part) -> Totals, corrupted |totals| Totals { hourly: totals.hourly.map(|sum| sum + 1), ..totals };
     usage(scope: &AccountScope, parts: &[Part], query: &UsageQuery) -> Vec<UsageRow>, about query.account.as_str();
     delivery(scope: &AccountScope, parts: &[Part], query: &UsageQuery) -> (Vec<UsageRow>, Vec<LatencyRow>),

@@ -50,8 +50,11 @@ pub trait History: Send + Sync {
     /// [`HistoryError::WrongSchema`] names what differs; nothing is changed then.
     async fn prepare(&self) -> Result<(), HistoryError>;
 
-    /// Whether it can be read and written now; bounded to two seconds.
+    /// Whether it is there and answers now; bounded to two seconds. It says nothing about what the files of a part hold.
     async fn probe(&self) -> Result<(), HistoryError>;
+
+    /// Whether it can be written now, as far as can be told without a part; bounded to two seconds. ClickHouse: whether it answers.
+    async fn probe_writing(&self) -> Result<(), HistoryError>;
 
     /// Starts to write a part. Its token must be new: what an earlier attempt left is not touched.
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError>;

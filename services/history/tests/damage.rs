@@ -188,6 +188,7 @@ async fn a_folder_that_went_away_can_be_retried_and_is_never_made_again_by_a_wri
         ask(&*history, &part).await.map(drop),
         ask(&*fresh, &part).await.map(drop),
         history.probe().await,
+        history.probe_writing().await,
         history.totals(&part).await.map(drop),
         history.begin(&other).await.unwrap().finish().await.map(drop),
         history.compact(std::slice::from_ref(&other)).await.map(drop),

@@ -51,6 +51,7 @@ async fn every_call(history: &dyn History, part: &Part) -> Vec<Result<(), Histor
         history.account_totals(&scope, parts, query.from, query.to, &query.filter).await.map(drop),
         history.totals(part).await.map(drop),
         history.probe().await,
+        history.probe_writing().await,
         history.prepare().await,
         finish.await,
     ]

@@ -32,7 +32,8 @@ type Client = UsageServiceClient<transport::Channel>;
 ///
 /// Times are 2026-11-21T10:00:00Z, 2026-11-21 (UTC), or how long ago: 90m, 24h, 7d.
 ///
-/// Exit codes: 0 answered, 1 an explanation differs or is inconclusive, 2 not answered.
+/// Exit codes: 0 answered, 1 part of the time is missing from the answer, or an explanation differs or is inconclusive, 2 not
+/// answered.
 #[derive(Debug, Clone, clap::Args)]
 pub struct UsageArgs {
     /// Whose usage; may be left out by a caller that has one account
@@ -166,7 +167,7 @@ async fn usage(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Clien
     } else {
         output.print(&hourly::text(&answer, args, output))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(completeness::exit(answer.completeness.as_ref()))
 }
 
 impl UsageArgs {

@@ -3,7 +3,7 @@
 use crate::{
     Query, convert,
     heads::{Head, Sight, Sights},
-    history::pieces,
+    history::{pieces, without},
     request::Range,
 };
 use loadline_domain::{
@@ -38,14 +38,31 @@ impl Query {
         let readings = streams.iter().filter_map(|stream| stream.reading);
         let through = completeness::counted_through(readings, now);
         let periods = completeness::periods(range.from, range.to, through, now, &self.parts.rules);
+        let parts = pieces(range, grain, as_of, missing);
+        let periods = if missing.is_some() { without(periods, &as_of.sources.parts) } else { periods };
         let evidence = Completeness {
             streams: streams.into_iter().map(Assessed::into_wire).collect(),
             dead_letters: as_of.dead_letters,
             lost: as_of.lost,
-            parts: pieces(range, grain, as_of, missing),
+            parts,
         };
         (periods, evidence)
     }
+}
+
+/// Hours of which `which` holds are no more than `most`.
+pub(crate) fn at_most(periods: Periods, most: PeriodState, which: impl Fn(Hour) -> bool) -> Periods {
+    let mut cut: Periods = Vec::with_capacity(periods.len());
+    for (from, to, state) in periods {
+        for hour in (from.index()..to.index()).map(Hour::from_index) {
+            let state = if which(hour) { state.min(most) } else { state };
+            match cut.last_mut() {
+                Some((_, end, last)) if *last == state && *end == hour => *end = hour.next(),
+                _ => cut.push((hour, hour.next(), state)),
+            }
+        }
+    }
+    cut
 }
 
 /// What is known of one stream.

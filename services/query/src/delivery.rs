@@ -1,6 +1,6 @@
 //! What became of the messages submitted in a range.
 
-use crate::{Query, convert, history::Archived, request::Range, status::QueryError, usage::add};
+use crate::{Query, convert, history::Archived, request::Range, status::QueryError, unanswered::What, usage::add};
 use loadline_domain::question::{Grain, LatencyRow, UsageQuery};
 use loadline_domain::{
     AccountScope,
@@ -26,8 +26,9 @@ impl Query {
     pub(crate) async fn delivery(&self, scope: &AccountScope, question: &UsageQuery) -> Result<GetDeliveryResponse, QueryError> {
         let (hot, hot_latency, as_of) = self.parts.store.delivery(scope, question).await?;
         let parts = &as_of.sources.parts;
+        let asking = self.parts.history.delivery(scope, parts, question);
         let Archived { rows: (old, old_latency), missing } =
-            self.archived(parts, self.parts.history.delivery(scope, parts, question)).await;
+            self.archived(scope, parts, asking, || What::Delivery(question.clone())).await;
         let latency = [hot_latency, old_latency].concat();
         let usage = hot.iter().chain(&old).map(|row| ((row.channel, row.country), row.usage));
         let cohorts = cohorts(usage, &latency)?;

@@ -1,10 +1,11 @@
-//! The failure modes this service sees: the store down (AN-01), slow answers (AN-06), accounts with more receipts than messages
-//! (AN-08), and accounts that are not apart (AN-10).
+//! The failure modes this service sees: the store down (AN-01), slow answers (AN-06), questions about archived days that history
+//! does not answer (AN-07), accounts with more receipts than messages (AN-08), and accounts that are not apart (AN-10).
 
 use crate::{
     Query,
     isolation::{self, ROUND},
     pace::{ENOUGH, Paced, RECENT, WINDOW},
+    unanswered::Backlog,
 };
 use loadline_domain::{Hour, Timestamp};
 use loadline_health::{Monitor, MonitorError, Reading, Severity, load};
@@ -13,10 +14,11 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 /// The modes, for [`Monitor::new`].
-pub const DETECTS: &[&str] = &[STORE_DOWN, SLOW, DOUBLE_COUNT, isolation::MODE];
+pub const DETECTS: &[&str] = &[STORE_DOWN, SLOW, HISTORY, DOUBLE_COUNT, isolation::MODE];
 
 const STORE_DOWN: &str = "AN-01";
 const SLOW: &str = "AN-06";
+const HISTORY: &str = "AN-07";
 const DOUBLE_COUNT: &str = "AN-08";
 
 /// How often the store is probed.
@@ -27,6 +29,8 @@ const PROBE_TIME: Duration = Duration::from_millis(1_500);
 const PACE_EVERY: Duration = Duration::from_secs(1);
 /// The 95th percentile of answers may take so long.
 const PACE_LIMIT: Duration = Duration::from_millis(250);
+/// How often questions that history did not answer are asked again, and how often it is told whether any are left.
+const ASK_AGAIN_EVERY: Duration = Duration::from_secs(2);
 /// How often it is told how much there is to do.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
 /// How often hours are looked through for too many receipts: it reads a day of usage.
@@ -44,6 +48,8 @@ impl Query {
     pub async fn detect(&self, monitor: &Monitor) -> Result<(), MonitorError> {
         monitor.expect_every(DOUBLE_COUNT, COUNT_EVERY)?;
         monitor.expect_every(SLOW, PACE_EVERY)?;
+        // A round ends with one question that is waited for as long as a caller waits, begun at the end of that time.
+        monitor.expect_every(HISTORY, ASK_AGAIN_EVERY + self.parts.settings.history_patience * 2)?;
         monitor.expect_every(isolation::MODE, self.parts.settings.isolation_every + ROUND)?;
         // A failing round is a probe, a read and the pause before the next.
         monitor.expect_every(STORE_DOWN, PROBE_EVERY + PROBE_TIME * 2)?;
@@ -52,6 +58,7 @@ impl Query {
             () = self.watch_store(monitor) => {}
             () = self.watch_counts(monitor) => {}
             () = self.watch_pace(monitor) => {}
+            () = self.watch_history(monitor) => {}
             () = self.watch_isolation(monitor) => {}
             () = self.tell_load(monitor) => {}
         }
@@ -86,6 +93,17 @@ impl Query {
         loop {
             ticks.tick().await;
             monitor.observe(SLOW, slow(self.pace.now(RECENT.min(longest), WINDOW.min(longest))));
+        }
+    }
+
+    async fn watch_history(&self, monitor: &Monitor) {
+        let mut ticks = interval(ASK_AGAIN_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Told first: who asks waits for history as long as this does.
+            monitor.observe(HISTORY, unanswered(self.unanswered.backlog()));
+            self.unanswered.ask_again(&*self.parts.history, self.parts.settings.history_patience).await;
         }
     }
 
@@ -141,6 +159,15 @@ fn slow(paced: Paced) -> Reading {
     let detail = format!("{} answers in the last {:.0} s", paced.answers, paced.within.as_secs_f64());
     let bad = paced.answers >= ENOUGH && paced.p95 > PACE_LIMIT;
     Reading { bad, ..Reading::good(paced.p95.as_secs_f64() * 1e3, detail) }
+}
+
+/// In archived days.
+fn unanswered(backlog: Option<Backlog>) -> Reading {
+    let Some(Backlog { questions, days, why }) = backlog else {
+        return Reading::good(0.0, "history answers what it is asked");
+    };
+    let detail = format!("{questions} questions about {days} archived days have no answer of history: {why}");
+    Reading::bad(days as f64, detail).raised(Severity::P2)
 }
 
 fn surplus(accounts: u64) -> Reading {

@@ -3,16 +3,24 @@
 //! The store lists the archived parts in the snapshot that gave the hot rows, so both together are all there is, whatever
 //! moves meanwhile. Without an answer of history the hot part is answered all the same, and the rest is named as missing.
 
-use crate::{Query, convert, request::Range, status::QueryError};
+use crate::{
+    Query,
+    completeness::{Periods, at_most},
+    convert,
+    request::Range,
+    status::QueryError,
+    unanswered::{Asked, What},
+};
 use loadline_domain::{
     AccountScope, Day,
     archive::Part,
+    completeness::PeriodState,
     question::{Grain, UsageQuery, UsageRow, added_up},
 };
 use loadline_history::HistoryError;
 use loadline_proto::query::{Part as WirePart, part::Origin};
-use loadline_store::AsOf;
-use std::future::Future;
+use loadline_store::{AsOf, Sources};
+use std::{collections::BTreeSet, future::Future};
 use tokio::time::timeout;
 
 /// An answer of history, or why there is none. Nothing is missing where nothing was archived.
@@ -32,14 +40,18 @@ impl Query {
         as_of: &AsOf,
     ) -> Archived<Vec<UsageRow>> {
         let parts = &as_of.sources.parts;
-        self.archived(parts, self.parts.history.usage(scope, parts, question)).await
+        let asking = self.parts.history.usage(scope, parts, question);
+        self.archived(scope, parts, asking, || What::Usage(question.clone())).await
     }
 
-    /// Asks history, unless there is nothing to ask for; no longer than callers can wait for all of their answer.
+    /// Asks history, unless there is nothing to ask for; no longer than callers can wait for all of their answer. `what` is kept
+    /// where there is none.
     pub(crate) async fn archived<T: Default>(
         &self,
+        scope: &AccountScope,
         parts: &[Part],
         asking: impl Future<Output = Result<T, HistoryError>>,
+        what: impl FnOnce() -> What,
     ) -> Archived<T> {
         if parts.is_empty() {
             return Archived { rows: T::default(), missing: None };
@@ -50,6 +62,7 @@ impl Query {
             Ok(rows) => Archived { rows, missing: None },
             Err(error) => {
                 tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
+                self.unanswered.keep(Asked { scope: scope.clone(), parts: parts.to_vec(), what: what() }, &error);
                 Archived { rows: T::default(), missing: Some(told(&error)) }
             }
         }
@@ -78,40 +91,40 @@ pub(crate) fn merged(mut hot: Vec<UsageRow>, archived: Vec<UsageRow>) -> Result<
     added_up(hot).ok_or(QueryError::Overflow)
 }
 
-/// Where the pieces of an answer are from.
+/// The range in pieces, in order and without gap or overlap, each with where it was read. An archived day is of history; what came
+/// late to it is hot, and added.
 pub(crate) fn pieces(range: Range, grain: Grain, as_of: &AsOf, missing: Option<&str>) -> Vec<WirePart> {
-    let piece = |range: Range, origin: Origin, missing: &str| WirePart {
-        from: Some(convert::timestamp(range.from.start())),
-        to: Some(convert::timestamp(range.to.start())),
-        origin: origin.into(),
-        missing: missing.to_owned(),
+    let Sources { dirty_days, parts, .. } = &as_of.sources;
+    let archived: BTreeSet<Day> = parts.iter().map(|part| part.day).collect();
+    let dirty: BTreeSet<Day> = dirty_days.iter().copied().collect();
+    let origin = |day: Day| match grain {
+        _ if archived.contains(&day) => Origin::History,
+        Grain::Day if !dirty.contains(&day) => Origin::Daily,
+        Grain::Day | Grain::Hour => Origin::Hourly,
     };
-    let mut pieces = Vec::new();
-    if grain == Grain::Day {
-        pieces.push(piece(range, Origin::Daily, ""));
+    let mut pieces: Vec<(Range, Origin)> = Vec::new();
+    let mut from = range.from;
+    while from < range.to {
+        let (to, origin) = (from.day().end().hour().min(range.to), origin(from.day()));
+        match pieces.last_mut() {
+            Some((piece, last)) if *last == origin => piece.to = to,
+            _ => pieces.push((Range { from, to }, origin)),
+        }
+        from = to;
     }
-    if grain == Grain::Hour || as_of.sources.dirty_days > 0 {
-        pieces.push(piece(range, Origin::Hourly, ""));
-    }
-    let missing = missing.unwrap_or_default();
-    pieces.extend(runs(&as_of.sources.parts, range).into_iter().map(|run| piece(run, Origin::History, missing)));
-    pieces
+    let wire = |(piece, origin): (Range, Origin)| WirePart {
+        from: Some(convert::timestamp(piece.from.start())),
+        to: Some(convert::timestamp(piece.to.start())),
+        origin: origin.into(),
+        missing: missing.filter(|_| origin == Origin::History).unwrap_or_default().to_owned(),
+    };
+    pieces.into_iter().map(wire).collect()
 }
 
-/// Archived days without a gap between them, as far as they are in the range.
-fn runs(parts: &[Part], range: Range) -> Vec<Range> {
-    let mut days: Vec<Day> = parts.iter().map(|part| part.day).collect();
-    days.sort_unstable();
-    days.dedup();
-    let mut runs: Vec<Range> = Vec::new();
-    for day in days {
-        let hours = Range { from: day.first_hour().max(range.from), to: day.end().hour().min(range.to) };
-        match runs.last_mut() {
-            Some(run) if run.to == hours.from => run.to = hours.to,
-            _ => runs.push(hours),
-        }
-    }
-    runs
+/// Hours of these parts, which are not in the answer, are not told as counted.
+pub(crate) fn without(periods: Periods, parts: &[Part]) -> Periods {
+    let days: BTreeSet<Day> = parts.iter().map(|part| part.day).collect();
+    at_most(periods, PeriodState::Pending, |hour| days.contains(&hour.day()))
 }
 
 #[cfg(test)]
@@ -131,11 +144,51 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_days_are_cut_by_gaps_and_by_the_range() {
-        let part = |day| Part { day: Day::from_index(day), number: 0, token: String::new() };
-        let hour = Hour::from_index;
-        let range = Range { from: hour(10 * 24 + 5), to: hour(14 * 24) };
-        let found = runs(&[part(10), part(11), part(13), part(11)], range);
-        assert_eq!(found, [Range { from: hour(245), to: hour(288) }, Range { from: hour(312), to: hour(336) }]);
+    fn hours_that_history_does_not_answer_are_pending_whatever_they_were() {
+        let (hour, part) = (Hour::from_index, Part { day: Day::from_index(1), number: 0, token: String::new() });
+        let periods = vec![(hour(20), hour(60), PeriodState::Final), (hour(60), hour(70), PeriodState::Provisional)];
+        let expected = [
+            (hour(20), hour(24), PeriodState::Final),
+            (hour(24), hour(48), PeriodState::Pending),
+            (hour(48), hour(60), PeriodState::Final),
+            (hour(60), hour(70), PeriodState::Provisional),
+        ];
+        assert_eq!(without(periods, &[part]), expected);
+    }
+
+    /// Origin, and hours from the first on.
+    fn told(range: (i32, i32), grain: Grain, dirty: &[i32], archived: &[i32]) -> Vec<(Origin, i64, i64, bool)> {
+        let part = |day: &i32| Part { day: Day::from_index(*day), number: 0, token: String::new() };
+        let dirty_days = dirty.iter().copied().map(Day::from_index).collect();
+        let sources = Sources { daily_days: 0, dirty_days, parts: archived.iter().map(part).collect() };
+        let as_of = AsOf { progress: vec![], dead_letters: 0, lost: 0, sources };
+        let range = Range { from: Hour::from_index(range.0), to: Hour::from_index(range.1) };
+        let hour = |time: &Option<prost_types::Timestamp>| time.as_ref().map_or(0, |time| time.seconds / 3_600);
+        let pieces = pieces(range, grain, &as_of, Some("away"));
+        let told = |part: &WirePart| (part.origin(), hour(&part.from), hour(&part.to), !part.missing.is_empty());
+        pieces.iter().map(told).collect()
+    }
+
+    #[test]
+    fn pieces_cover_the_range_in_order_without_gap_or_overlap() {
+        use Origin::{Daily, History, Hourly};
+        // Days 10 and 11 are archived, and 13; 12 was never moved, 15 is dirty, and so is 11, to which something came late.
+        let found = told((240, 17 * 24), Grain::Day, &[15, 11], &[11, 10, 13, 11]);
+        let expected = [
+            (History, 240, 288, true),
+            (Daily, 288, 312, false),
+            (History, 312, 336, true),
+            (Daily, 336, 360, false),
+            (Hourly, 360, 384, false),
+            (Daily, 384, 408, false),
+        ];
+        assert_eq!(found, expected);
+        // By hours, and not of whole days.
+        let found = told((245, 345), Grain::Hour, &[], &[10, 11, 13]);
+        assert_eq!(
+            found,
+            [(History, 245, 288, true), (Hourly, 288, 312, false), (History, 312, 336, true), (Hourly, 336, 345, false)]
+        );
+        assert_eq!(told((245, 245), Grain::Hour, &[], &[]), []);
     }
 }

@@ -11,7 +11,7 @@
 //! - [`scope`]: whose data a caller may see
 //! - [`request`]: what may be asked
 //! - [`usage`], [`delivery`], [`top`], [`watch`]: the answers
-//! - [`history`]: what archived days add; [`calendar`]: days, weeks and months of a time zone
+//! - [`history`]: what archived days add; `unanswered`: what it could not answer; [`calendar`]: days, weeks and months of a time zone
 //! - [`completeness`], [`heads`]: how far the streams are counted, and how far the log has gone on
 //! - [`explain`]: one account-hour counted again from the log, by `loadline_recount`
 //! - [`detect`]: the failure modes this service watches; [`pace`]: how long answers took
@@ -42,6 +42,7 @@ pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod top;
+mod unanswered;
 pub mod usage;
 pub mod watch;
 
@@ -62,6 +63,7 @@ use pace::Pace;
 use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 use tonic::service::RoutesBuilder;
+use unanswered::Unanswered;
 
 /// Largest request, in bytes: a question is small.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
@@ -109,6 +111,8 @@ pub struct Query {
     look: Arc<Notify>,
     /// Accounts that canaries ask for.
     others: Arc<Others>,
+    /// Questions that history could not answer.
+    unanswered: Arc<Unanswered>,
     /// Explanations read much: only so many at once.
     explaining: Arc<Semaphore>,
 }
@@ -120,7 +124,8 @@ impl Query {
         let heads = Heads::new(parts.log.clone(), parts.streams.clone(), settings.log_patience, settings.log_max_age);
         let explaining = Arc::new(Semaphore::new(settings.explain_at_once));
         let (pace, closure, look, others) = (Arc::default(), Closure::default(), Arc::default(), Arc::default());
-        Self { parts: Arc::new(parts), heads: Arc::new(heads), pace, closure, look, others, explaining }
+        let (parts, heads, unanswered) = (Arc::new(parts), Arc::new(heads), Arc::default());
+        Self { parts, heads, pace, closure, look, others, unanswered, explaining }
     }
 
     /// The gRPC service.

@@ -1,6 +1,6 @@
 //! The accounts with most usage: a question only operators may ask.
 
-use crate::{Query, convert, history::Archived, request::Range, status::QueryError, usage::add};
+use crate::{Query, convert, history::Archived, request::Range, status::QueryError, unanswered::What, usage::add};
 use loadline_domain::{
     AccountId, AccountScope, Hour,
     event::Currency,
@@ -47,7 +47,8 @@ impl Query {
         let (mut sums, as_of) = self.parts.store.account_totals(scope, range.from, range.to, filter, grain(range)).await?;
         let parts = &as_of.sources.parts;
         let asking = self.parts.history.account_totals(scope, parts, range.from, range.to, filter);
-        let Archived { rows, missing } = self.archived(parts, asking).await;
+        let what = || What::Totals { from: range.from, to: range.to, filter: filter.clone() };
+        let Archived { rows, missing } = self.archived(scope, parts, asking, what).await;
         for (key, usage) in rows {
             let sum = sums.entry(key).or_default();
             *sum = add(*sum, usage)?;

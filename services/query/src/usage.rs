@@ -1,6 +1,14 @@
 //! Hourly usage of one account.
 
-use crate::{Query, calendar::Calendar, completeness::Periods, convert, history::merged, request::Range, status::QueryError};
+use crate::{
+    Query,
+    calendar::Calendar,
+    completeness::{Periods, at_most},
+    convert,
+    history::merged,
+    request::Range,
+    status::QueryError,
+};
 use loadline_domain::{
     AccountScope, Hour,
     completeness::PeriodState,
@@ -84,17 +92,7 @@ fn doubt(periods: Periods, doubtful: &BTreeSet<Hour>) -> Periods {
     if doubtful.is_empty() {
         return periods;
     }
-    let mut cut: Periods = Vec::with_capacity(periods.len());
-    for (from, to, state) in periods {
-        for hour in (from.index()..to.index()).map(Hour::from_index) {
-            let state = if doubtful.contains(&hour) { state.min(PeriodState::Provisional) } else { state };
-            match cut.last_mut() {
-                Some((_, end, last)) if *last == state && *end == hour => *end = hour.next(),
-                _ => cut.push((hour, hour.next(), state)),
-            }
-        }
-    }
-    cut
+    at_most(periods, PeriodState::Provisional, |hour| doubtful.contains(&hour))
 }
 
 #[cfg(test)]

@@ -128,6 +128,9 @@ impl Detectors {
         if archived && let Err(error) = self.parts.history.probe().await {
             return Ok(Reading::bad(f64::from(behind), format!("history does not answer: {error}")).raised(Severity::P2));
         }
+        if archived && let Err(error) = self.parts.history.probe_writing().await {
+            return Ok(Reading::bad(f64::from(behind), format!("history answers, but cannot be written: {error}")));
+        }
         let untidy = failure(&*self.parts.store, TIDY_HISTORY).await?.map(|error| format!("of {TIDY_HISTORY} {error}"));
         Ok(match (failure(&*self.parts.store, ARCHIVE).await?.or(untidy), due.first()) {
             (Some(error), _) => Reading::bad(f64::from(behind), format!("the last run failed: {error}")),

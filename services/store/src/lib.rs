@@ -60,7 +60,7 @@ pub use trail::{GENESIS, Hash, Note, Trail, first_break};
 
 use async_trait::async_trait;
 use loadline_domain::{
-    AccountId, AccountScope, Batch, DeadLetterReason, Hour, Incarnation, Loss, Sequence, StreamName, Timestamp,
+    AccountId, AccountScope, Batch, Day, DeadLetterReason, Hour, Incarnation, Loss, Sequence, StreamName, Timestamp,
     archive::Part,
     event::Currency,
     fold::Rules,
@@ -347,8 +347,9 @@ pub struct Sources {
     /// Days with hot rows in the range that were answered by their daily rows.
     pub daily_days: u64,
     /// Days with hot rows in the range that were answered, for some account at least, by hours because their roll-up is out
-    /// of date. Both are 0 in answers by hours, and those about all accounts count days, not account-days.
-    pub dirty_days: u64,
+    /// of date, in order. There are none of either in answers by hours, and those about all accounts are about days, not
+    /// account-days.
+    pub dirty_days: Vec<Day>,
     /// Archived parts of the days that the range touches, to be asked of history.
     pub parts: Vec<Part>,
 }

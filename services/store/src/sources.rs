@@ -2,6 +2,7 @@
 
 use crate::{Sources, StoreError, rows::loaded};
 use loadline_domain::{Day, Hour, archive::Part};
+use serde::de::DeserializeOwned;
 
 /// Whether a range begins and ends with a day.
 pub(crate) fn is_whole_days(from: Hour, to: Hour) -> bool {
@@ -16,12 +17,21 @@ pub(crate) fn whole_days(from: Hour, to: Hour) -> Result<(), StoreError> {
     Err(StoreError::Broken(format!("a question by days from {} to {} cuts one of them", from.start(), to.start())))
 }
 
-/// Of numbers of days, and parts as a JSON array of `[day, number, token]`, in order.
-pub(crate) fn sources(daily_days: i64, dirty_days: i64, parts: &str) -> Result<Sources, StoreError> {
-    let parts: Vec<(i32, u32, String)> =
-        serde_json::from_str(parts).map_err(|error| StoreError::Broken(format!("archived parts: {error}")))?;
+/// Of a number of days, dirty days as a JSON array, and parts as one of `[day, number, token]`, in order.
+pub(crate) fn sources(daily_days: i64, dirty_days: &str, parts: &str) -> Result<Sources, StoreError> {
+    let mut dirty: Vec<i32> = read("dirty days", dirty_days)?;
+    dirty.sort_unstable();
+    let parts: Vec<(i32, u32, String)> = read("archived parts", parts)?;
     let part = |(day, number, token)| Part { day: Day::from_index(day), number, token };
-    Ok(Sources { daily_days: loaded(daily_days)?, dirty_days: loaded(dirty_days)?, parts: parts.into_iter().map(part).collect() })
+    Ok(Sources {
+        daily_days: loaded(daily_days)?,
+        dirty_days: dirty.into_iter().map(Day::from_index).collect(),
+        parts: parts.into_iter().map(part).collect(),
+    })
+}
+
+fn read<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, StoreError> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(format!("{what}: {error}")))
 }
 
 #[cfg(test)]

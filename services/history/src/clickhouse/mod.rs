@@ -45,6 +45,10 @@ impl History for ClickHouseHistory {
         self.connection.probe().await
     }
 
+    async fn probe_writing(&self) -> Result<(), HistoryError> {
+        self.connection.probe().await
+    }
+
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
         Ok(Box::new(writer::TableWriter::begin(&self.connection, part).await?))
     }

@@ -18,6 +18,7 @@ pub async fn many_may_prepare_at_once(subject: &Subject) {
 
 pub async fn a_working_history_answers_the_probe(subject: &Subject) {
     subject.probe().await.unwrap();
+    subject.probe_writing().await.unwrap();
 }
 
 pub async fn it_says_what_it_cannot_promise(subject: &Subject) {

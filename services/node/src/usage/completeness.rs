@@ -1,11 +1,11 @@
 //! What an answer rests on, in words.
 
 use crate::{
-    output::{Output, Tone, clean, plural},
+    output::{BAD_NEWS, Output, Tone, clean, plural},
     when::{length, minute, second},
 };
 use loadline_proto::query::{Completeness, Part, Period, StreamAsOf, part::Origin, period::State};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, process::ExitCode};
 
 /// Lines under an answer; `account` for the command that shows its dead letters.
 pub fn text(periods: &[Period], completeness: Option<&Completeness>, account: &str, output: &Output) -> String {
@@ -42,9 +42,28 @@ pub fn state(state: State) -> (&'static str, Tone, &'static str) {
     match state {
         State::Final => ("final", Tone::Good, ""),
         State::Provisional => ("provisional", Tone::Quiet, "counted; later events may still add to it"),
-        State::Pending => ("pending", Tone::Warn, "not counted yet: what is missing here is not zero"),
+        State::Pending => ("pending", Tone::Warn, "not counted yet, or not answered: what is missing here is not zero"),
         State::Unspecified => ("unknown", Tone::Bad, "this program is too old to know the state"),
     }
+}
+
+/// Whether part of the time asked for is not in the answer.
+fn is_missing_some(completeness: Option<&Completeness>) -> bool {
+    completeness.is_some_and(|completeness| completeness.parts.iter().any(|part| !part.missing.is_empty()))
+}
+
+/// Said before the numbers of such an answer, with what it means for them.
+pub fn warning(completeness: Option<&Completeness>, meaning: &str, output: &Output) -> String {
+    if !is_missing_some(completeness) {
+        return String::new();
+    }
+    let text = format!("part of the time asked for is missing, see below: {meaning}");
+    format!("{}\n\n", output.paint(Tone::Bad, &text))
+}
+
+/// Bad news when part of the time asked for is not in the answer: its sums are too small.
+pub fn exit(completeness: Option<&Completeness>) -> ExitCode {
+    if is_missing_some(completeness) { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS }
 }
 
 /// Whether any hour of the answer is counted.

@@ -30,7 +30,7 @@ pub async fn run(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Cli
     } else {
         output.print(&text(&answer, &args.by, output))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(completeness::exit(answer.completeness.as_ref()))
 }
 
 /// The whole answer.
@@ -65,7 +65,8 @@ pub fn text(answer: &GetDeliveryResponse, by: &[By], output: &Output) -> String 
         rows.push(titles.into_iter().chain(cells(total)).collect());
     }
     let rests_on = completeness::text(&answer.periods, answer.completeness.as_ref(), &answer.account, output);
-    format!("{}\n\n{}\n{rests_on}", clean(&answer.account), output.table(&columns, rows))
+    let warning = completeness::warning(answer.completeness.as_ref(), "sums are too small", output);
+    format!("{}\n\n{warning}{}\n{rests_on}", clean(&answer.account), output.table(&columns, rows))
 }
 
 fn dimension(row: &DeliveryRow, by: By) -> String {

@@ -18,9 +18,10 @@ pub fn text(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> Str
         _ => String::new(),
     };
     let body = if answer.rows.is_empty() { nothing(&answer.periods).to_owned() } else { table(answer, args, output) };
+    let warning = completeness::warning(answer.completeness.as_ref(), "sums are too small", output);
     let rests_on = completeness::text(&answer.periods, answer.completeness.as_ref(), &answer.account, output);
     let zone = if args.zone == "UTC" { String::new() } else { format!("; times of the table are of {}", clean(&args.zone)) };
-    format!("{}{range}{zone}\n\n{body}\n{rests_on}", clean(&answer.account))
+    format!("{}{range}{zone}\n\n{warning}{body}\n{rests_on}", clean(&answer.account))
 }
 
 /// Zero is not the same as unknown.
@@ -28,8 +29,8 @@ fn nothing(periods: &[Period]) -> &'static str {
     let pending = periods.iter().any(|period| period.state() == State::Pending);
     match (completeness::is_any_counted(periods), pending) {
         (true, false) => "no usage\n",
-        (true, true) => "no usage in the hours that are counted; the others are not counted yet\n",
-        (false, _) => "not counted yet\n",
+        (true, true) => "no usage in the hours that are counted; the others are not counted yet, or missing\n",
+        (false, _) => "not counted yet, or missing\n",
     }
 }
 

@@ -1,16 +1,21 @@
 //! Answers as people and programs see them.
 
 use super::{completeness, delivery, explain, hourly, top};
-use crate::{json, output::tests::PLAIN};
+use crate::{
+    json,
+    output::{BAD_NEWS, tests::PLAIN},
+};
 use clap::Parser;
 use loadline_proto::{
     common::{StreamProgress, StreamRange},
     query::{
         AccountUsage, Completeness, DeliveryRow, ExplainUsageResponse, GetDeliveryResponse, GetUsageResponse,
-        ListTopAccountsResponse, Period, ReceiptCounts, StreamAsOf, UsageDifference, UsageRow, UsageTotals, period::State,
+        ListTopAccountsResponse, Part, Period, ReceiptCounts, StreamAsOf, UsageDifference, UsageRow, UsageTotals, part::Origin,
+        period::State,
     },
 };
 use prost_types::{Duration, Timestamp};
+use std::process::ExitCode;
 
 const HOUR: i64 = 1_795_255_200;
 
@@ -112,7 +117,7 @@ fn not_counted_yet_is_not_zero() {
     );
     answer.periods = vec![period(0, 3, State::Pending)];
     let text = hourly::text(&answer, &args("acme"), &PLAIN);
-    assert!(text.contains("\n\nnot counted yet\n") && !text.contains("no usage"), "{text}");
+    assert!(text.contains("\n\nnot counted yet, or missing\n") && !text.contains("no usage"), "{text}");
     answer.periods = vec![period(0, 3, State::Final)];
     assert!(hourly::text(&answer, &args("acme"), &PLAIN).contains("\n\nno usage\n"));
 }
@@ -148,6 +153,29 @@ fn ranks_are_shown_in_order() {
     let accounts = vec![account("zeta"), account("al\u{7}pha")];
     let text = top::text(&ListTopAccountsResponse { accounts, completeness: Some(rests_on()) }, &PLAIN);
     assert!(lines_with(&text, "1  zeta").len() == 1 && lines_with(&text, "2  al\u{fffd}pha").len() == 1, "{text}");
+}
+
+#[test]
+fn what_history_does_not_answer_is_said_before_the_numbers() {
+    let mut rests_on = rests_on();
+    assert_eq!(completeness::exit(Some(&rests_on)), ExitCode::SUCCESS);
+    let mut part = Part { from: at(0), to: at(2), missing: "history cannot be reached".to_owned(), ..Part::default() };
+    part.set_origin(Origin::History);
+    rests_on.parts.push(part);
+    assert_eq!(completeness::exit(Some(&rests_on)), ExitCode::from(BAD_NEWS));
+    let mut answer = GetUsageResponse { completeness: Some(rests_on.clone()), ..answer() };
+    let begins = |text: &str, body: &str| text.contains(&format!("missing, see below: sums are too small\n\n{body}"));
+    let text = hourly::text(&answer, &args("acme --total"), &PLAIN);
+    assert!(begins(&text, "MESSAGES") && text.contains("missing       history, "), "{text}");
+    answer.rows.clear();
+    answer.periods = vec![period(0, 2, State::Pending), period(2, 3, State::Final)];
+    let text = hourly::text(&answer, &args("acme"), &PLAIN);
+    assert!(begins(&text, "no usage in the hours that are counted; the others are not counted yet, or missing"), "{text}");
+    let accounts = vec![AccountUsage { account: "acme".to_owned(), totals: vec![] }];
+    let text = top::text(&ListTopAccountsResponse { accounts, completeness: Some(rests_on.clone()) }, &PLAIN);
+    assert!(text.contains("sums are too small, and the order may be another\n\n#  ACCOUNT"), "{text}");
+    let text = delivery::text(&GetDeliveryResponse { completeness: Some(rests_on), ..Default::default() }, &[], &PLAIN);
+    assert!(text.contains("missing, see below: sums are too small"), "{text}");
 }
 
 #[test]

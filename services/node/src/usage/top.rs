@@ -37,7 +37,7 @@ pub async fn run(args: &UsageArgs, limit: u32, output: &Output, peer: &Peer, mut
     } else {
         output.print(&text(&answer, output))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(completeness::exit(answer.completeness.as_ref()))
 }
 
 /// The whole answer.
@@ -49,5 +49,7 @@ pub fn text(answer: &ListTopAccountsResponse, output: &Output) -> String {
     });
     let table =
         if answer.accounts.is_empty() { "no usage counted in this time\n".to_owned() } else { output.table(&columns, rows) };
-    format!("{table}\n{}", completeness::text(&[], answer.completeness.as_ref(), "", output))
+    let completeness = answer.completeness.as_ref();
+    let warning = completeness::warning(completeness, "sums are too small, and the order may be another", output);
+    format!("{warning}{table}\n{}", completeness::text(&[], completeness, "", output))
 }

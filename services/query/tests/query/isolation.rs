@@ -60,6 +60,10 @@ impl History for Leaky {
         self.history.probe().await
     }
 
+    async fn probe_writing(&self) -> Result<(), HistoryError> {
+        self.history.probe_writing().await
+    }
+
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
         self.history.begin(part).await
     }

@@ -65,6 +65,10 @@ impl History for Watched {
         self.history.probe().await
     }
 
+    async fn probe_writing(&self) -> Result<(), HistoryError> {
+        self.history.probe_writing().await
+    }
+
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
         self.eye.sees("begin", part).await;
         let writer = self.history.begin(part).await?;

@@ -45,18 +45,20 @@ pub(super) use parts;
 /// No days at all: an answer by hours.
 macro_rules! no_days {
     () => {
-        "0::bigint, 0::bigint"
+        "0::bigint, '[]'"
     };
 }
 pub(super) use no_days;
 
-/// Days of the time `$1..$2` that are answered by daily rows, and days that are answered by hours; of an account `$3`.
+/// Number of days of the time `$1..$2` that are answered by daily rows, and a JSON array of those that are answered by hours; of an
+/// account `$3`.
 macro_rules! days_of_account {
     () => {
         "(SELECT count(DISTINCT day) FROM usage_daily AS rolled
           WHERE account = $3 AND day >= $1 / 86400000000 AND day < $2 / 86400000000
             AND NOT EXISTS (SELECT FROM dirty_day AS marked WHERE marked.account = $3 AND marked.day = rolled.day)),
-         (SELECT count(*) FROM dirty_day WHERE account = $3 AND day >= $1 / 86400000000 AND day < $2 / 86400000000)"
+         (SELECT coalesce(json_agg(day), '[]')::text FROM dirty_day
+          WHERE account = $3 AND day >= $1 / 86400000000 AND day < $2 / 86400000000)"
     };
 }
 pub(super) use days_of_account;
@@ -71,7 +73,8 @@ macro_rules! days_of_all {
               FROM rolled WHERE day IS NOT NULL
           )
           SELECT count(day) FROM rolled),
-         (SELECT count(DISTINCT day) FROM dirty_day WHERE day >= $1 / 86400000000 AND day < $2 / 86400000000)"
+         (SELECT coalesce(json_agg(DISTINCT day), '[]')::text FROM dirty_day
+          WHERE day >= $1 / 86400000000 AND day < $2 / 86400000000)"
     };
 }
 pub(super) use days_of_all;

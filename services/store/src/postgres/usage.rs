@@ -269,7 +269,7 @@ pub(super) async fn plan(connection: &mut PgConnection) -> Result<(), Fault> {
 }
 
 /// As [`lines!`] has it.
-pub(super) type Answer = (i64, i64, String, i64, i64, String, String, String);
+pub(super) type Answer = (i64, i64, String, i64, String, String, String, String);
 
 /// What an answer about all accounts rests on.
 macro_rules! as_of_all {
@@ -321,7 +321,7 @@ async fn hours(
         asked = asked.bind(days).bind(versions);
     }
     let (dead_letters, lost, progress, daily, dirty, parts, settled, lines): Answer = asked.fetch_one(connection).await?;
-    let as_of = as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?;
+    let as_of = as_of(dead_letters, lost, &progress, sources(daily, &dirty, &parts)?)?;
     let read = lines::rows(&lines)?;
     let rows = match known {
         Some(known) => known.completed(&settled, read)?,
@@ -367,7 +367,7 @@ pub(super) async fn as_of_all(
         .bind(None::<&str>)
         .bind(rules.earliest_append(from).micros())
         .bind(rules.latest_append(to).micros());
-    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, i64, String) =
+    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, String, String) =
         asked.fetch_one(connection).await?;
-    Ok(as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?)
+    Ok(as_of(dead_letters, lost, &progress, sources(daily, &dirty, &parts)?)?)
 }

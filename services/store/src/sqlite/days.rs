@@ -46,18 +46,20 @@ pub(super) use parts;
 /// No days at all: an answer by hours.
 macro_rules! no_days {
     () => {
-        "0, 0"
+        "0, '[]'"
     };
 }
 pub(super) use no_days;
 
-/// Days of the time `?1..?2` that are answered by daily rows, and days that are answered by hours; of an account `?3`.
+/// Number of days of the time `?1..?2` that are answered by daily rows, and a JSON array of those that are answered by hours; of an
+/// account `?3`.
 macro_rules! days_of_account {
     () => {
         "(SELECT count(DISTINCT day) FROM usage_daily AS rolled
           WHERE account = ?3 AND day >= ?1 / 86400000000 AND day < ?2 / 86400000000
             AND NOT EXISTS (SELECT 1 FROM dirty_day AS marked WHERE marked.account = ?3 AND marked.day = rolled.day)),
-         (SELECT count(*) FROM dirty_day WHERE account = ?3 AND day >= ?1 / 86400000000 AND day < ?2 / 86400000000)"
+         (SELECT json_group_array(day) FROM dirty_day
+          WHERE account = ?3 AND day >= ?1 / 86400000000 AND day < ?2 / 86400000000)"
     };
 }
 pub(super) use days_of_account;
@@ -72,7 +74,8 @@ macro_rules! days_of_all {
               FROM rolled WHERE day IS NOT NULL
           )
           SELECT count(day) FROM rolled),
-         (SELECT count(DISTINCT day) FROM dirty_day WHERE day >= ?1 / 86400000000 AND day < ?2 / 86400000000)"
+         (SELECT json_group_array(DISTINCT day) FROM dirty_day
+          WHERE day >= ?1 / 86400000000 AND day < ?2 / 86400000000)"
     };
 }
 pub(super) use days_of_all;

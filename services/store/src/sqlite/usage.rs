@@ -219,7 +219,7 @@ const LINES_BY_DAYS: &str = lines!(days_of_account!(), "''", of_account!(days!()
 const LINES_BY_DAYS_THAT_MATCH: &str = lines!(days_of_account!(), "''", that_match!(days!()));
 
 /// As [`lines!`] has it.
-type Answer = (i64, i64, String, i64, i64, String, String, String);
+type Answer = (i64, i64, String, i64, String, String, String, String);
 
 /// Rows of hours, or of days, with all their dimensions. One statement, hence one snapshot.
 async fn hours(
@@ -254,7 +254,7 @@ async fn hours(
     }
     let (dead_letters, lost, progress, daily, dirty, parts, settled, lines): Answer =
         asked.fetch_one(connection).await.map_err(failed)?;
-    let as_of = as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)?;
+    let as_of = as_of(dead_letters, lost, &progress, sources(daily, &dirty, &parts)?)?;
     let read = lines::rows(&lines)?;
     let rows = match known {
         Some(known) => known.completed(&settled, read)?,
@@ -300,7 +300,7 @@ pub(super) async fn as_of_all(
         .bind(None::<&str>)
         .bind(rules.earliest_append(from).micros())
         .bind(rules.latest_append(to).micros());
-    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, i64, String) =
+    let (dead_letters, lost, progress, daily, dirty, parts): (i64, i64, String, i64, String, String) =
         asked.fetch_one(connection).await.map_err(failed)?;
-    as_of(dead_letters, lost, &progress, sources(daily, dirty, &parts)?)
+    as_of(dead_letters, lost, &progress, sources(daily, &dirty, &parts)?)
 }

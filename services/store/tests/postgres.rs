@@ -364,6 +364,44 @@ async fn who_reads_a_day_at_length_holds_up_its_archiving_and_nobody_else_and_wh
 }
 
 #[tokio::test]
+async fn days_that_wait_to_be_archived_leave_the_connections_to_answers() {
+    let server = PostgresServer::start().await;
+    let (subject, leadership, mut owner, first, _) = one_day(&server).await;
+    let small = open(&server.service_url(), Options { max_connections: 4, ..Options::default() }).await.unwrap();
+    let days: Vec<Day> = (1..5).map(|ahead| Day::from_index(first.day.index() + ahead)).collect();
+    let mut parts = Vec::new();
+    for day in &days {
+        owner.count_at(day.start(), &[billing(&day.to_string(), "acme", day.start())]).await;
+        let part = Part { day: *day, number: 0, token: day.to_string() };
+        let moved = subject.archive(&leadership, &part, &Totals::default()).await.unwrap();
+        let Archived::Moved { found } = moved else { panic!("{moved:?}") };
+        parts.push((part, found));
+    }
+    // As an analysis of these tables does.
+    let mut analysing = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE usage_hourly IN SHARE UPDATE EXCLUSIVE MODE").execute(&mut analysing).await.unwrap();
+    let archiving: Vec<_> = parts
+        .into_iter()
+        .map(|(part, found)| {
+            let (store, leadership) = (Arc::clone(&small), leadership.clone());
+            tokio::spawn(async move { store.archive(&leadership, &part, &found).await })
+        })
+        .collect();
+    somebody_waits(&server).await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waiting = scalar(&server.url(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await;
+        assert!(waiting <= 1, "{waiting} connections wait, of four");
+        small.all_progress().await.unwrap();
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut analysing).await.unwrap();
+    for archived in archiving {
+        assert_eq!(archived.await.unwrap().unwrap(), Archived::Done);
+    }
+    assert_conserved(&small, 5).await;
+}
+
+#[tokio::test]
 async fn a_batch_under_way_into_a_day_is_waited_for_by_its_archiving() {
     let server = PostgresServer::start().await;
     let (subject, leadership, _, part, found) = one_day(&server).await;

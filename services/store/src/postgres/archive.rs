@@ -49,12 +49,14 @@ impl Archive for PostgresStore {
 
     async fn archive(&self, leadership: &Leadership, part: &Part, totals: &Totals) -> Result<Archived, StoreError> {
         let given = Arc::new((leadership.clone(), part.clone(), *totals));
-        let archiving = || {
+        let archiving = || async {
+            let _turn = self.letting_go.lock().await;
             let given = Arc::clone(&given);
-            self.write_at_length(End::Commit, move |connection| {
+            let letting_go = self.write_at_length(End::Commit, move |connection| {
                 let given = Arc::clone(&given);
                 Box::pin(async move { archive(connection, &given.0, &given.1, &given.2).await })
-            })
+            });
+            letting_go.await
         };
         while_in_use(archiving).await
     }

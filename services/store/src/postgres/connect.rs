@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -46,6 +46,8 @@ pub struct PostgresStore {
     /// Days whose tables are known to exist.
     pub(super) days: Arc<KnownDays>,
     pub(super) settled: Arc<SettledDays>,
+    /// Held by who lets a day go: one at a time can, and those who wait for their turn hold no connection meanwhile.
+    pub(super) letting_go: Mutex<()>,
 }
 
 impl PostgresStore {
@@ -83,7 +85,8 @@ impl PostgresStore {
         ]);
         let settled = Arc::new(SettledDays::new(options.kept_rows));
         let (pool, copies) = (Pool::new(pool(&server, options)), Pool::new(copies(&server)));
-        Ok(Self { pool, copies, server, options, partitions: Arc::default(), days: Arc::default(), settled })
+        let (partitions, days, letting_go) = (Arc::default(), Arc::default(), Mutex::default());
+        Ok(Self { pool, copies, server, options, partitions, days, settled, letting_go })
     }
 }
 

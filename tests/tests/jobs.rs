@@ -84,6 +84,7 @@ async fn mistakes_of_schedules_are_all_named_before_anything_starts() -> Result<
         &file,
         "[rollup]\ntime_zone = \"Mars/Olympus\"\nhot_days = 0\n[rollup.jobs.archive]\nschedule = \"61 * * * *\"\njitter = \"2h\"\n\
          [rollup.jobs.daily_rollup]\nschedule = \"*/5 * * * *\"\njitter = \"5m\"\n\
+         [rollup.jobs.verify]\nschedule = \"0 0 30 2 *\"\n\
          [history]\nurl = \"ftp://x\"\ntimeout = \"0s\"\n[query]\nhistory_patience = \"2m\"\n",
     )?;
     let checked = std::process::Command::new(loadline_tests::binaries::ours("loadline")?)
@@ -99,6 +100,7 @@ async fn mistakes_of_schedules_are_all_named_before_anything_starts() -> Result<
         "rollup.jobs.archive.jitter",
         "rollup.jobs.daily_rollup.jitter",
         "less than 5m, the shortest time between two runs",
+        "rollup.jobs.verify.schedule = 0 0 30 2 *: never comes",
         "history.url",
         "history.timeout",
         "query.history_patience",

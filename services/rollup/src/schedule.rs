@@ -3,7 +3,7 @@
 use jiff::{Zoned, tz::TimeZone};
 use loadline_domain::Timestamp;
 use loadline_settings::{JobSettings, Missed};
-use std::{fmt, str::FromStr as _, time::Duration};
+use std::{fmt, time::Duration};
 
 /// A job's schedule.
 #[derive(Debug, Clone)]
@@ -32,14 +32,11 @@ impl Schedule {
     /// The schedule that the settings describe; `None` when they leave it empty: then the job runs on request only.
     ///
     /// # Errors
-    /// An expression or a zone that does not read. The configuration was checked for both before.
+    /// An expression that names no time, or a zone that is not known. The configuration was checked for both before.
     pub fn of(settings: &JobSettings, zone: &str) -> Result<Option<Self>, BadSchedule> {
-        if settings.schedule.is_empty() {
-            return Ok(None);
-        }
-        let cron = croner::Cron::from_str(&settings.schedule);
-        let cron = cron.map_err(|error| BadSchedule(format!("schedule `{}`: {error}", settings.schedule)))?;
-        let zone = TimeZone::get(zone).map_err(|error| BadSchedule(format!("time zone `{zone}`: {error}")))?;
+        let cron = settings.cron().map_err(|allowed| BadSchedule(format!("schedule = {}: {allowed}", settings.schedule)))?;
+        let Some(cron) = cron else { return Ok(None) };
+        let zone = TimeZone::get(zone).map_err(|error| BadSchedule(format!("rollup.time_zone = {zone}: {error}")))?;
         Ok(Some(Self { text: settings.schedule.clone(), cron, zone, jitter: *settings.jitter, missed: settings.missed }))
     }
 
@@ -133,6 +130,19 @@ mod tests {
                 }
             }
             assert_eq!(dues.len(), 6, "{dues:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_time_is_refused_as_the_configuration_is() {
+        for (cron, zone, field) in [
+            ("0 0 30 2 *", "UTC", "schedule"),
+            ("61 * * * *", "UTC", "schedule"),
+            ("0 0 * * *", "Mars/Olympus", "rollup.time_zone"),
+        ] {
+            let settings = JobSettings { schedule: cron.to_owned(), ..JobSettings::default() };
+            let refused = Schedule::of(&settings, zone).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("{field} = ")), "{refused}");
         }
     }
 

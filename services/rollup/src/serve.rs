@@ -11,6 +11,7 @@ use crate::{
     remedies,
     schedule::Schedule,
 };
+use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
@@ -170,7 +171,8 @@ fn scheduled(parts: &Parts, faults: Option<&Faults>) -> anyhow::Result<Vec<Sched
     let settings = parts.settings.jobs.each();
     let with_schedule = |job: Arc<dyn Job>| {
         let settings = settings.iter().find(|(name, _)| *name == job.name()).map(|(_, settings)| *settings);
-        let schedule = settings.map(|settings| Schedule::of(settings, &parts.settings.time_zone)).transpose()?.flatten();
+        let schedule = settings.map(|settings| Schedule::of(settings, &parts.settings.time_zone)).transpose();
+        let schedule = schedule.with_context(|| format!("rollup.jobs.{}", job.name()))?.flatten();
         Ok(Scheduled { job: drills::behind(job, faults), schedule })
     };
     jobs::all(parts).into_iter().map(with_schedule).collect()

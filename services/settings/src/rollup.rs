@@ -1,6 +1,8 @@
 //! `[history]` and `[rollup]`: the long memory, and the jobs that feed it.
 
 use crate::sections::{check_lease_ttl, loopback, process_name};
+use croner::Cron;
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use loadline_runtime::config::{Check, HumanDuration, Problems, SecretUrl, key};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, str::FromStr as _, time::Duration};
@@ -176,6 +178,24 @@ impl JobsSettings {
     }
 }
 
+impl JobSettings {
+    /// The times of its schedule; `None`: it runs on request only.
+    ///
+    /// # Errors
+    /// What to write instead of one that does not read, or that never comes.
+    pub fn cron(&self) -> Result<Option<Cron>, &'static str> {
+        if self.schedule.is_empty() {
+            return Ok(None);
+        }
+        let fields = self.schedule.split_whitespace().count();
+        let cron = Cron::from_str(&self.schedule).ok().filter(|_| fields == 5);
+        let cron = cron.ok_or("minute, hour, day of month, month and day of week, such as `20 2 * * *`; or nothing")?;
+        // Nobody misses a job that never runs until its work is needed.
+        let comes = times(&cron).next().is_some();
+        comes.then_some(Some(cron)).ok_or("never comes: none of its months has such a day; write one that has, or nothing")
+    }
+}
+
 impl RollupSettings {
     /// The configured name, or one that no other process has now.
     pub fn holder(&self) -> String {
@@ -201,7 +221,7 @@ impl Check for HistorySettings {
 impl Check for RollupSettings {
     fn check(&self, at: &str, problems: &mut Problems) {
         check_lease_ttl(self.lease_ttl, at, problems);
-        if jiff::tz::TimeZone::get(&self.time_zone).is_err() {
+        if TimeZone::get(&self.time_zone).is_err() {
             problems.refuse(key(at, "time_zone"), &self.time_zone, "an IANA name, such as UTC or Europe/Berlin");
         }
         if !(1..=36_500).contains(&self.hot_days) {
@@ -247,12 +267,10 @@ impl Check for VerifySettings {
 
 impl Check for JobSettings {
     fn check(&self, at: &str, problems: &mut Problems) {
-        let fields = self.schedule.split_whitespace().count();
-        let cron = croner::Cron::from_str(&self.schedule).ok().filter(|_| fields == 5);
-        if !self.schedule.is_empty() && cron.is_none() {
-            let allowed = "minute, hour, day of month, month and day of week, such as `20 2 * * *`; or nothing";
+        let cron = self.cron().unwrap_or_else(|allowed| {
             problems.refuse(key(at, "schedule"), &self.schedule, allowed);
-        }
+            None
+        });
         if let Some(shortest) = cron.as_ref().and_then(shortest_period).filter(|shortest| *self.jitter >= *shortest) {
             let shortest = HumanDuration::from(shortest);
             let allowed = format!("less than {shortest}, the shortest time between two runs of `{}`", self.schedule);
@@ -264,10 +282,42 @@ impl Check for JobSettings {
     }
 }
 
+/// The times of a schedule from long ago on.
+fn times(cron: &Cron) -> impl Iterator<Item = Zoned> {
+    cron.iter_after(Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))
+}
+
 /// Among the next times of a schedule: enough to meet every pause within an hour.
-fn shortest_period(cron: &croner::Cron) -> Option<Duration> {
+fn shortest_period(cron: &Cron) -> Option<Duration> {
     const TIMES: usize = 100;
-    let start = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
-    let times: Vec<_> = cron.iter_after(start).take(TIMES).collect();
+    let times: Vec<_> = times(cron).take(TIMES).collect();
     times.windows(2).map(|pair| pair[0].duration_until(&pair[1]).unsigned_abs()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_never_comes_is_refused_by_its_name() {
+        for (schedule, says) in
+            [("0 0 30 2 *", "never comes"), ("0 0 31 4,6 *", "never comes"), ("61 * * * *", "such as `20 2 * * *`")]
+        {
+            let mut settings = RollupSettings::default();
+            settings.jobs.archive.schedule = schedule.to_owned();
+            let mut problems = Problems::new();
+            settings.check("rollup", &mut problems);
+            let named: Vec<_> = problems.iter().map(|problem| (problem.key.as_str(), problem.value.as_str())).collect();
+            assert_eq!(named, [("rollup.jobs.archive.schedule", schedule)]);
+            assert!(problems.to_string().contains(says), "{problems}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_seldom_comes_is_one() {
+        for schedule in ["0 0 29 2 *", "0 0 30 2 1", ""] {
+            let job = JobSettings { schedule: schedule.to_owned(), ..JobSettings::default() };
+            assert!(job.cron().is_ok(), "{schedule}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub struct UpArgs {
 /// Runs the product until Ctrl-C or SIGTERM. Returns the process's exit code.
 pub fn run(args: &UpArgs, configuration: &Configuration) -> ExitCode {
     let loaded = match config::read(configuration) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => loaded,
         Err(problems) => {
             eprintln!("error: {problems}");
             return ExitCode::from(crate::output::NOT_DONE);

@@ -7,13 +7,13 @@ use crate::{
     when::second,
 };
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use loadline_proto::rollup::{
     CancelRunRequest, Job, ListJobsRequest, ListJobsResponse, ListRunsRequest, ListRunsResponse, Run, RunJobRequest,
     WatchRunRequest, job_service_client::JobServiceClient, run::State,
 };
 use serde_json::{Map, Value};
-use std::{process::ExitCode, time::Duration};
+use std::{fmt, process::ExitCode, time::Duration};
 use tonic::{Code, transport::Channel};
 
 /// Most runs of one page.
@@ -111,25 +111,23 @@ async fn list(output: &Output, peer: &Peer, mut client: Client) -> anyhow::Resul
 }
 
 fn jobs_text(answer: &ListJobsResponse, output: &Output) -> String {
-    let columns = ["JOB", "SCHEDULE", "NEXT", "STATE", "LAST RUN", "RESULT"].map(Column::Left);
-    let mut text = output.table(&columns, answer.jobs.iter().map(|job| job_cells(job, output)));
+    let columns = ["JOB", "SCHEDULE", "NEXT (UTC)", "STATE", "LAST RUN (UTC)", "RESULT"].map(Column::Left);
+    let mut text = output.table(&columns, answer.jobs.iter().map(job_cells));
     let leader = if answer.leader.is_empty() {
         output.paint(Tone::Bad, "no process runs jobs now")
     } else {
         format!("run by {}", clean(&answer.leader))
     };
     text.push_str(&format!("schedules in {}; {leader}\n", clean(&answer.time_zone)));
-    for job in &answer.jobs {
-        text.push_str(&format!("{}: {}\n", clean(&job.name), clean(&job.description)));
-    }
-    text
+    let described = answer.jobs.iter().map(|job| vec![job.name.clone(), job.description.clone()]);
+    text + &output.table(&["JOB", "WHAT IT DOES"].map(Column::Left), described)
 }
 
-fn job_cells(job: &Job, output: &Output) -> Vec<String> {
+fn job_cells(job: &Job) -> Vec<String> {
     let schedule = if job.schedule.is_empty() { "on request".to_owned() } else { clean(&job.schedule) };
-    let current = job.current.as_ref().map_or_else(|| "idle".to_owned(), |run| state_text(run, output));
+    let current = job.current.as_ref().map_or_else(|| "idle".to_owned(), state_text);
     let last = job.last.as_ref();
-    let result = last.map(|run| outcome(run, output)).unwrap_or_default();
+    let result = last.map(end_text).unwrap_or_default();
     let ended = second(last.and_then(|run| run.finished_at.as_ref()));
     vec![clean(&job.name), schedule, second(job.next_at.as_ref()), current, ended, result]
 }
@@ -150,15 +148,19 @@ async fn runs(output: &Output, peer: &Peer, mut client: Client, job: String, lim
     if output.json {
         output.json(&json::of("loadline.rollup.v1.ListRunsResponse", &all)?)?;
     } else {
-        let columns = ["RUN", "JOB", "STATE", "QUEUED", "ENDED", "BY", "RESULT"].map(Column::Left);
-        output.print(&output.listing(&columns, all.runs.iter().map(|run| run_cells(run, output)), &all.next_page_token))?;
+        output.print(&runs_text(&all, output))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_cells(run: &Run, output: &Output) -> Vec<String> {
+fn runs_text(answer: &ListRunsResponse, output: &Output) -> String {
+    let columns = ["RUN", "JOB", "STATE", "QUEUED", "ENDED", "BY", "RESULT"].map(Column::Left);
+    output.listing(&columns, answer.runs.iter().map(run_cells), &answer.next_page_token)
+}
+
+fn run_cells(run: &Run) -> Vec<String> {
     let (queued, ended) = (second(run.queued_at.as_ref()), second(run.finished_at.as_ref()));
-    vec![clean(&run.id), clean(&run.job), state_text(run, output), queued, ended, clean(&run.requested_by), outcome(run, output)]
+    vec![clean(&run.id), clean(&run.job), state_text(run), queued, ended, clean(&run.requested_by), outcome(run)]
 }
 
 /// Watches a run to its end, over any number of broken connections, with a bar on a terminal.
@@ -200,42 +202,69 @@ fn bar(output: &Output) -> ProgressBar {
     if output.json {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}")
+    let of = |bar: &ProgressState, text: &mut dyn fmt::Write| {
+        if let Some(total) = bar.len() {
+            let _ = write!(text, "/{total}");
+        }
+    };
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}{of} {msg} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> "))
+    ProgressBar::no_length().with_style(style.with_key("of", of).progress_chars("=> "))
 }
 
 fn draw(bar: &ProgressBar, run: &Run) {
     bar.set_prefix(clean(&run.job));
-    bar.set_length(run.total.max(run.done));
+    // Nothing of nothing would be drawn as done.
+    match run.total {
+        0 => bar.unset_length(),
+        total => bar.set_length(total.max(run.done)),
+    }
     bar.set_position(run.done);
     bar.set_message(clean(&run.note));
 }
 
 /// The run, and whether its end is good news.
 fn show(output: &Output, run: &Run) -> anyhow::Result<ExitCode> {
+    let tone = tone(run);
     if output.json {
         output.json(&json::of("loadline.rollup.v1.Run", run)?)?;
     } else {
-        output.print(&format!("{} {} {}: {}", clean(&run.job), clean(&run.id), state_text(run, output), outcome(run, output)))?;
+        let state = output.paint(tone, &state_text(run));
+        output.print(&format!("{} {} {state}: {}", clean(&run.job), clean(&run.id), outcome(run)))?;
     }
-    let bad = matches!(run.state(), State::Failed | State::Cancelled | State::Interrupted);
-    Ok(if bad || findings(run) > 0 { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
+    Ok(if matches!(tone, Tone::Bad | Tone::Warn) { ExitCode::from(BAD_NEWS) } else { ExitCode::SUCCESS })
 }
 
-fn state_text(run: &Run, output: &Output) -> String {
+fn tone(run: &Run) -> Tone {
+    match run.state() {
+        State::Unspecified | State::Queued | State::Running => Tone::Quiet,
+        State::Succeeded if findings(run) == 0 => Tone::Good,
+        State::Succeeded | State::Failed => Tone::Bad,
+        State::Cancelled | State::Interrupted => Tone::Warn,
+    }
+}
+
+fn state_text(run: &Run) -> String {
     match run.state() {
         State::Unspecified => "unknown".to_owned(),
         State::Queued => "queued".to_owned(),
         State::Running if run.total > 0 => format!("running {}/{}", count(run.done), count(run.total)),
         State::Running => "running".to_owned(),
-        State::Succeeded if findings(run) > 0 => {
-            output.paint(Tone::Bad, &format!("succeeded with {} findings", count(findings(run))))
-        }
-        State::Succeeded => output.paint(Tone::Good, "succeeded"),
-        State::Failed => output.paint(Tone::Bad, "failed"),
-        State::Cancelled => output.paint(Tone::Warn, "cancelled"),
-        State::Interrupted => output.paint(Tone::Warn, "interrupted"),
+        State::Succeeded if findings(run) > 0 => format!("succeeded with {} findings", count(findings(run))),
+        State::Succeeded => "succeeded".to_owned(),
+        State::Failed => "failed".to_owned(),
+        State::Cancelled => "cancelled".to_owned(),
+        State::Interrupted => "interrupted".to_owned(),
+    }
+}
+
+/// What came out of it, after how it ended where that is no good news.
+fn end_text(run: &Run) -> String {
+    let (state, outcome) = (state_text(run), outcome(run));
+    match tone(run) {
+        Tone::Good => outcome,
+        _ if outcome.is_empty() => state,
+        _ => format!("{state}: {outcome}"),
     }
 }
 
@@ -245,9 +274,9 @@ fn findings(run: &Run) -> u64 {
 }
 
 /// What came out of it, in a line.
-fn outcome(run: &Run, output: &Output) -> String {
+fn outcome(run: &Run) -> String {
     match run.state() {
-        State::Failed => output.paint(Tone::Bad, &clean(&run.error)),
+        State::Failed => clean(&run.error),
         State::Succeeded => result_text(&run.result),
         _ => clean(&run.note),
     }
@@ -273,6 +302,7 @@ fn fields(result: &str) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::tests::{COLOURED, NARROW, PLAIN};
 
     #[test]
     fn a_result_reads_as_words() {
@@ -281,12 +311,58 @@ mod tests {
         assert_eq!(result_text(""), "");
     }
 
+    fn ended(state: State) -> Run {
+        Run { state: state.into(), ..Run::default() }
+    }
+
     #[test]
     fn a_run_that_found_something_is_no_good_news() {
-        let output = Output::stdout(true);
-        let run = |result: &str| Run { state: State::Succeeded.into(), result: result.to_owned(), ..Run::default() };
-        assert_eq!(state_text(&run(r#"{"findings":3}"#), &output), "succeeded with 3 findings");
-        assert_eq!(state_text(&run(r#"{"findings":0}"#), &output), "succeeded");
+        let run = |result: &str| Run { result: result.to_owned(), ..ended(State::Succeeded) };
+        let told = |result: &str| (state_text(&run(result)), tone(&run(result)));
+        assert_eq!(told(r#"{"findings":3}"#), ("succeeded with 3 findings".to_owned(), Tone::Bad));
+        assert_eq!(told(r#"{"findings":0}"#), ("succeeded".to_owned(), Tone::Good));
         assert_eq!(findings(&run("")), 0);
+    }
+
+    #[test]
+    fn jobs_say_how_the_last_run_ended_and_in_which_zone_times_are() {
+        let cancelled = Run { note: "2 of 9 days".to_owned(), ..ended(State::Cancelled) };
+        let failed = Run { error: "the disk is full".to_owned(), ..ended(State::Failed) };
+        let runs = [("archive", cancelled), ("retention", ended(State::Interrupted)), ("verify", failed)];
+        let next_at = Some(prost_types::Timestamp { seconds: 1_795_255_204, nanos: 0 });
+        let job = |(name, last): (&str, Run)| Job { name: name.to_owned(), next_at, last: Some(last), ..Job::default() };
+        let time_zone = "Europe/Berlin".to_owned();
+        let answer = ListJobsResponse { jobs: runs.map(job).to_vec(), time_zone, ..ListJobsResponse::default() };
+        let text = jobs_text(&answer, &PLAIN);
+        for part in ["NEXT (UTC)", "LAST RUN (UTC)", "2026-11-21 10:00:04", "schedules in Europe/Berlin"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        for result in ["cancelled: 2 of 9 days", "  interrupted", "failed: the disk is full"] {
+            assert!(text.lines().any(|line| line.ends_with(result)), "{result}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_jobs_do_is_told_within_the_width_of_the_terminal() {
+        let job = Job { name: "archive".to_owned(), description: "moves days ".repeat(20), ..Job::default() };
+        let text = jobs_text(&ListJobsResponse { jobs: vec![job], ..ListJobsResponse::default() }, &NARROW);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_cell_has_no_colours_that_its_table_would_tear() {
+        let runs = [State::Succeeded, State::Failed, State::Cancelled].map(ended).to_vec();
+        let text = runs_text(&ListRunsResponse { runs, ..ListRunsResponse::default() }, &COLOURED);
+        assert!(text.contains("  succeeded  ") && text.contains("  cancelled  "), "{text}");
+    }
+
+    #[test]
+    fn a_bar_is_empty_until_a_total_is_known() {
+        let bar = bar(&PLAIN);
+        let lengths = [(0, 0), (3, 0), (3, 10), (12, 10)].map(|(done, total)| {
+            draw(&bar, &Run { done, total, ..ended(State::Running) });
+            bar.length()
+        });
+        assert_eq!(lengths, [None, None, Some(10), Some(12)]);
     }
 }

@@ -226,6 +226,10 @@ pub(crate) mod tests {
 
     /// Neither terminal nor colour.
     pub(crate) const PLAIN: Output = Output { json: false, terminal: false, colour: false, width: None };
+    /// As on a terminal that shows colours.
+    pub(crate) const COLOURED: Output = Output { colour: true, ..PLAIN };
+    /// As on a terminal of 80 columns.
+    pub(crate) const NARROW: Output = Output { width: Some(80), ..PLAIN };
 
     #[test]
     fn no_escape_sequence_survives_cleaning() {
@@ -254,7 +258,7 @@ pub(crate) mod tests {
     #[test]
     fn colours_are_left_out_unless_wanted() {
         assert_eq!(PLAIN.paint(Tone::Bad, "lost"), "lost");
-        assert_eq!(Output { colour: true, ..PLAIN }.paint(Tone::Good, "fine"), "\u{1b}[32mfine\u{1b}[0m");
+        assert_eq!(COLOURED.paint(Tone::Good, "fine"), "\u{1b}[32mfine\u{1b}[0m");
     }
 
     #[test]

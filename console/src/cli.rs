@@ -19,7 +19,7 @@ use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
     fs::{self, File},
     future::pending,
-    io::{self, BufReader, ErrorKind, stdout},
+    io::{self, BufReader, ErrorKind, Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -164,7 +164,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let screen = &self.screen;
         match &self.command {
-            Some(Command::Keys) => print!("{}", markdown(&self.screen.keys()?)),
+            Some(Command::Keys) => print(&markdown(&self.screen.keys()?))?,
             Some(Command::Check(args)) => return runtime()?.block_on(async { Ok(check(self.headless()?, args).await?) }),
             None if screen.once => runtime()?.block_on(self.once())?,
             None if screen.plain => runtime()?.block_on(self.plain())?,
@@ -184,17 +184,23 @@ impl Cli {
         let mut headless = self.headless()?;
         headless.gather(Duration::from_secs(3)).await;
         let (columns, rows) = crossterm::terminal::size().unwrap_or((120, 40));
-        println!("{}", frame(&headless.model, columns, rows));
-        Ok(())
+        Ok(print(&frame(&headless.model, columns, rows))?)
     }
 
     async fn plain(&self) -> anyhow::Result<()> {
-        match self.headless()?.follow(stdout()).await {
-            // The reader has read enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
-        }
+        Ok(enough(self.headless()?.follow(stdout()).await)?)
     }
+}
+
+/// Prints whole lines, as far as somebody reads them.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    enough(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()))
+}
+
+/// A reader that closed the pipe has read enough.
+fn enough(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Watches these processes without a screen; on a runtime.
@@ -209,11 +215,11 @@ fn headless(targets: &[Target], keys: KeyMap, look: Look) -> Headless {
 async fn check(mut headless: Headless, args: &CheckArgs) -> io::Result<ExitCode> {
     headless.gather(Duration::from_secs(args.patience)).await;
     let model = &headless.model;
-    match (args.json, args.prometheus) {
-        (true, _) => println!("{:#}", plain::json(model)),
-        (_, true) => print!("{}", plain::prometheus(model)),
-        _ => println!("{}", plain::report(model)),
-    }
+    print(&match (args.json, args.prometheus) {
+        (true, _) => format!("{:#}", plain::json(model)),
+        (_, true) => plain::prometheus(model),
+        _ => plain::report(model),
+    })?;
     Ok(ExitCode::from(Verdict::of(model).code()))
 }
 

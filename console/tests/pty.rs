@@ -211,6 +211,18 @@ fn without_a_terminal_it_says_what_else_there_is() {
 }
 
 #[test]
+fn a_reader_that_closed_the_pipe_ends_what_is_printed_quietly() {
+    for (arguments, code) in [(&["keys"][..], 0), (&["check", "--patience", "1"], 3), (&["--once"], 0)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut console = std::process::Command::new(env!("CARGO_BIN_EXE_loadline-console"));
+        let output = console.args(arguments).args(["--connect", "127.0.0.1:1"]).stdout(writer).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), &*told), (Some(code), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn keys_bound_twice_are_refused_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "freeze = [\"q\"]").unwrap();

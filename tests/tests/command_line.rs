@@ -254,6 +254,19 @@ async fn what_cannot_be_done_exits_with_two_and_says_why() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_reader_that_closed_the_pipe_ends_a_command_quietly() -> Result<()> {
+    let check = ["check", "--connect", "ingest=127.0.0.1:1", "--patience", "1"];
+    for (arguments, code) in [(&check[..], 3), (&["completions", "bash"], 0), (&["config", "show"], 0)] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let ended = Command::new(binaries::ours("loadline")?).args(arguments).stdout(writer).output()?;
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!((ended.status.code(), &*told), (Some(code), ""), "{arguments:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_check_says_by_its_exit_code_how_everything_is() -> Result<()> {
     let node = Node::start().await?;

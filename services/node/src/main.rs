@@ -31,6 +31,7 @@ mod usage;
 mod when;
 
 use clap::{CommandFactory as _, Parser as _};
+use clap_complete::Shell;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
@@ -48,10 +49,7 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Up(up::UpArgs::default())) {
         Command::Up(args) => up::run(&args, &cli.configuration),
         Command::Config(args) => output::finish(config::run(&args, &cli.configuration)),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "loadline", &mut std::io::stdout());
-            ExitCode::SUCCESS
-        }
+        Command::Completions { shell } => output::finish(completions(shell)),
         Command::Console(console) => output::finish(console.run()),
         Command::Check(check) => check.run(),
         Command::Publish(args) => client(publish::run(args)),
@@ -65,6 +63,14 @@ fn main() -> ExitCode {
         Command::Drill(args) => client(drill::run(args)),
         Command::Bench(args) => client(bench::run(args)),
     }
+}
+
+/// Prints them by way of memory: their generator panics where it cannot write.
+fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "loadline", &mut script);
+    output::Output::stdout(false).print(&String::from_utf8(script)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs a command that only asks others.

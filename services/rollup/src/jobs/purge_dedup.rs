@@ -2,9 +2,11 @@
 
 use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
+use jiff::civil;
 use loadline_domain::{
     Clock, Day, Rules, StreamName, Timestamp,
     completeness::{self, Reading},
+    identity::Kind,
     progress::Progress,
 };
 use loadline_event_log::{EventLog, LogError};
@@ -71,8 +73,20 @@ impl Asked {
     fn read(parameters: &Value) -> Result<Self, String> {
         let wrong = || "takes `tables` only, a list of names of dedup tables".to_owned();
         parameters.as_object().ok_or_else(wrong)?;
-        Self::deserialize(parameters).map_err(|_| wrong())
+        let asked = Self::deserialize(parameters).map_err(|_| wrong())?;
+        match asked.tables.iter().flatten().find(|name| !is_table(name)) {
+            Some(other) => Err(format!("`tables` has {other:?}; dedup tables have names such as dedup_billing_20261121")),
+            None => Ok(asked),
+        }
     }
+}
+
+/// Whether a dedup table may be called so: by a kind and a day. One that is gone, or not made yet, is no mistake.
+fn is_table(name: &str) -> bool {
+    let parts = name.strip_prefix("dedup_").and_then(|rest| rest.split_once('_'));
+    parts.is_some_and(|(kind, day)| {
+        Kind::ALL.iter().any(|known| known.as_str() == kind) && day.len() == 8 && day.parse::<civil::Date>().is_ok()
+    })
 }
 
 impl PurgeDedup {
@@ -128,10 +142,27 @@ mod tests {
     #[test]
     fn parameters_it_does_not_know_are_refused() {
         assert_eq!(Asked::read(&json!({})).unwrap().tables, None);
-        let asked = Asked::read(&json!({ "tables": ["a", "b", "a"] })).unwrap();
-        assert_eq!(asked.tables, Some(["a".to_owned(), "b".to_owned()].into()));
+        let (a, b) = ("dedup_billing_20261121", "dedup_receipt_20240229");
+        let asked = Asked::read(&json!({ "tables": [a, b, a] })).unwrap();
+        assert_eq!(asked.tables, Some([a.to_owned(), b.to_owned()].into()));
         for wrong in [json!({ "tables": "a" }), json!({ "tables": [1] }), json!({ "days": 3 }), json!([]), json!(null)] {
             assert!(Asked::read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_no_dedup_table_is_called_is_refused_with_how_they_are() {
+        for other in [
+            "",
+            "usage_hour",
+            "dedup_permanent",
+            "dedup_billing",
+            "dedup_sms_20261121",
+            "dedup_billing_20260230",
+            "dedup_billing_2026-1-1",
+        ] {
+            let refused = Asked::read(&json!({ "tables": ["dedup_billing_20261121", other] })).err().unwrap();
+            assert!(refused.contains(&format!("{other:?}")) && refused.contains("such as dedup_billing_"), "{refused}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `loadline.rollup.v1.JobService`.
 
 mod convert;
+mod parameters;
 mod status;
 
 use crate::{
@@ -21,7 +22,6 @@ use loadline_runtime::{
     identity::Identity,
 };
 use loadline_store::{Enqueued, JobRun, NewRun, RunFilter, RunState, Store, Trigger};
-use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tonic::{Request, Response, Status, service::RoutesBuilder};
 use uuid::Uuid;
@@ -134,7 +134,7 @@ impl JobService for Jobs {
         if request.idempotency_key.len() > MAX_KEY_BYTES {
             return Err(errors::invalid("idempotency_key", format!("is longer than {MAX_KEY_BYTES} bytes")));
         }
-        let parameters = parameters(&request.parameters)?;
+        let parameters = parameters::read(&request.parameters)?;
         job.check(&parameters).map_err(|detail| errors::invalid("parameters", detail))?;
         // A namespace of its own: no caller's key is ever taken for a time of a schedule.
         let idempotency_key = match request.idempotency_key.as_str() {
@@ -182,14 +182,6 @@ impl JobService for Jobs {
         let run = self.store.request_cancel(convert::run_id(&id)?).await.map_err(status::store)?;
         Ok(Response::new(CancelRunResponse { run: run.as_ref().map(convert::run) }))
     }
-}
-
-fn parameters(text: &str) -> Result<Value, Status> {
-    if text.is_empty() {
-        return Ok(Value::Object(serde_json::Map::new()));
-    }
-    let read: Result<Value, _> = serde_json::from_str(text);
-    read.ok().filter(Value::is_object).ok_or_else(|| errors::invalid("parameters", "is no JSON object; send one, or nothing"))
 }
 
 /// The run now, and whenever it looks otherwise; ends after its end, with the caller, or with the server.

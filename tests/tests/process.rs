@@ -184,12 +184,29 @@ async fn a_terminated_node_ends_within_its_grace_with_streams_open() -> Result<(
     Ok(())
 }
 
+/// Where `loadline up` listens.
+const PORTS: [&str; 5] = ["ingest.listen", "query.listen", "rollup.listen", "serving.listen", "ingest.admin"];
+
+#[tokio::test]
+async fn a_product_whose_status_nobody_reads_goes_on() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut command = tokio::process::Command::new(binaries::ours("loadline")?);
+    command.args(["up", "--headless", "--rate", "0"]).args(PORTS.map(|key| format!("--set={key}=127.0.0.1:0")));
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let errors = fs::File::create(folder.path().join("errors"))?;
+    let mut node = command.current_dir(folder.path()).stdout(writer).stderr(errors).kill_on_drop(true).spawn()?;
+    // The first status is printed as soon as it serves.
+    let ended = time::timeout(Duration::from_secs(3), node.wait()).await;
+    ensure!(ended.is_err(), "{ended:?}: {}", fs::read_to_string(folder.path().join("errors"))?);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_said_with_its_key() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let free = |key: &str| anyhow::Ok(format!("{key}=127.0.0.1:{}", ports::free()?));
-    const PORTS: [&str; 5] = ["ingest.listen", "query.listen", "rollup.listen", "serving.listen", "ingest.admin"];
     for key in PORTS {
         let mut arguments = vec!["up".to_owned(), "--headless".to_owned(), "--rate".to_owned(), "0".to_owned()];
         for other in PORTS {

@@ -8,7 +8,7 @@ use loadline_settings::Settings;
 use loadline_store::Store;
 use std::{
     collections::HashMap,
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _, stdout},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ const LINE: Duration = Duration::from_secs(5);
 
 /// Whether standard output is a screen.
 pub fn on_a_terminal() -> bool {
-    std::io::stdout().is_terminal()
+    stdout().is_terminal()
 }
 
 /// What is shown.
@@ -144,13 +144,17 @@ impl Board {
     }
 
     fn print(&self, rows: Result<&[Row], &String>) {
+        // Whoever read it may have read enough: what is served goes on.
+        let _ = writeln!(stdout(), "{}", self.lines(rows).join("\n"));
+    }
+
+    fn lines(&self, rows: Result<&[Row], &String>) -> Vec<String> {
         match rows {
-            Err(error) => println!("status store=down error={:?}", clean(error)),
+            Err(error) => vec![format!("status store=down error={:?}", clean(error))],
             Ok(rows) => {
-                for row in rows {
-                    println!("{}", row.plain());
-                }
-                println!("status uptime={}s unaccounted={} {}", self.started.elapsed().as_secs(), unaccounted(rows), self.sent());
+                let (up, unaccounted) = (self.started.elapsed().as_secs(), unaccounted(rows));
+                let status = format!("status uptime={up}s unaccounted={unaccounted} {}", self.sent());
+                rows.iter().map(Row::plain).chain([status]).collect()
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The service on its ports: alone in a process, or beside others.
 
 use crate::{ACCESS, LONG_LIVED, Parts, Query, Settings as Limits, detect::DETECTS, drills, remedies};
+use anyhow::Context as _;
 use loadline_domain::time::SystemClock;
 use loadline_event_log::{EventLog, LateLog};
 use loadline_fault::Faults;
@@ -39,7 +40,7 @@ pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()>
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     store.caveats().iter().for_each(|caveat| tracing::warn!("{caveat}"));
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
-    let history = loadline_history::open(settings.history.url.reveal(), options)?;
+    let history = loadline_history::open(settings.history.url.reveal(), options).context("opening history.url")?;
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
     let backends = Backends { store, history, log: Arc::new(log) };
     serve(&platform, backends, listener, &readiness, &shutdown).await

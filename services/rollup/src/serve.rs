@@ -49,7 +49,7 @@ pub async fn alone(platform: Platform, shutdown: Shutdown) -> anyhow::Result<()>
     let options = settings.store.options(settings.rules.rules());
     let store = loadline_store::open(settings.store.url.reveal(), options).await?;
     let options = loadline_history::Options { timeout: *settings.history.timeout, ..Default::default() };
-    let history = loadline_history::open(settings.history.url.reveal(), options)?;
+    let history = loadline_history::open(settings.history.url.reveal(), options).context("opening history.url")?;
     store.caveats().iter().chain(&history.caveats()).for_each(|caveat| tracing::warn!("{caveat}"));
     let log = LateLog::open(settings.log.url.reveal(), shutdown.token().cancelled_owned()).await?;
     serve(&platform, Backends { store, history, log: Arc::new(log) }, listener, &readiness, &shutdown).await

@@ -16,6 +16,7 @@ pub mod contract;
 pub mod embedded;
 mod error;
 mod faulty;
+mod held;
 pub mod jetstream;
 mod late;
 mod open;
@@ -23,6 +24,7 @@ mod seek;
 
 pub use error::LogError;
 pub use faulty::behind;
+pub use held::ensure_held;
 pub use late::LateLog;
 pub use open::open;
 

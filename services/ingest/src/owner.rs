@@ -1,14 +1,11 @@
 //! Holds a stream's lease and keeps the stream applied, for as long as this process may.
 
-use crate::{
-    pipeline::{Reader, ensure_held},
-    watch::StreamStatus,
-};
+use crate::{pipeline::Reader, watch::StreamStatus};
 use loadline_domain::{
     Batch, Rules,
     progress::{Lease, Progress},
 };
-use loadline_event_log::{EventLog, LogError, StreamSpec};
+use loadline_event_log::{EventLog, LogError, StreamSpec, ensure_held};
 use loadline_store::{Store, StoreError};
 use std::{
     sync::Arc,

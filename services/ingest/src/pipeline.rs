@@ -2,7 +2,7 @@
 
 use crate::watch::StreamStatus;
 use loadline_domain::{Batch, Incarnation, Rules, Sequence, StreamName, Timestamp, breaker::Breaker, progress::Progress};
-use loadline_event_log::{Entry, EventLog, LogError, ReadLimit};
+use loadline_event_log::{Entry, EventLog, LogError, ReadLimit, ensure_held};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -12,30 +12,6 @@ const READ_WAIT: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// A stream that is behind is read in batches up to this many times the configured size.
 const GROWTH: usize = 4;
-
-/// Makes sure that the log still holds what was read of it. One that lost its end, in a power cut or from a backup, gives the
-/// positions beyond to new records: going on where we stand would skip them.
-///
-/// # Errors
-/// [`LogError::LostItsEnd`] when the log is shorter than what is applied, or was and has been refilled: then another record
-/// stands where we stopped.
-pub async fn ensure_held(
-    log: &dyn EventLog,
-    stream: &StreamName,
-    incarnation: &Incarnation,
-    (applied, applied_at): (Sequence, Option<Timestamp>),
-) -> Result<(), LogError> {
-    let bounds = log.bounds(stream).await?;
-    if applied == 0 || bounds.incarnation != *incarnation {
-        return Ok(());
-    }
-    let there = log.peek(stream, applied).await?;
-    let is_another = there.zip(applied_at).is_some_and(|((sequence, at), applied_at)| sequence == applied && at != applied_at);
-    match bounds.last < applied || is_another {
-        true => Err(LogError::LostItsEnd { stream: stream.clone(), last: bounds.last, read: applied }),
-        false => Ok(()),
-    }
-}
 
 /// Where and how to read.
 pub struct Reader {

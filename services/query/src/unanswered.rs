@@ -68,8 +68,12 @@ impl Unanswered {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a question, once.
+    /// Keeps a question, once. One that no history could answer is none that waits.
     pub fn keep(&self, asked: Asked, why: &HistoryError) {
+        use HistoryError::{Damaged, Missing, Unavailable, WrongSchema};
+        if !matches!(why, Unavailable(_) | Missing(_) | WrongSchema(_) | Damaged { .. }) {
+            return;
+        }
         let mut waiting = self.waiting();
         waiting.why = why.to_string();
         if waiting.questions.len() < KEPT && !waiting.questions.contains(&asked) {
@@ -118,6 +122,7 @@ mod tests {
     #[test]
     fn a_question_is_kept_once_and_of_many_a_few() {
         let (unanswered, why) = (Unanswered::default(), HistoryError::Unavailable("cut".to_owned()));
+        unanswered.keep(asked(1), &HistoryError::Broken("a sum does not fit".to_owned()));
         assert_eq!(unanswered.backlog(), None);
         for day in [3, 3, 4] {
             unanswered.keep(asked(day), &why);

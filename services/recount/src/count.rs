@@ -2,12 +2,15 @@
 
 use crate::Span;
 use loadline_domain::{
-    AccountId, Hour, Record, Rules, Sequence,
+    AccountId, DeadLetterReason, Hour, Record, Rules, Sequence,
     fold::Candidate,
     identity::{Fingerprint, Identity},
     usage::{Usage, UsageKey},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// What rules alone refuse: when an event happened, against when its record was taken.
+const UNTIMELY: [DeadLetterReason; 2] = [DeadLetterReason::Late, DeadLetterReason::Future];
 
 /// An hour of an account.
 pub type AccountHour = (AccountId, Hour);
@@ -25,6 +28,7 @@ pub struct Recount {
     rows: Rows,
     winners: HashMap<Identity, Winner>,
     keyless: BTreeMap<AccountHour, u64>,
+    untimely: BTreeSet<AccountHour>,
     full: BTreeSet<AccountHour>,
     duplicates: u64,
     dead_letters: u64,
@@ -45,6 +49,8 @@ pub(crate) struct Counted {
     pub rows: Rows,
     /// Records that were counted although the store has no key of them: past their horizon keys are purged.
     pub keyless: BTreeMap<AccountHour, u64>,
+    /// Account-hours with records that are refused for their time alone, which under other rules counted.
+    pub untimely: BTreeSet<AccountHour>,
     /// Account-hours with a sum past 64 bits.
     pub full: BTreeSet<AccountHour>,
     /// Records of the span that were counted before.
@@ -61,6 +67,7 @@ impl Recount {
             rows: Rows::new(),
             winners: HashMap::new(),
             keyless: BTreeMap::new(),
+            untimely: BTreeSet::new(),
             full: BTreeSet::new(),
             duplicates: 0,
             dead_letters: 0,
@@ -91,6 +98,9 @@ impl Recount {
                     let place = refusal.account.as_ref().zip(refusal.event_time);
                     let ours = place.is_some_and(|(account, time)| self.span.holds(account, time.hour()));
                     self.dead_letters += u64::from(ours);
+                    if let Some((account, time)) = place.filter(|_| ours && UNTIMELY.contains(&refusal.reason)) {
+                        self.untimely.insert((account.clone(), time.hour()));
+                    }
                 }
             }
         }
@@ -145,8 +155,8 @@ impl Recount {
     }
 
     pub(crate) fn finish(self) -> Counted {
-        let Self { rows, keyless, full, duplicates, dead_letters, .. } = self;
-        Counted { rows, keyless, full, duplicates, dead_letters }
+        let Self { rows, keyless, untimely, full, duplicates, dead_letters, .. } = self;
+        Counted { rows, keyless, untimely, full, duplicates, dead_letters }
     }
 }
 

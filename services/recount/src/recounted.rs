@@ -52,6 +52,7 @@ pub struct Recounted {
     pub(crate) surplus_doubts: Vec<Doubt>,
     pub(crate) redriven: BTreeMap<AccountHour, u64>,
     pub(crate) keyless: BTreeMap<AccountHour, u64>,
+    pub(crate) untimely: BTreeSet<AccountHour>,
     pub(crate) full: BTreeSet<AccountHour>,
 }
 
@@ -81,6 +82,12 @@ impl Recounted {
         }
         if stored.iter().any(|(key, stored)| exceeds(stored, self.rows.get(key))) {
             doubts.extend(about(&self.surplus_doubts));
+            if self.untimely.contains(&place) {
+                doubts.push(
+                    "records of the hour are too late or too early by the present rules: under others they were counted"
+                        .to_owned(),
+                );
+            }
         }
         doubts
     }

@@ -9,7 +9,7 @@ use crate::{
     recounted::{Doubt, Recounted, Scanned, forgotten_letters},
 };
 use loadline_domain::{Hour, Record, Rules, Sequence, StreamName, Timestamp, progress::Progress};
-use loadline_event_log::{Bounds, Entry, EventLog, LogError, ReadLimit};
+use loadline_event_log::{Bounds, Entry, EventLog, LogError, ReadLimit, ensure_held};
 use loadline_store::{AsOf, Store, StoreError};
 use std::{
     collections::{HashMap, HashSet},
@@ -75,7 +75,8 @@ pub async fn recount(sources: Sources<'_>, span: Span, as_of: &AsOf, limits: Lim
     let Sources { store, rules, .. } = sources;
     let letters = Letters::of(store, &span, rules, limits.letters).await?;
     let past = store.past_progress().await?;
-    let mut scan = Scan::new(sources, span, limits, letters, past);
+    let mut scan = Scan::new(sources, span, limits, letters);
+    past.iter().for_each(|past| scan.doubt_past(past));
     for progress in &as_of.progress {
         scan.stream(progress).await?;
     }
@@ -89,8 +90,6 @@ struct Scan<'a> {
     recount: Recount,
     letters: Letters,
     limits: Limits,
-    /// Earlier makings of streams that something was counted of.
-    past: Vec<Progress>,
     /// Records of interest were taken from here on …
     earliest: Timestamp,
     /// … to here.
@@ -116,13 +115,12 @@ struct Entrance {
 }
 
 impl<'a> Scan<'a> {
-    fn new(sources: Sources<'a>, span: Span, limits: Limits, letters: Letters, past: Vec<Progress>) -> Self {
+    fn new(sources: Sources<'a>, span: Span, limits: Limits, letters: Letters) -> Self {
         Self {
             sources,
             recount: Recount::new(span.clone()),
             letters,
             limits,
-            past,
             earliest: sources.rules.earliest_append(span.from),
             latest: sources.rules.latest_append(span.to),
             span,
@@ -145,6 +143,12 @@ impl<'a> Scan<'a> {
             Err(error) => return self.gone(vanished(stream, error)?),
             Ok(entrance) => entrance,
         };
+        // Refilled since, it holds other records than those that were counted.
+        let applied = (progress.applied, progress.applied_at);
+        match ensure_held(self.sources.log, stream, &progress.incarnation, applied).await {
+            Err(lost @ LogError::LostItsEnd { .. }) => return self.gone(lost.to_string()),
+            held => held?,
+        }
         self.check_reach(progress, &entrance);
         let refused = self.letters.refused(stream, &progress.incarnation);
         let mut next = entrance.first;
@@ -184,14 +188,8 @@ impl<'a> Scan<'a> {
         let bounds = &entrance.bounds;
         match bounds.oldest_at {
             Some(oldest_at) if oldest_at < self.earliest => {}
-            Some(oldest_at) if bounds.first == 1 => {
-                if self.was_counted_before(progress) {
-                    let why = format!(
-                        "{stream} was made again at {oldest_at}, after the hour began: the store may hold what was counted before"
-                    );
-                    self.surplus_doubts.extend(self.until(self.reach(oldest_at), why));
-                }
-            }
+            // All that there ever was of this making.
+            Some(_) if bounds.first == 1 => {}
             Some(oldest_at) => {
                 let reach = self.reach(oldest_at);
                 let why = format!(
@@ -200,21 +198,21 @@ impl<'a> Scan<'a> {
                 );
                 self.doubts.extend(self.until(reach, why));
             }
-            None if bounds.last == 0 => {
-                if self.was_counted_before(progress) {
-                    let why = format!("{stream} was made again and is empty: the store may hold what was counted before");
-                    self.surplus_doubts.extend(self.until(self.span.to, why));
-                }
-            }
+            None if bounds.last == 0 => {}
             None => self.doubt(format!("{stream} holds no record any more: retention has passed the hour")),
         }
     }
 
-    /// Whether events of the span may have been counted from an earlier making of the stream. A stream that never had one holds
-    /// all that was ever counted of it.
-    fn was_counted_before(&self, progress: &Progress) -> bool {
-        let may_hold = |past: &Progress| past.applied_at.is_none_or(|applied_at| applied_at >= self.earliest);
-        self.past.iter().any(|past| past.stream == progress.stream && past.incarnation != progress.incarnation && may_hold(past))
+    /// Of what another making of a stream was counted, the log has nothing; it may come before the present one or, where that was put
+    /// back, after it.
+    fn doubt_past(&mut self, past: &Progress) {
+        let Progress { stream, applied_at, .. } = past;
+        if applied_at.is_some_and(|applied_at| applied_at < self.earliest) {
+            return;
+        }
+        let until = applied_at.map_or(self.span.to, |applied_at| self.reach(applied_at));
+        let why = format!("{stream} was made again since: the store may hold what was counted before");
+        self.surplus_doubts.extend(self.until(until, why));
     }
 
     /// The first hour whose records were all taken after `oldest_at`.
@@ -324,7 +322,7 @@ impl<'a> Scan<'a> {
         let forgotten =
             self.limits.letters_since.and_then(|since| forgotten_letters(hours, since, self.sources.rules.future_tolerance));
         self.surplus_doubts.extend(forgotten);
-        let Counted { rows, keyless, full, duplicates, dead_letters } = self.recount.finish();
+        let Counted { rows, keyless, untimely, full, duplicates, dead_letters } = self.recount.finish();
         Recounted {
             rows,
             duplicates,
@@ -335,6 +333,7 @@ impl<'a> Scan<'a> {
             surplus_doubts: self.surplus_doubts,
             redriven: self.letters.redriven,
             keyless,
+            untimely,
             full,
         }
     }

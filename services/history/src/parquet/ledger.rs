@@ -42,8 +42,9 @@ impl Ledger {
         self.newest().await.map(drop)
     }
 
-    /// Writes a byte.
+    /// Writes a byte, where there is a history: a folder that is not mounted must not be made.
     pub async fn probe_writing(&self) -> Result<(), HistoryError> {
+        self.newest().await?;
         let path = self.place.at("probe");
         let put = self.place.store.put(&path, "1".into()).await;
         put.map_err(|error| self.place.failed("writing a probe", &error)).map(drop)

@@ -229,6 +229,7 @@ proptest! {
         for (name, hour) in ACCOUNTS.iter().flat_map(|name| (0..HOURS).map(move |hour| (name, hour))) {
             let single = recounted(Span::of(account(name), Hour::from_index(first.index() + hour)), &records, 7, &keys);
             one_by_one.rows.extend(single.rows);
+            one_by_one.untimely.extend(single.untimely);
             one_by_one.duplicates += single.duplicates;
             one_by_one.dead_letters += single.dead_letters;
         }

@@ -89,7 +89,7 @@ async fn a_stream_that_was_made_again_makes_all_unknown() {
     world.counting.count("BILLING", &[billing("new", "acme", night())]).await;
     let told = world.verify(json!({ "repair": true })).await;
     assert_eq!((counts(&told)[1], counts(&told)[3]), (0, 0), "{told}");
-    assert!(reasons(&told).contains("BILLING was made again at"), "{told}");
+    assert!(reasons(&told).contains("BILLING was made again since"), "{told}");
     assert_eq!(told["undecided"][0]["recounted"], Value::Null, "what the store has is told all the same: {told}");
     assert!(world.audit().await.iter().all(|entry| entry.action != "repair_usage"));
 }
@@ -219,21 +219,58 @@ async fn made_again(world: &World, name: &str) {
 }
 
 #[tokio::test]
-async fn a_log_that_was_made_again_that_day_proves_a_shortage_and_no_surplus() {
+async fn a_log_that_was_made_again_that_day_proves_no_surplus_of_the_time_before() {
     let world = World::new(Backend::Sqlite).await;
     world.counting.clock.set(at(7));
     world.counting.count("DLR", &[receipt("early", "core", at(7), DeliveryStatus::Delivered)]).await;
     made_again(&world, "DLR").await;
+    // At seven the former making ended: what core had then is no longer in the log, and nothing of eight was ever in it.
     let told = too_little_and_too_much(&world).await;
-    // What core had at seven is no longer in the log.
-    assert_eq!(counts(&told), [0, 1, 2, 1, 0], "{told}");
-    assert!(reasons(&told).contains("DLR was made again and is empty"), "{told}");
+    assert_eq!(counts(&told), [0, 2, 1, 2, 0], "{told}");
+    assert!(reasons(&told).contains("DLR was made again since"), "{told}");
     world.counting.clock.set(at(12));
     world.counting.count("DLR", &[receipt("first", "core", at(12), DeliveryStatus::Delivered)]).await;
     world.counting.clock.set(night());
     let told = world.verify(json!({ "repair": true })).await;
-    assert_eq!(counts(&told), [2, 0, 2, 0, 0], "{told}");
-    assert!(reasons(&told).contains("DLR was made again at 2026-11-20T12:00:00Z"), "{told}");
+    assert_eq!(counts(&told), [3, 0, 1, 0, 0], "{told}");
+}
+
+/// Another making came between and went: what it had was counted after the present one began.
+#[tokio::test]
+async fn a_log_that_was_put_back_hides_what_the_one_between_had() {
+    let world = World::new(Backend::Sqlite).await;
+    let between = format!(
+        "INSERT INTO stream_progress (stream, incarnation, is_current, epoch, applied, counted, applied_at)
+         VALUES ('BILLING', 'between', 0, 1, 5, 5, {})",
+        at(12).micros()
+    );
+    world.counting.tamper(between, 1).await;
+    let told = too_little_and_too_much(&world).await;
+    assert_eq!(counts(&told), [0, 1, 1, 1, 0], "{told}");
+    assert!(reasons(&told).contains("BILLING was made again since"), "{told}");
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_end_and_was_filled_again_tells_nothing() {
+    let world = damaged().await;
+    // Another record stands where counting stopped.
+    world
+        .counting
+        .tamper("UPDATE stream_progress SET applied_at = applied_at - 1000000 WHERE stream = 'BILLING' AND is_current", 1)
+        .await;
+    all_unknown(&world, HELD, "it lost its end").await;
+}
+
+#[tokio::test]
+async fn events_counted_before_the_rules_were_narrowed_are_no_surplus() {
+    let mut world = World::new(Backend::Sqlite).await;
+    world.counting.clock.set(at(20));
+    world.counting.count("BILLING", &[billing("a day late", "acme", at(1))]).await;
+    world.counting.clock.set(night());
+    world.parts.rules.billing_horizon = HOUR * 3;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!(counts(&told), [0, 0, 1, 0, 0], "{told}");
+    assert!(reasons(&told).contains("too late or too early by the present rules"), "{told}");
 }
 
 #[tokio::test]

@@ -63,12 +63,9 @@ fn open(runs: &[JobRun]) -> Vec<Open> {
     let mut open: Vec<Open> = Vec::new();
     for told in runs.iter().rev().filter_map(|run| serde_json::from_str::<Told>(run.result.as_deref()?).ok()) {
         let hours = told.hours();
-        if told.unknown == 0 {
-            open.retain(|older| hours.as_ref().is_none_or(|hours| !hours.covers(older)));
-        }
-        if told.days.unknown.is_empty() {
-            open.retain(|older| told.days_looked_at().is_none_or(|days| !days.covers(older)));
-        }
+        let settling =
+            [hours.clone().filter(|_| told.unknown == 0), told.days_looked_at().filter(|_| told.days.unknown.is_empty())];
+        open.retain(|older| !settling.iter().flatten().any(|looked_at| looked_at.covers(older)));
         for found in hours.into_iter().chain(told.wrong_days()).filter(|found| found.count > 0) {
             open.retain(|older| !older.is_about_the_same(&found));
             open.push(found);

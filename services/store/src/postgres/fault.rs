@@ -12,7 +12,7 @@ pub(super) enum Fault {
     Store(StoreError),
     /// Nothing was heard in time, of what.
     Silence(&'static str),
-    /// Another transaction wrote a key first, after it was looked for.
+    /// Another transaction wrote a key, or made a table, first, after it was looked for.
     Overtaken,
 }
 
@@ -42,6 +42,11 @@ impl Fault {
     /// A key that was there already: whoever looked for it in vain was overtaken.
     pub fn or_overtaken(self) -> Self {
         if self.code() == Some("23505") { Self::Overtaken } else { self }
+    }
+
+    /// 42P07: a table that another transaction made, after it was looked for.
+    pub fn or_made_meanwhile(self) -> Self {
+        if self.code() == Some("42P07") { Self::Overtaken } else { self }
     }
 
     /// 22003: a number out of range.

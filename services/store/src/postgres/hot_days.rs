@@ -37,7 +37,9 @@ pub(super) async fn make(
     let mut missing: BTreeSet<Day> = days.into_iter().collect();
     missing.retain(|day| !known.lock().unwrap_or_else(PoisonError::into_inner).contains(day));
     for day in missing {
-        sqlx::query("SELECT loadline_make_day($1)").bind(day.index()).execute(&mut *connection).await?;
+        // It waits for whoever makes the same day, but may go on believing its first look, from before that.
+        let made = sqlx::query("SELECT loadline_make_day($1)").bind(day.index()).execute(&mut *connection).await;
+        made.map_err(|error| Fault::from(error).or_made_meanwhile())?;
         known.lock().unwrap_or_else(PoisonError::into_inner).insert(day);
     }
     Ok(())

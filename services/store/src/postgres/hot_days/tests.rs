@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use loadline_domain::archive::{Part, Totals};
 use loadline_proto::event::DeliveryStatus;
 use sqlx::{Connection as _, migrate::Migrator, raw_sql};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Events that are hot, and those of listed parts.
@@ -44,6 +44,32 @@ async fn an_answer_of_several_statements_sees_a_day_here_or_there_however_long_i
     begun.await.unwrap();
     assert_eq!(subject.archive(&leadership, &part, &found).await.unwrap(), Archived::Done);
     assert_eq!(answering.await.unwrap().unwrap(), (0, 2), "it began before the day moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_two_make_at_once_is_made_by_one() {
+    let server = PostgresServer::start().await;
+    let subject = Subject::new(server.service_url()).await;
+    let day = Day::from_index(noon().day().index() + 100);
+    let store = Arc::new(PostgresStore::connect(&subject.url, Options::default()).unwrap());
+    // A connection that has made days reads no catalog on its way to the next one, and does not hear of tables made meanwhile.
+    for before in 1..4 {
+        store.make_day(Day::from_index(day.index() - before)).await.unwrap();
+    }
+    let mut first = PgConnection::connect(&subject.url).await.unwrap();
+    raw_sql("BEGIN").execute(&mut first).await.unwrap();
+    make(&mut first, [day], &KnownDays::default()).await.unwrap();
+    let second = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.make_day(day).await }
+    });
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut first).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    raw_sql("COMMIT").execute(&mut first).await.unwrap();
+    second.await.unwrap().unwrap();
+    assert!(store.days_before(Day::from_index(day.index() + 1)).await.unwrap().contains(&day));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Instants, hours and days in UTC, and the clock as a parameter.
 
-use std::{fmt, time::Duration};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::{borrow::Cow, fmt, time::Duration};
 
 const MICROS_PER_HOUR: i64 = 3_600_000_000;
 
@@ -95,6 +96,19 @@ impl fmt::Display for Timestamp {
             Ok(time) => time.fmt(f),
             Err(_) => write!(f, "{} µs", self.0),
         }
+    }
+}
+
+/// As RFC 3339.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

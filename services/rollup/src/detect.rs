@@ -203,13 +203,13 @@ impl Verified {
                     format!("{unknown} account-hours cannot be told from the log; the others agree or were repaired"),
                 )
             }
-            (None, Some(_)) => Reading::good(0.0, "what was verified agrees with the log, or was repaired"),
+            (None, Some(_)) => Reading::good(0.0, "what was verified agrees with the log, was repaired, or was accepted"),
             (Some(newest), _) => {
                 let of_log = (hours > 0).then(|| format!("{hours} account-hours differ from the log"));
                 let of_hours = (days > 0).then(|| format!("{days} account-days differ from their hours"));
                 let differ = [of_log, of_hours].into_iter().flatten().collect::<Vec<_>>().join(", ");
                 let (from, to) = (newest.from, newest.to);
-                let detail = format!("{differ}, the newest from {from} to {to}: verify with repair");
+                let detail = format!("{differ}, the newest from {from} to {to}: verify with repair, or accept");
                 Reading::bad((hours + days) as f64, detail)
             }
         }
@@ -220,6 +220,7 @@ impl Verified {
 mod tests {
     use super::*;
     use loadline_domain::Timestamp;
+    use std::collections::BTreeSet;
 
     #[test]
     fn what_cannot_be_told_is_not_said_to_agree() {
@@ -237,8 +238,8 @@ mod tests {
         verified.last = Some(Uuid::nil());
         assert!(!verified.reading().bad);
         let (from, to) = (Timestamp::from_micros(0), Timestamp::from_micros(3_600_000_000));
-        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Hours, count: 2 });
-        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Days, count: 3 });
+        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Hours, places: BTreeSet::new(), count: 2 });
+        verified.open.push(OpenFinding { from, to, account: None, what: WhatDiffers::Days, places: BTreeSet::new(), count: 3 });
         let reading = verified.reading();
         assert!(reading.bad && (reading.value - 5.0).abs() < f64::EPSILON, "{reading:?}");
         let told = &reading.detail;

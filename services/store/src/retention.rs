@@ -9,7 +9,7 @@ use loadline_domain::Timestamp;
 pub enum Expiring {
     /// Dead letters counted, found duplicate or discarded before. Open ones are never deleted.
     ResolvedDeadLetters,
-    /// Runs that finished before, except each job's last finished and last scheduled one.
+    /// Runs that finished before, except each job's last finished, last scheduled and last succeeded one.
     FinishedRuns,
     /// Losses recorded before. The ledger is permanent by design: only a policy that names it deletes from it.
     Losses,

@@ -217,7 +217,7 @@ behaviours! {
     }
     retention {
         only_resolved_dead_letters_expire
-        finished_runs_expire_but_for_what_schedules_go_by
+        finished_runs_expire_but_for_what_schedules_and_later_runs_go_by
         losses_expire_only_when_they_are_named
         an_old_leader_deletes_nothing
     }

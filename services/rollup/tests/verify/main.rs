@@ -2,19 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../store/tests/postgres_server.rs"]
-mod postgres_server;
-mod unknown;
-mod world;
-
-use futures::FutureExt as _;
-use loadline_rollup::{job::Running, jobs, leader::ROLE};
-use loadline_store::{RunFilter, RunState, contract::billing};
-use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::sleep;
-use world::{Backend, DAY, World, asked, at, hour_of, of};
-
 macro_rules! on_both_stores {
     ($($fact:ident)*) => {$(
         mod $fact {
@@ -30,6 +17,20 @@ macro_rules! on_both_stores {
         }
     )*};
 }
+
+mod open;
+#[path = "../../../store/tests/postgres_server.rs"]
+mod postgres_server;
+mod unknown;
+mod world;
+
+use futures::FutureExt as _;
+use loadline_rollup::{job::Running, jobs, leader::ROLE};
+use loadline_store::{RunFilter, RunState, contract::billing};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::sleep;
+use world::{Backend, DAY, World, asked, at, hour_of, of};
 
 on_both_stores! {
     a_store_that_agrees_is_found_equal_and_left_alone

@@ -28,7 +28,7 @@ pub async fn only_resolved_dead_letters_expire(subject: &Subject) {
     subject.assert_conserved().await;
 }
 
-pub async fn finished_runs_expire_but_for_what_schedules_go_by(subject: &Subject) {
+pub async fn finished_runs_expire_but_for_what_schedules_and_later_runs_go_by(subject: &Subject) {
     let leadership = subject.leader().await;
     let fire = |key: &str, trigger, minute: Option<i64>| NewRun {
         job: "archive".to_owned(),
@@ -39,15 +39,17 @@ pub async fn finished_runs_expire_but_for_what_schedules_go_by(subject: &Subject
         scheduled_for: minute.map(|minute| Timestamp::from_micros(minute * 60_000_000)),
         attempt: 1,
     };
-    for (key, trigger, minute) in [
-        ("oldest", Trigger::Schedule, Some(1)),
-        ("last fire", Trigger::Schedule, Some(2)),
-        ("asked", Trigger::Request, None),
-        ("last", Trigger::Request, None),
+    let succeeded = Outcome::Succeeded("{}".to_owned());
+    for (key, trigger, minute, outcome) in [
+        ("oldest", Trigger::Schedule, Some(1), &succeeded),
+        ("last success", Trigger::Request, None, &succeeded),
+        ("last fire", Trigger::Schedule, Some(2), &Outcome::Cancelled),
+        ("asked", Trigger::Request, None, &Outcome::Cancelled),
+        ("last", Trigger::Request, None, &Outcome::Cancelled),
     ] {
         subject.enqueue(&fire(key, trigger, minute)).await.unwrap();
         let run = subject.claim(&leadership).await.unwrap().unwrap();
-        subject.finish(&leadership, run.id, &Outcome::Cancelled).await.unwrap();
+        subject.finish(&leadership, run.id, outcome).await.unwrap();
     }
     subject.enqueue(&fire("waits", Trigger::Request, None)).await.unwrap();
     let what = Expiring::FinishedRuns;
@@ -56,7 +58,8 @@ pub async fn finished_runs_expire_but_for_what_schedules_go_by(subject: &Subject
     assert_eq!(subject.expire(&leadership, what, soon(subject).await, 10).await.unwrap(), 1);
     assert_eq!(subject.expire(&leadership, what, soon(subject).await, 10).await.unwrap(), 0);
     let left = subject.job_runs(&RunFilter::default(), None, 10).await.unwrap();
-    assert_eq!(left.iter().map(|run| run.asked.idempotency_key.as_str()).collect::<Vec<_>>(), ["waits", "last", "last fire"]);
+    let left: Vec<_> = left.iter().map(|run| run.asked.idempotency_key.as_str()).collect();
+    assert_eq!(left, ["waits", "last", "last fire", "last success"]);
 }
 
 pub async fn losses_expire_only_when_they_are_named(subject: &Subject) {

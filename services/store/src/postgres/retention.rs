@@ -41,6 +41,9 @@ async fn expire(
                     AND (triggered_by <> 'schedule' OR scheduled_for IS NULL
                          OR EXISTS (SELECT FROM job_run AS later WHERE later.job = old.job AND later.triggered_by = 'schedule'
                                     AND later.scheduled_for > old.scheduled_for))
+                    AND (state <> 'succeeded'
+                         OR EXISTS (SELECT FROM job_run AS later WHERE later.job = old.job AND later.state = 'succeeded'
+                                    AND (later.finished_at, later.id) > (old.finished_at, old.id)))
                   ORDER BY id LIMIT $2)"
         }
         Expiring::Losses => "DELETE FROM loss WHERE id IN (SELECT id FROM loss WHERE recorded_at < $1 ORDER BY id LIMIT $2)",

@@ -18,6 +18,8 @@ pub struct Asked {
     pub repair: bool,
     /// How many of them, account-hours and account-days together; all when it is absent.
     pub repair_at_most: Option<u64>,
+    /// Why findings of the range are taken as they are, without looking.
+    pub accept: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +31,7 @@ struct Parameters {
     #[serde(default)]
     repair: bool,
     repair_at_most: Option<u64>,
+    accept: Option<String>,
 }
 
 impl Asked {
@@ -41,7 +44,7 @@ impl Asked {
             return Err("are no JSON object; send `from`, `to`, `account` and `repair`, or leave them out".to_owned());
         }
         let given = Parameters::deserialize(parameters).map_err(|error| {
-            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), and `repair_at_most`")
+            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, and `accept` (why)")
         })?;
         let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
         let range = match (given.from, given.to) {
@@ -56,7 +59,26 @@ impl Asked {
         if given.repair_at_most == Some(0) {
             return Err("names `repair_at_most` 0, which repairs nothing; leave `repair` out to be told only".to_owned());
         }
-        Ok(Self { range, account: account.transpose()?, repair: given.repair, repair_at_most: given.repair_at_most })
+        if let Some(why) = &given.accept {
+            if given.repair {
+                return Err("names both `repair` and `accept`; repair first, then accept what is left".to_owned());
+            }
+            if range.is_none() {
+                return Err(
+                    "names `accept` without `from` and `to`; send the range of the findings to be taken as they are".to_owned()
+                );
+            }
+            if why.trim().is_empty() {
+                return Err("`accept` is empty; say why the findings are taken as they are".to_owned());
+            }
+        }
+        Ok(Self {
+            range,
+            account: account.transpose()?,
+            repair: given.repair,
+            repair_at_most: given.repair_at_most,
+            accept: given.accept,
+        })
     }
 }
 
@@ -107,7 +129,7 @@ mod tests {
 
     #[test]
     fn everything_may_be_left_out() {
-        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false, repair_at_most: None }));
+        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false, repair_at_most: None, accept: None }));
         let asked =
             json!({ "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T12:00:00+01:00", "account": "acme", "repair": true });
         let asked = read(asked).unwrap();
@@ -138,6 +160,9 @@ mod tests {
             (json!({ "from": "2026-10-01T00:00:00Z", "to": ten }), "at most 744 at once"),
             (json!({ "from": ten, "to": "2026-11-21T12:00:00Z" }), "ahead of now"),
             (json!({ "account": "a b" }), "`account`"),
+            (json!({ "accept": "known" }), "without `from` and `to`"),
+            (json!({ "from": "2026-11-21T09:00:00Z", "to": ten, "accept": " " }), "say why"),
+            (json!({ "from": "2026-11-21T09:00:00Z", "to": ten, "accept": "known", "repair": true }), "repair first"),
         ] {
             let error = read(wrong.clone()).unwrap_err();
             assert!(error.contains(told), "{wrong}: {error}");

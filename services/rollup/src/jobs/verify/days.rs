@@ -1,10 +1,11 @@
 //! Daily rows held against the hours they are made of. The log is not asked: days are made of nothing but their hours, and are
 //! repaired by another roll-up. Not so while an hour of theirs is known to be wrong: then the day may be what is right.
 
+use super::findings::{Open, Sighting, What};
 use crate::job::{JobError, Running};
 use loadline_domain::{AccountId, Day};
 use loadline_store::{Store, StoreError, WrongDay};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::HashSet;
 
 /// Most account-days of a day that one run tells of.
@@ -13,7 +14,7 @@ const MOST: u32 = 10_000;
 const NAMED: usize = 10;
 
 /// What the days of a run showed, as it is told.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Days {
     /// Start of the first day that was looked at.
     pub from: String,
@@ -27,10 +28,13 @@ pub struct Days {
     pub wrong: Vec<WrongAccounts>,
     /// Days of which nobody can tell, with the reason.
     pub unknown: Vec<String>,
+    /// What this shows of older findings.
+    #[serde(skip)]
+    pub sighting: Sighting,
 }
 
 /// A day that is wrong for some accounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct WrongAccounts {
     /// Its start.
     pub from: String,
@@ -43,9 +47,18 @@ pub struct WrongAccounts {
 }
 
 impl Days {
-    /// Nothing yet, of the days from one to before another.
-    pub fn between(from: Day, to: Day) -> Self {
-        Self { from: from.start().to_string(), to: to.start().to_string(), ..Self::default() }
+    /// Nothing yet, of the days from one to before another, after these findings.
+    pub fn between(from: Day, to: Day, account: Option<&AccountId>, older: &[Open]) -> Self {
+        let (from, to) = (from.start(), to.start());
+        Self {
+            from: from.to_string(),
+            to: to.to_string(),
+            different: 0,
+            repaired: 0,
+            wrong: Vec::new(),
+            unknown: Vec::new(),
+            sighting: Sighting::over(What::Days, (from, to), account, older),
+        }
     }
 
     /// Looks at a day, and marks what is wrong for the next roll-up while fewer than `repairs` were; account-days whose hours are
@@ -63,6 +76,7 @@ impl Days {
             Ok(wrong) => wrong,
             Err(StoreError::Overflow(_)) => {
                 self.unknown.push(format!("{day}: sums of an account leave 64 bits; verify its hours"));
+                self.sighting.cannot_tell(None, day.start());
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -70,9 +84,12 @@ impl Days {
         if wrong.is_empty() {
             return Ok(());
         }
-        let most = usize::try_from(repairs).unwrap_or(usize::MAX);
         let mut repaired = 0;
-        for wrong in wrong.iter().filter(|wrong| !suspect.contains(&(wrong.account.clone(), day))).take(most) {
+        for wrong in &wrong {
+            if repaired == repairs || suspect.contains(&(wrong.account.clone(), day)) {
+                self.sighting.wrong_day(&wrong.account, day.start());
+                continue;
+            }
             let reason = format!("verify run {}: its daily rows are not what its hours add up to", run.run.id);
             store.mark(&run.leadership, wrong, &reason, &run.run.asked.requested_by).await?;
             repaired += 1;

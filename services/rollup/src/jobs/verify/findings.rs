@@ -1,32 +1,38 @@
-//! What verifications found and nobody has put right since.
+//! What verifications found and nobody has put right since. Each run takes up what was open before it, and tells what is open after
+//! it: the last run knows everything.
 
-use super::{NAME, days::Days};
-use loadline_domain::Timestamp;
+use super::NAME;
+use loadline_domain::{AccountId, Timestamp};
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
-use serde::Deserialize;
-use std::{fmt, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
-const DAY: Duration = Duration::from_secs(86_400);
-/// Verifications looked back over: a month of nights and some by hand.
-const VERIFICATIONS: u32 = 50;
+/// Most account-hours or account-days of a finding that are listed. The others are settled only together.
+const LISTED: usize = 200;
 
 /// Account-hours that differ from the log, or account-days that differ from their hours, as far as anybody knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
+    /// What differs.
+    pub what: What,
     /// Start of the first hour that was compared, or of the day.
     pub from: Timestamp,
     /// End of the last.
     pub to: Timestamp,
     /// Of this account only.
     pub account: Option<String>,
-    /// What differs.
-    pub what: What,
     /// How many.
     pub count: u64,
+    /// Which, as far as they are listed.
+    pub places: BTreeSet<Place>,
 }
 
+/// An account-hour or account-day: the account, and the start of the hour or the day.
+pub type Place = (String, Timestamp);
+
 /// What differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// Account-hours, from the log.
     Hours,
@@ -34,18 +40,16 @@ pub enum What {
     Days,
 }
 
+impl What {
+    fn lasts(self) -> Duration {
+        Duration::from_secs(if self == Self::Hours { 3_600 } else { 86_400 })
+    }
+}
+
 /// The part of a run's result that matters here.
 #[derive(Deserialize)]
 struct Told {
-    from: String,
-    to: String,
-    account: Option<String>,
-    different: u64,
-    repaired: u64,
-    unknown: u64,
-    /// Not told by older builds.
-    #[serde(default)]
-    days: Days,
+    open: Vec<Open>,
 }
 
 /// What is open now.
@@ -54,45 +58,86 @@ struct Told {
 /// Those of the store.
 pub async fn open_now(store: &dyn Store) -> Result<Vec<Open>, StoreError> {
     let done = RunFilter { job: Some(NAME.to_owned()), state: Some(RunState::Succeeded) };
-    Ok(open(&store.job_runs(&done, None, VERIFICATIONS).await?))
+    Ok(store.job_runs(&done, None, 1).await?.first().map_or_else(Vec::new, left_open))
 }
 
-/// What is open after these runs, newest first. A run that could tell everything settles what older ones found within its
-/// range and accounts; of hours and of days by themselves.
-fn open(runs: &[JobRun]) -> Vec<Open> {
-    let mut open: Vec<Open> = Vec::new();
-    for told in runs.iter().rev().filter_map(|run| serde_json::from_str::<Told>(run.result.as_deref()?).ok()) {
-        let hours = told.hours();
-        let settling =
-            [hours.clone().filter(|_| told.unknown == 0), told.days_looked_at().filter(|_| told.days.unknown.is_empty())];
-        open.retain(|older| !settling.iter().flatten().any(|looked_at| looked_at.covers(older)));
-        for found in hours.into_iter().chain(told.wrong_days()).filter(|found| found.count > 0) {
-            open.retain(|older| !older.is_about_the_same(&found));
+fn left_open(run: &JobRun) -> Vec<Open> {
+    let told = run.result.as_deref().and_then(|result| serde_json::from_str::<Told>(result).ok());
+    told.map_or_else(Vec::new, |told| told.open)
+}
+
+/// What a run shows of account-hours, or of account-days: it goes over a range, and what it finds neither wrong nor untold is right.
+#[derive(Debug)]
+pub struct Sighting {
+    over: Open,
+    /// What older findings list.
+    known: BTreeSet<Place>,
+    /// Of these, what nobody could tell.
+    untold: BTreeSet<Place>,
+    all_told: bool,
+    wrong: Vec<Open>,
+}
+
+impl Sighting {
+    /// Nothing yet, of this range, after these findings.
+    pub fn over(what: What, (from, to): (Timestamp, Timestamp), account: Option<&AccountId>, older: &[Open]) -> Self {
+        let known = older.iter().filter(|older| older.what == what).flat_map(|older| older.places.clone()).collect();
+        let account = account.map(ToString::to_string);
+        let over = Open { what, from, to, account, count: 0, places: BTreeSet::new() };
+        Self { over, known, untold: BTreeSet::new(), all_told: true, wrong: Vec::new() }
+    }
+
+    /// Of what starts then, of one account or of all, nobody can tell whether it is right.
+    pub fn cannot_tell(&mut self, account: Option<&AccountId>, start: Timestamp) {
+        self.all_told = false;
+        let meant = |(of, at): &&Place| *at == start && account.is_none_or(|account| account.as_str() == of);
+        self.untold.extend(self.known.iter().filter(meant).cloned());
+    }
+
+    /// An account-hour is wrong and stays so.
+    pub fn wrong_hour(&mut self, account: &AccountId, start: Timestamp) {
+        self.wrong((self.over.from, self.over.to), account, start);
+    }
+
+    /// An account-day is wrong and stays so. Each day is a finding of its own.
+    pub fn wrong_day(&mut self, account: &AccountId, start: Timestamp) {
+        self.wrong((start, start.plus(self.over.what.lasts())), account, start);
+    }
+
+    fn wrong(&mut self, (from, to): (Timestamp, Timestamp), account: &AccountId, start: Timestamp) {
+        let same = |wrong: &Open| (wrong.from, wrong.to) == (from, to);
+        let at = self.wrong.iter().position(same).unwrap_or_else(|| {
+            self.wrong.push(Open { from, to, ..self.over.clone() });
+            self.wrong.len() - 1
+        });
+        self.wrong[at].add((account.to_string(), start));
+    }
+
+    /// What of an older finding this leaves open.
+    fn leaves(&self, older: &mut Open) {
+        if older.what != self.over.what {
+            return;
+        }
+        let unlisted = older.count - older.places.len() as u64;
+        // Found again over the same range, what is not listed is among what this found.
+        let settled = self.all_told && self.over.covers(older) || self.wrong.iter().any(|wrong| wrong.is_about_the_same(older));
+        older.places.retain(|place| !self.over.has(place) || self.untold.contains(place));
+        older.count = older.places.len() as u64 + if settled { 0 } else { unlisted };
+    }
+}
+
+/// What is open after a run: what older ones found, less what this one settles, and what it found.
+pub fn open_after(mut open: Vec<Open>, sightings: &[&Sighting]) -> Vec<Open> {
+    for sighting in sightings {
+        open.iter_mut().for_each(|older| sighting.leaves(older));
+        for wrong in &sighting.wrong {
+            let mut found = wrong.clone();
+            open.extract_if(.., |older| older.is_about_the_same(wrong)).for_each(|older| found.join(older));
             open.push(found);
         }
     }
+    open.retain(|open| open.count > 0);
     open
-}
-
-impl Told {
-    fn hours(&self) -> Option<Open> {
-        let (from, to) = (self.from.parse().ok()?, self.to.parse().ok()?);
-        let count = self.different.saturating_sub(self.repaired);
-        Some(Open { from, to, account: self.account.clone(), what: What::Hours, count })
-    }
-
-    fn days_looked_at(&self) -> Option<Open> {
-        let (from, to) = (self.days.from.parse().ok()?, self.days.to.parse().ok()?);
-        Some(Open { from, to, account: self.account.clone(), what: What::Days, count: 0 })
-    }
-
-    fn wrong_days(&self) -> impl Iterator<Item = Open> {
-        self.days.wrong.iter().filter_map(|wrong| {
-            let from: Timestamp = wrong.from.parse().ok()?;
-            let count = wrong.different.saturating_sub(wrong.repaired);
-            Some(Open { from, to: from.plus(DAY), account: self.account.clone(), what: What::Days, count })
-        })
-    }
 }
 
 impl fmt::Display for Open {
@@ -110,102 +155,128 @@ impl Open {
         self.what == other.what && self.from <= other.from && self.to >= other.to && accounts
     }
 
+    fn has(&self, (account, start): &Place) -> bool {
+        let accounts = self.account.as_ref().is_none_or(|of| of == account);
+        self.from <= *start && start.plus(self.what.lasts()) <= self.to && accounts
+    }
+
     fn is_about_the_same(&self, other: &Self) -> bool {
         (self.what, self.from, self.to, &self.account) == (other.what, other.from, other.to, &other.account)
+    }
+
+    fn add(&mut self, place: Place) {
+        self.count += 1;
+        if self.places.len() < LISTED {
+            self.places.insert(place);
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        let unlisted = other.count - other.places.len() as u64;
+        other.places.into_iter().for_each(|place| self.add(place));
+        self.count += unlisted;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadline_store::{NewRun, RunProgress, Trigger};
-    use serde_json::json;
-    use uuid::Uuid;
 
-    fn day(number: u32) -> String {
-        format!("2026-11-{number:02}T00:00:00Z")
+    fn day(number: u32) -> Timestamp {
+        format!("2026-11-{number:02}T00:00:00Z").parse().unwrap()
     }
 
-    fn run(day_of_month: u32, account: Option<&str>, [different, repaired, unknown]: [u64; 3]) -> JobRun {
-        told(json!({ "from": day(day_of_month), "to": day(day_of_month + 1), "account": account,
-                     "different": different, "repaired": repaired, "unknown": unknown }))
+    fn account(name: &str) -> AccountId {
+        AccountId::new(name).unwrap()
     }
 
-    /// A run about the 25th that held the days up to then against their hours, and found two of the 20th wrong.
-    fn with_days(first: u32, repaired: u64, unknown_hours: u64) -> JobRun {
-        let wrong = json!([{ "from": day(20), "different": 2, "repaired": repaired, "accounts": ["acme", "bolt"] }]);
-        let wrong = if first > 20 { json!([]) } else { wrong };
-        let days =
-            json!({ "from": day(first), "to": day(26), "different": 2, "repaired": repaired, "wrong": wrong, "unknown": [] });
-        told(json!({ "from": day(25), "to": day(26), "account": null, "different": 0, "repaired": 0, "unknown": unknown_hours,
-                     "days": days }))
+    /// A run over a day's hours, of all accounts unless one is named, and what it does with them.
+    fn run(open: Vec<Open>, of_day: u32, of: Option<&str>, look: impl FnOnce(&mut Sighting)) -> Vec<Open> {
+        let of = of.map(account);
+        let mut hours = Sighting::over(What::Hours, (day(of_day), day(of_day + 1)), of.as_ref(), &open);
+        look(&mut hours);
+        open_after(open, &[&hours])
     }
 
-    fn told(result: serde_json::Value) -> JobRun {
-        JobRun {
-            id: Uuid::nil(),
-            asked: NewRun {
-                job: "verify".to_owned(),
-                idempotency_key: String::new(),
-                trigger: Trigger::Schedule,
-                parameters: "{}".to_owned(),
-                requested_by: "schedule".to_owned(),
-                scheduled_for: None,
-                attempt: 1,
-            },
-            state: RunState::Succeeded,
-            queued_at: Timestamp::default(),
-            started_at: None,
-            finished_at: None,
-            holder: None,
-            epoch: None,
-            progress: RunProgress::default(),
-            cancel_requested: false,
-            result: Some(result.to_string()),
-            error: None,
-        }
+    /// A run over the days from one to the 25th.
+    fn days(open: Vec<Open>, first: u32, look: impl FnOnce(&mut Sighting)) -> Vec<Open> {
+        let mut days = Sighting::over(What::Days, (day(first), day(26)), None, &open);
+        look(&mut days);
+        open_after(open, &[&days])
     }
 
-    /// Of runs in the order they ran.
-    fn left(mut runs: Vec<JobRun>) -> Vec<u64> {
-        runs.reverse();
-        open(&runs).iter().map(|open| open.count).collect()
+    /// Three account-hours at the start of a day.
+    fn three(of_day: u32) -> Vec<Open> {
+        run(vec![], of_day, None, |hours| {
+            ["acme", "bolt", "core"].iter().for_each(|name| hours.wrong_hour(&account(name), day(of_day)));
+        })
+    }
+
+    fn counts(open: &[Open]) -> Vec<u64> {
+        open.iter().map(|open| open.count).collect()
     }
 
     #[test]
-    fn a_clean_run_about_another_day_or_account_settles_nothing() {
-        assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(21, None, [0, 0, 0])]), [3]);
-        assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, Some("acme"), [0, 0, 0])]), [3]);
-        assert_eq!(left(vec![run(20, Some("bolt"), [3, 0, 0]), run(20, Some("acme"), [0, 0, 0])]), [3]);
+    fn a_clean_run_about_another_day_settles_nothing() {
+        assert_eq!(counts(&run(three(20), 21, None, |_| {})), [3]);
+        assert_eq!(counts(&run(three(20), 20, None, |_| {})), [0; 0]);
     }
 
     #[test]
-    fn what_was_repaired_or_found_equal_since_is_settled() {
-        assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, None, [3, 3, 0])]), [0; 0]);
-        assert_eq!(left(vec![run(20, Some("acme"), [3, 0, 0]), run(20, None, [0, 0, 0])]), [0; 0]);
-        assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, None, [3, 2, 0])]), [1]);
+    fn a_run_about_an_account_settles_what_was_found_of_it_among_all() {
+        assert_eq!(counts(&run(three(20), 20, Some("acme"), |_| {})), [2]);
+        assert_eq!(counts(&run(three(20), 20, Some("zeta"), |_| {})), [3]);
+        let of_acme = run(vec![], 20, Some("acme"), |hours| hours.wrong_hour(&account("acme"), day(20)));
+        assert_eq!(counts(&run(of_acme, 20, None, |_| {})), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_found_again_is_open_once() {
+        let again = run(three(20), 20, Some("acme"), |hours| hours.wrong_hour(&account("acme"), day(20)));
+        assert_eq!(
+            again.iter().map(|open| (open.to_string(), open.count)).collect::<Vec<_>>(),
+            [
+                ("2026-11-20T00:00:00Z/2026-11-21T00:00:00Z".to_owned(), 2),
+                ("2026-11-20T00:00:00Z/2026-11-21T00:00:00Z acme".to_owned(), 1),
+            ]
+        );
+        assert_eq!(counts(&run(again, 20, None, |hours| hours.wrong_hour(&account("acme"), day(20)))), [1]);
+    }
+
+    #[test]
+    fn what_cannot_be_told_keeps_only_itself_open() {
+        let bolt = account("bolt");
+        let left = run(three(20), 20, None, |hours| hours.cannot_tell(Some(&bolt), day(20)));
+        assert_eq!(left[0].places, BTreeSet::from([("bolt".to_owned(), day(20))]));
+        assert_eq!(counts(&run(three(20), 20, None, |hours| hours.cannot_tell(None, day(20)))), [3]);
+        assert_eq!(counts(&run(three(20), 20, None, |hours| hours.cannot_tell(Some(&account("zeta")), day(20)))), [0; 0]);
+        let both = run(three(20), 20, None, |hours| {
+            hours.cannot_tell(Some(&bolt), day(20));
+            hours.wrong_hour(&account("zeta"), day(20));
+        });
+        assert_eq!(counts(&both), [2], "of the same range, one finding");
+    }
+
+    #[test]
+    fn what_is_not_listed_is_settled_together() {
+        let many = |hours: &mut Sighting| (0..LISTED + 50).for_each(|i| hours.wrong_hour(&account(&format!("a{i:04}")), day(20)));
+        let found = run(vec![], 20, None, many);
+        assert_eq!((counts(&found), found[0].places.len()), (vec![250], LISTED));
+        assert_eq!(counts(&run(found.clone(), 20, None, many)), [250]);
+        assert_eq!(counts(&run(found.clone(), 20, None, |hours| hours.cannot_tell(Some(&account("zeta")), day(20)))), [50]);
+        assert_eq!(counts(&run(found.clone(), 20, Some("a0000"), |_| {})), [249]);
+        assert_eq!(counts(&run(found, 20, None, |_| {})), [0; 0]);
     }
 
     #[test]
     fn wrong_days_are_open_until_they_were_marked_or_found_right() {
-        let open_after = |runs: Vec<JobRun>| {
-            let open = open(&runs.into_iter().rev().collect::<Vec<_>>());
-            open.iter().map(|open| (open.to_string(), open.what, open.count)).collect::<Vec<_>>()
-        };
-        let found = ("2026-11-20T00:00:00Z/2026-11-21T00:00:00Z days".to_owned(), What::Days, 2);
-        assert_eq!(open_after(vec![with_days(1, 0, 0)]), std::slice::from_ref(&found));
-        assert_eq!(open_after(vec![with_days(1, 0, 0), with_days(1, 0, 0)]), std::slice::from_ref(&found));
-        assert_eq!(open_after(vec![with_days(1, 0, 0), with_days(1, 2, 7)]), [], "whatever the hours of another day are");
-        assert_eq!(
-            open_after(vec![with_days(1, 0, 0), with_days(25, 0, 0)]),
-            std::slice::from_ref(&found),
-            "it was not looked at"
-        );
-        assert_eq!(open_after(vec![with_days(1, 0, 0), run(20, None, [0, 0, 0])]), [found], "only its hours were");
-    }
-
-    #[test]
-    fn a_run_that_could_not_tell_settles_nothing() {
-        assert_eq!(left(vec![run(20, None, [3, 0, 0]), run(20, None, [0, 0, 5])]), [3]);
+        let two = |days: &mut Sighting| ["acme", "bolt"].iter().for_each(|name| days.wrong_day(&account(name), day(20)));
+        let found = days(vec![], 1, two);
+        assert_eq!(found[0].to_string(), "2026-11-20T00:00:00Z/2026-11-21T00:00:00Z days");
+        assert_eq!(days(found.clone(), 1, two), found);
+        assert_eq!(counts(&days(found.clone(), 1, |_| {})), [0; 0]);
+        assert_eq!(days(found.clone(), 1, |days| days.cannot_tell(None, day(20))), found);
+        assert_eq!(days(found.clone(), 21, |_| {}), found, "it was not looked at");
+        assert_eq!(run(found.clone(), 20, None, |_| {}), found, "only its hours were");
     }
 }

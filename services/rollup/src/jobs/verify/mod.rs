@@ -19,13 +19,14 @@ use crate::job::{Job, JobError, Running};
 use asked::{Asked, default_day};
 use async_trait::async_trait;
 use days::Days;
-use loadline_domain::{Clock, Day, Hour, Rules, Timestamp, progress::Progress};
+use findings::{Sighting, open_after};
+use loadline_domain::{AccountId, Clock, Day, Hour, Rules, Timestamp, progress::Progress};
 use loadline_event_log::EventLog;
 use loadline_recount::{Compared, Limits, RecountError, Recounted, Rows, Sources, Span, Verdict, compare, recount};
 use loadline_settings::VerifySettings;
-use loadline_store::{Held, Repair, Repaired, Store, StoreError};
+use loadline_store::{Held, Note, Repair, Repaired, Store, StoreError};
 use report::Report;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 pub const NAME: &str = "verify";
@@ -65,7 +66,8 @@ impl Job for Verify {
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
          without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry), `repair_at_most` (account-hours and account-days). Daily rows are held against their hours: those \
+         with an audit entry), `repair_at_most` (account-hours and account-days), `accept` (why older findings of the range are \
+         taken as they are, for those that nobody can repair any more). Daily rows are held against their hours: those \
          of the whole days asked for, without `from` and `to` those of every day that is not archived. Archived days are neither \
          compared nor repaired."
     }
@@ -78,12 +80,21 @@ impl Job for Verify {
         let now = self.clock.now();
         let asked = Asked::read(&run.parameters(), now).map_err(JobError::Refused)?;
         let (from, to) = asked.range.unwrap_or_else(|| default_day(now, &self.rules));
+        if let Some(why) = &asked.accept {
+            return self.accept(run, (from.start(), to.start()), asked.account.as_ref(), why).await;
+        }
         self.refuse_archived(from, to).await?;
         let (first, end) = self.whole_days(&asked, from, to).await?;
         let hours = (to.index() - from.index()) as u64;
         let total = hours + (end.index() - first.index()) as u64;
         let repairs = if asked.repair { asked.repair_at_most.unwrap_or(u64::MAX) } else { 0 };
-        let (mut report, mut at, mut size) = (Report::default(), from, HOURS);
+        let older = open_now(&*self.store).await?;
+        let account = asked.account.as_ref();
+        let hours_seen = Sighting::over(What::Hours, (from.start(), to.start()), account, &older);
+        // Days before the oldest hot one are archived, and nothing is wrong with them any more.
+        let days_from = if asked.range.is_some() { first } else { Timestamp::EARLIEST.day() };
+        let mut report = Report::new(hours_seen, Days::between(days_from, end, account, &older));
+        let (mut at, mut size) = (from, HOURS);
         while at < to {
             let end = Hour::from_index(at.index() + size as i32).min(to);
             let span = Span { account: asked.account.clone(), from: at, to: end };
@@ -100,23 +111,50 @@ impl Job for Verify {
                 size = span.hours() / 2;
             }
         }
-        // Days before the oldest hot one are archived, and nothing is wrong with them any more.
-        report.days = Days::between(if asked.range.is_some() { first } else { Timestamp::EARLIEST.day() }, end);
         for day in (first.index()..end.index()).map(Day::from_index) {
             let (done, note) = (hours + (day.index() - first.index()) as u64, format!("holding {day} against its hours"));
             run.step(done, Some(total), &*note).await?;
             let left = repairs.saturating_sub(report.repaired + report.days.repaired);
             tokio::select! {
-                looked = report.days.look(&*self.store, run, asked.account.as_ref(), day, &report.suspect, left) => looked?,
+                looked = report.days.look(&*self.store, run, account, day, &report.suspect, left) => looked?,
                 ended = pulse(run, done, total, &note) => return Err(ended),
             }
         }
         run.step(total, Some(total), "done").await?;
-        Ok(report.told(from, to, asked.account.as_ref().map(|account| account.as_str())))
+        let open = open_after(older, &[&report.sighting, &report.days.sighting]);
+        Ok(report.told(from, to, account.map(AccountId::as_str), &open))
     }
 }
 
 impl Verify {
+    /// Settles what older runs found within a range, without looking.
+    async fn accept(
+        &self,
+        run: &Running,
+        (from, to): (Timestamp, Timestamp),
+        account: Option<&AccountId>,
+        why: &str,
+    ) -> Result<Value, JobError> {
+        let older = open_now(&*self.store).await?;
+        let over = |what| Sighting::over(what, (from, to), account, &older);
+        let open = open_after(older.clone(), &[&over(What::Hours), &over(What::Days)]);
+        let count = |open: &[Open]| open.iter().map(|open| open.count).sum::<u64>();
+        let accepted = count(&older) - count(&open);
+        if accepted > 0 {
+            let note = Note {
+                actor: run.run.asked.requested_by.clone(),
+                action: "accept_findings".to_owned(),
+                target: account.map_or_else(|| format!("{from}/{to}"), |account| format!("{from}/{to} {account}")),
+                reason: format!("verify run {}: {why}", run.run.id),
+                before: json!(older).to_string(),
+                after: json!(open).to_string(),
+                outcome: format!("{accepted} accepted"),
+            };
+            self.store.write_down(&note).await?;
+        }
+        Ok(json!({ "from": from, "to": to, "account": account.map(AccountId::as_str), "accepted": accepted, "open": open }))
+    }
+
     /// The days that are held against their hours, to before the second: those within what is asked for, or all hot ones.
     async fn whole_days(&self, asked: &Asked, from: Hour, to: Hour) -> Result<(Day, Day), JobError> {
         let (first, end) = (Hour::from_index(from.index() + 23).day(), to.day());
@@ -134,7 +172,7 @@ impl Verify {
         let after = Day::from_index(newest.index() + 1).start();
         Err(JobError::Refused(format!(
             "days up to {newest} are archived: they are in history, which is neither compared with the log nor repaired; ask \
-             from {after} on"
+             from {after} on, or settle a finding about them with `accept`"
         )))
     }
 
@@ -211,7 +249,7 @@ impl Verify {
                 report.differs(compared);
                 let repaired = report.repaired < repairs && self.repair(run, compared, positions, report).await?;
                 if !repaired {
-                    report.suspect.insert((compared.place.0.clone(), compared.place.1.day()));
+                    report.stays_wrong(&compared.place.0, compared.place.1);
                 }
             }
         }

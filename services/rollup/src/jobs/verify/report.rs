@@ -1,6 +1,9 @@
 //! What a run of `verify` found, as it is told.
 
-use super::days::Days;
+use super::{
+    days::Days,
+    findings::{Open, Sighting},
+};
 use loadline_domain::{
     AccountId, Day, Hour,
     usage::{Usage, UsageKey},
@@ -17,7 +20,7 @@ const COLUMNS: [&str; 10] =
     ["events", "messages", "segments", "amount_micros", "delivered", "undelivered", "expired", "rejected", "failed", "not_final"];
 
 /// Counts and lists; account-hours unless it says otherwise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
     /// Hours gone through.
     pub hours: u64,
@@ -33,6 +36,8 @@ pub struct Report {
     pub moved: u64,
     /// Account-days of which some hour differs beyond doubt, and was not put right.
     pub suspect: HashSet<(AccountId, Day)>,
+    /// What this shows of older findings.
+    pub sighting: Sighting,
     /// Whole days against their hours.
     pub days: Days,
     unknown: u64,
@@ -49,6 +54,31 @@ struct Reason {
 }
 
 impl Report {
+    /// Nothing yet.
+    pub fn new(sighting: Sighting, days: Days) -> Self {
+        Self {
+            hours: 0,
+            records: 0,
+            equal: 0,
+            different: 0,
+            repaired: 0,
+            moved: 0,
+            suspect: HashSet::new(),
+            sighting,
+            days,
+            unknown: 0,
+            differences: Vec::new(),
+            undecided: Vec::new(),
+            reasons: BTreeMap::new(),
+        }
+    }
+
+    /// An account-hour that differs and stays so.
+    pub fn stays_wrong(&mut self, account: &AccountId, hour: Hour) {
+        self.suspect.insert((account.clone(), hour.day()));
+        self.sighting.wrong_hour(account, hour.start());
+    }
+
     /// An account-hour that differs.
     pub fn differs(&mut self, compared: &Compared) {
         self.different += 1;
@@ -59,6 +89,7 @@ impl Report {
     /// knows better than the log can say which are right.
     pub fn cannot_tell(&mut self, compared: &Compared, reasons: &[String]) {
         self.unknown += 1;
+        self.sighting.cannot_tell(Some(&compared.place.0), compared.place.1.start());
         list(&mut self.undecided, compared);
         for reason in reasons {
             self.because(compared.place.1, reason).account_hours += 1;
@@ -68,6 +99,7 @@ impl Report {
     /// An hour that was not looked at; of how many accounts it is, nobody knows.
     pub fn not_looked_at(&mut self, hour: Hour, reason: &str) {
         self.unknown += 1;
+        self.sighting.cannot_tell(None, hour.start());
         self.because(hour, reason);
     }
 
@@ -78,8 +110,9 @@ impl Report {
         reason
     }
 
-    /// As a JSON object. `findings` are account-hours and account-days that differ: what makes a run more than a success.
-    pub fn told(&self, from: Hour, to: Hour, account: Option<&str>) -> Value {
+    /// As a JSON object. `findings` are account-hours and account-days that differ: what makes a run more than a success. `open` is
+    /// what this and older runs found and nobody has put right.
+    pub fn told(&self, from: Hour, to: Hour, account: Option<&str>, open: &[Open]) -> Value {
         let reason = |(why, reason): (&String, &Reason)| {
             json!({
                 "reason": why,
@@ -105,6 +138,7 @@ impl Report {
             "moved": self.moved,
             "days": self.days,
             "findings": self.different + self.days.different,
+            "open": open,
         })
     }
 }
@@ -142,11 +176,14 @@ fn sums(usage: Option<&Usage>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadline_domain::{
-        AccountId,
-        event::{Channel, Country, Currency},
-    };
+    use crate::jobs::verify::findings::What;
+    use loadline_domain::event::{Channel, Country, Currency};
     use loadline_recount::{Rows, Verdict};
+
+    fn report() -> Report {
+        let (from, to) = (Day::from_index(0), Day::from_index(7));
+        Report::new(Sighting::over(What::Hours, (from.start(), to.start()), None, &[]), Days::between(from, to, None, &[]))
+    }
 
     fn compared(hour: i32, stored: i64) -> Compared {
         let (account, hour) = (AccountId::new("acme").unwrap(), Hour::from_index(hour));
@@ -163,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_with_both_sides() {
-        let mut report = Report::default();
+        let mut report = report();
         report.differs(&compared(5, 2));
-        let told = report.told(Hour::from_index(0), Hour::from_index(24), Some("acme"));
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), Some("acme"), &[]);
         let expected = json!([{ "account": "acme", "hour": "1970-01-01T05:00:00Z", "channel": "sms", "country": "", "currency": "EUR",
                                 "counted": { "events": 2, "amount_micros": -7 }, "recounted": null }]);
         assert_eq!(told["differences"], expected);
@@ -177,21 +214,21 @@ mod tests {
 
     #[test]
     fn of_many_differences_the_first_are_listed_and_all_counted() {
-        let mut report = Report::default();
+        let mut report = report();
         (0..150).for_each(|hour| report.differs(&compared(hour, 1)));
-        let told = report.told(Hour::from_index(0), Hour::from_index(150), None);
+        let told = report.told(Hour::from_index(0), Hour::from_index(150), None, &[]);
         assert_eq!((told["differences"].as_array().map(Vec::len), told["different"].as_u64()), (Some(100), Some(150)));
         assert_eq!(told["differences"][99]["hour"], "1970-01-05T03:00:00Z");
     }
 
     #[test]
     fn reasons_are_told_with_their_hours() {
-        let mut report = Report::default();
+        let mut report = report();
         for hour in [7, 5, 5] {
             report.cannot_tell(&compared(hour, 2), &["gone".to_owned(), "lost".to_owned()]);
         }
         report.not_looked_at(Hour::from_index(9), "too many");
-        let told = report.told(Hour::from_index(0), Hour::from_index(24), None);
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), None, &[]);
         assert_eq!(told["unknown"], 4);
         assert_eq!(
             told["undecided"][0]["hour"], "1970-01-01T07:00:00Z",

@@ -3,13 +3,13 @@
 use anyhow::{Context as _, Result, ensure};
 use loadline_proto::{
     health::{ModeStatus, Severity, State},
-    query::Granularity,
+    query::{ExplainUsageRequest, Granularity},
     rollup::run,
 };
 use loadline_tests::{
     client::Clients,
     days::{self, VALUES, account, now},
-    events::{billing, envelope},
+    events::{billing, envelope, proto_time},
     jobs::{self, run, succeeded},
     nats::NatsVersion,
     proxy::Proxy,
@@ -22,6 +22,7 @@ use std::{fs::DirEntry, path::Path, time::Duration};
 use tokio::time::{sleep, timeout};
 
 const REAL: Backends = Backends::Real(NatsVersion::Nats215);
+const DAY: Duration = Duration::from_secs(86_400);
 const PATIENCE: Duration = Duration::from_secs(40);
 /// For modes that have to be bad for a while before they open.
 const HELD: Duration = Duration::from_secs(100);
@@ -123,6 +124,10 @@ async fn questions_that_history_does_not_answer_open_an_07_until_it_does_and_a_h
     let whole = days::events(&days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?);
 
     turn_over(&world.history())?;
+    let question = ExplainUsageRequest { account: account(0), hour: Some(proto_time(now().minus(DAY * 8).hour().start())) };
+    let refused = asking.usage.clone().explain_usage(question).await.err().context("explained without history")?;
+    ensure!(refused.message().contains("history cannot answer this"), "{refused}");
+    mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "1 questions about 1 archived days")).await?;
     let partial = days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?;
     ensure!(!days::missing(&partial).is_empty() && days::events(&partial) < whole, "{partial:?}");
     mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "is damaged")).await?;

@@ -48,8 +48,8 @@ impl Query {
     pub async fn detect(&self, monitor: &Monitor) -> Result<(), MonitorError> {
         monitor.expect_every(DOUBLE_COUNT, COUNT_EVERY)?;
         monitor.expect_every(SLOW, PACE_EVERY)?;
-        // A round ends with one question that is waited for as long as a caller waits, begun at the end of that time.
-        monitor.expect_every(HISTORY, ASK_AGAIN_EVERY + self.parts.settings.history_patience * 2)?;
+        // A round ends with one question that is waited for as long as a caller waits, begun at the end of that time, and a probe.
+        monitor.expect_every(HISTORY, ASK_AGAIN_EVERY + self.parts.settings.history_patience * 3)?;
         monitor.expect_every(isolation::MODE, self.parts.settings.isolation_every + ROUND)?;
         // A failing round is a probe, a read and the pause before the next.
         monitor.expect_every(STORE_DOWN, PROBE_EVERY + PROBE_TIME * 2)?;

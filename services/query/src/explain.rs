@@ -3,7 +3,7 @@
 //! The stored rows and the streams' positions come from one snapshot, and the log is read only up to those positions, so
 //! that both countings are of the same records however fast new ones arrive.
 
-use crate::{Query, convert, history::merged, status::QueryError};
+use crate::{Query, convert, history::merged, status::QueryError, unanswered::What};
 use loadline_domain::question::{Grain, GroupBy, UsageFilter, UsageQuery, UsageRow};
 use loadline_domain::{
     AccountId, AccountScope, Hour,
@@ -33,8 +33,13 @@ impl Query {
         let _turn = self.explaining.try_acquire().map_err(|_| QueryError::Busy)?;
         let (stored, as_of) = self.stored(scope, &account, hour).await?;
         let most = self.parts.settings.explain_max_records;
-        let limits =
-            Limits { records: most as u64, identities: most, letters: LETTERS, deadline: Some(deadline), letters_since: None };
+        let limits = Limits {
+            records: most as u64,
+            identities: most,
+            letters: LETTERS,
+            deadline: Some(deadline),
+            letters_since: Some(self.now().minus(self.parts.settings.letters_kept)),
+        };
         let sources = Sources { log: &*self.parts.log, store: &*self.parts.store, rules: &self.parts.rules };
         let recounted = recount(sources, Span::of(account.clone(), hour), &as_of, limits).await?;
         let doubts = recounted.doubts(&account, hour, &stored);
@@ -65,7 +70,10 @@ impl Query {
         let (hot, as_of) = self.parts.store.usage(scope, &question).await?;
         let rows = match as_of.sources.parts.as_slice() {
             [] => hot,
-            parts => merged(hot, self.parts.history.usage(scope, parts, &question).await?)?,
+            parts => {
+                let asking = self.parts.history.usage(scope, parts, &question);
+                merged(hot, self.of_history(scope, parts, asking, || What::Usage(question.clone())).await?)?
+            }
         };
         let keyed = |row: UsageRow| {
             let (channel, country, currency) = (row.channel?, row.country?, row.currency?);

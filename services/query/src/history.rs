@@ -44,8 +44,7 @@ impl Query {
         self.archived(scope, parts, asking, || What::Usage(question.clone())).await
     }
 
-    /// Asks history, unless there is nothing to ask for; no longer than callers can wait for all of their answer. `what` is kept
-    /// where there is none.
+    /// Asks history, unless there is nothing to ask for. `what` is kept where there is no answer.
     pub(crate) async fn archived<T: Default>(
         &self,
         scope: &AccountScope,
@@ -56,16 +55,26 @@ impl Query {
         if parts.is_empty() {
             return Archived { rows: T::default(), missing: None };
         }
+        match self.of_history(scope, parts, asking, what).await {
+            Ok(rows) => Archived { rows, missing: None },
+            Err(error) => Archived { rows: T::default(), missing: Some(told(&error)) },
+        }
+    }
+
+    /// Waits for history no longer than callers can wait for all of their answer. `what` is kept where there is none.
+    pub(crate) async fn of_history<T>(
+        &self,
+        scope: &AccountScope,
+        parts: &[Part],
+        asking: impl Future<Output = Result<T, HistoryError>>,
+        what: impl FnOnce() -> What,
+    ) -> Result<T, HistoryError> {
         let patience = self.parts.settings.history_patience;
         let slow = |_| Err(HistoryError::Unavailable(format!("no answer within {patience:?}")));
-        match timeout(patience, asking).await.unwrap_or_else(slow) {
-            Ok(rows) => Archived { rows, missing: None },
-            Err(error) => {
-                tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
-                self.unanswered.keep(Asked { scope: scope.clone(), parts: parts.to_vec(), what: what() }, &error);
-                Archived { rows: T::default(), missing: Some(told(&error)) }
-            }
-        }
+        timeout(patience, asking).await.unwrap_or_else(slow).inspect_err(|error| {
+            tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
+            self.unanswered.keep(Asked { scope: scope.clone(), parts: parts.to_vec(), what: what() }, error);
+        })
     }
 }
 

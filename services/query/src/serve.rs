@@ -79,6 +79,7 @@ pub async fn serve(
         settings: Limits {
             explain_max_records: settings.query.explain_max_records,
             history_patience: *settings.query.history_patience,
+            letters_kept: *settings.rollup.retention.resolved_dead_letters,
             isolation_every: *settings.query.isolation_every,
             times_at_most: settings.drills.times_at_most.map_or(Duration::MAX, Into::into),
             ..Limits::default()

@@ -11,6 +11,8 @@ pub struct Settings {
     pub log_max_age: Duration,
     /// How long an answer waits for history; past it the answer goes without, and says so.
     pub history_patience: Duration,
+    /// Age at which resolved dead letters are deleted: what was counted of older ones cannot be told.
+    pub letters_kept: Duration,
     /// How often canaries ask for accounts that are not theirs.
     pub isolation_every: Duration,
     /// No clear or look-back time is longer: less than for ever only in tests of the product.
@@ -29,6 +31,7 @@ impl Default for Settings {
             log_patience: Duration::from_millis(250),
             log_max_age: Duration::from_secs(1),
             history_patience: Duration::from_secs(5),
+            letters_kept: Duration::from_secs(90 * 86_400),
             isolation_every: Duration::from_secs(4),
             times_at_most: Duration::MAX,
             explain_max_records: 2_000_000,

@@ -11,6 +11,7 @@ use crate::{
     decode::decode,
     event::Event,
     identity::{self, Fingerprint, Identity, Key, Kind},
+    progress::SET_BACK,
     stream::{Incarnation, Loss, Record, Sequence, StreamName},
     time::{Day, Hour, Timestamp},
     usage::{Effect, LatencyKey, Usage, UsageKey},
@@ -168,6 +169,9 @@ pub struct Batch {
     from: Sequence,
     to: Sequence,
     last_recorded_at: Option<Timestamp>,
+    earliest_recorded_at: Option<Timestamp>,
+    latest_recorded_at: Option<Timestamp>,
+    set_back: Option<(Timestamp, Timestamp)>,
     /// First of each identity, in order of identity once sealed.
     candidates: Vec<Candidate>,
     /// Further records of an identity that is in the batch already.
@@ -192,6 +196,9 @@ impl Batch {
             from: applied,
             to: applied,
             last_recorded_at: None,
+            earliest_recorded_at: None,
+            latest_recorded_at: None,
+            set_back: None,
             candidates: Vec::new(),
             repeats: Vec::new(),
             dead: Vec::new(),
@@ -212,7 +219,7 @@ impl Batch {
     pub fn push(&mut self, record: Record, recorded_at: Timestamp, rules: &Rules) -> bool {
         assert_eq!(record.sequence, self.to + 1, "records of {} must be contiguous", self.stream);
         self.to = record.sequence;
-        self.last_recorded_at = Some(record.recorded_at);
+        self.note_time(record.recorded_at);
         self.bytes += record.payload.len();
         match Candidate::judge(&record, recorded_at, rules) {
             Ok(candidate) => self.take(candidate),
@@ -228,6 +235,16 @@ impl Batch {
             }
         }
         true
+    }
+
+    fn note_time(&mut self, at: Timestamp) {
+        let latest = self.latest_recorded_at.map_or(at, |latest| latest.max(at));
+        if at < latest.minus(SET_BACK) {
+            self.set_back = Some(self.set_back.map_or((at, latest), |(to, from)| (to.min(at), from.max(latest))));
+        }
+        self.last_recorded_at = Some(at);
+        self.earliest_recorded_at = Some(self.earliest_recorded_at.map_or(at, |earliest| earliest.min(at)));
+        self.latest_recorded_at = Some(latest);
     }
 
     fn take(&mut self, candidate: Candidate) {
@@ -291,6 +308,16 @@ impl Batch {
     /// Log time of the last record, if there is one.
     pub fn last_recorded_at(&self) -> Option<Timestamp> {
         self.last_recorded_at
+    }
+
+    /// Earliest and latest log time of its records, if there are any.
+    pub fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        self.earliest_recorded_at.zip(self.latest_recorded_at)
+    }
+
+    /// Between which times the log's clock went back within it, as in [`crate::progress::Progress::set_back`].
+    pub fn set_back(&self) -> Option<(Timestamp, Timestamp)> {
+        self.set_back
     }
 
     /// Records and lost records.

@@ -6,6 +6,9 @@ use crate::{
 };
 use std::time::Duration;
 
+/// A log's clock that goes back by no more than this is not noted. Whoever seeks by time allows for it.
+pub const SET_BACK: Duration = Duration::from_secs(60);
+
 /// One stream's counters. `counted + duplicates + dead_lettered + lost = applied` at every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -25,6 +28,9 @@ pub struct Progress {
     pub lost: u64,
     /// Log time of the last applied record.
     pub applied_at: Option<Timestamp>,
+    /// Between which times the log's clock went back, if it ever did by more than [`SET_BACK`]: from there on records are not in the
+    /// order of their times. The first is the earliest it went back to, the second the latest it went back from.
+    pub set_back: Option<(Timestamp, Timestamp)>,
     /// When the store last committed for it.
     pub committed_at: Option<Timestamp>,
     /// Last sequence ever seen in the log: what is known lost when the stream vanishes.

@@ -160,7 +160,7 @@ pub trait EventLog: Send + Sync {
     async fn peek(&self, stream: &StreamName, sequence: Sequence) -> Result<Option<(Sequence, Timestamp)>, LogError>;
 
     /// Sequence of the first record appended at or after `time` that is still there; `last + 1` when there is none. Where the
-    /// log's clock was ahead for a while, it may be an earlier one.
+    /// log's clock was ahead for a while, it may be an earlier one; where it went back, any.
     ///
     /// # Errors
     /// As [`EventLog::bounds`].

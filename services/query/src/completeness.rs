@@ -148,6 +148,7 @@ mod tests {
             dead_lettered: 0,
             lost: 0,
             applied_at: Some(now().minus(age)),
+            set_back: None,
             committed_at: None,
             head: applied,
             stopped: None,

@@ -8,7 +8,10 @@ use crate::{
     count::Counted,
     recounted::{Doubt, Recounted, Scanned, forgotten_letters},
 };
-use loadline_domain::{Hour, Record, Rules, Sequence, StreamName, Timestamp, progress::Progress};
+use loadline_domain::{
+    Hour, Record, Rules, Sequence, StreamName, Timestamp,
+    progress::{Progress, SET_BACK},
+};
 use loadline_event_log::{Bounds, Entry, EventLog, LogError, ReadLimit, ensure_held};
 use loadline_store::{AsOf, Store, StoreError};
 use std::{
@@ -121,8 +124,8 @@ impl<'a> Scan<'a> {
             recount: Recount::new(span.clone()),
             letters,
             limits,
-            earliest: sources.rules.earliest_append(span.from),
-            latest: sources.rules.latest_append(span.to),
+            earliest: sources.rules.earliest_append(span.from).minus(SET_BACK),
+            latest: sources.rules.latest_append(span.to).plus(SET_BACK),
             span,
             read: 0,
             scanned: Vec::new(),
@@ -133,7 +136,8 @@ impl<'a> Scan<'a> {
 
     /// Reads one stream up to what was applied.
     async fn stream(&mut self, progress: &Progress) -> Result<(), RecountError> {
-        // The log's time does not go back: all that was applied is too old for the span.
+        self.doubt_set_back(progress);
+        // All that was applied is too old for the span.
         if progress.applied_at.is_some_and(|applied_at| applied_at < self.earliest) {
             return Ok(());
         }
@@ -213,6 +217,18 @@ impl<'a> Scan<'a> {
         let until = applied_at.map_or(self.span.to, |applied_at| self.reach(applied_at));
         let why = format!("{stream} was made again since: the store may hold what was counted before");
         self.surplus_doubts.extend(self.until(until, why));
+    }
+
+    /// Where the log's clock went back, records are not in the order of their times, and some may be out of sight of a search by time.
+    fn doubt_set_back(&mut self, progress: &Progress) {
+        let Some((to, from)) = progress.set_back else { return };
+        if to <= self.latest && from >= self.earliest {
+            let why = format!(
+                "the clock of {} went back from {from} to {to}: records of the hour may be anywhere in it",
+                progress.stream
+            );
+            self.surplus_doubts.extend(self.until(self.span.to, why));
+        }
     }
 
     /// The first hour whose records were all taken after `oldest_at`.

@@ -88,6 +88,8 @@ pub(crate) struct StoredProgress {
     dead_lettered: i64,
     lost: i64,
     applied_at: Option<i64>,
+    set_back_to: Option<i64>,
+    set_back_from: Option<i64>,
     committed_at: Option<i64>,
     head: i64,
     stopped: Option<String>,
@@ -99,6 +101,7 @@ impl TryFrom<StoredProgress> for Progress {
     type Error = StoreError;
 
     fn try_from(row: StoredProgress) -> Result<Self, StoreError> {
+        let micros = Timestamp::from_micros;
         Ok(Self {
             stream: stream(&row.stream)?,
             incarnation: Incarnation::new(row.incarnation),
@@ -108,6 +111,7 @@ impl TryFrom<StoredProgress> for Progress {
             dead_lettered: loaded(row.dead_lettered)?,
             lost: loaded(row.lost)?,
             applied_at: row.applied_at.map(Timestamp::from_micros),
+            set_back: row.set_back_to.zip(row.set_back_from).map(|(to, from)| (micros(to), micros(from))),
             committed_at: row.committed_at.map(Timestamp::from_micros),
             head: loaded(row.head)?,
             stopped: row.stopped,

@@ -74,6 +74,7 @@ behaviours! {
         what_was_seen_of_streams_that_vanished_is_lost_whole
         a_stream_made_again_with_nothing_unapplied_loses_nothing
         an_incarnation_that_comes_back_is_not_counted_twice
+        times_between_which_the_clock_of_a_log_went_back_are_kept
         the_head_never_goes_back
         the_head_is_noted_by_the_owner_alone
         a_stop_lasts_until_it_is_resumed

@@ -261,6 +261,35 @@ async fn a_log_that_lost_its_end_and_was_filled_again_tells_nothing() {
     all_unknown(&world, HELD, "it lost its end").await;
 }
 
+/// What came before the clock went back is out of sight of a search by time: nothing of it may be called a surplus.
+#[tokio::test]
+async fn a_log_whose_clock_went_back_proves_no_surplus() {
+    let world = World::busy(Backend::Sqlite).await;
+    let right = world.rows().await;
+    world.counting.clock.set(at(8).minus(DAY * 2));
+    world.counting.count("BILLING", &[billing("then", "core", at(8).minus(DAY * 2))]).await;
+    world.counting.clock.set(night());
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!((counts(&told)[1], counts(&told)[3]), (0, 0), "{told}");
+    assert!(counts(&told)[2] > 0 && reasons(&told).contains("the clock of BILLING went back from"), "{told}");
+    // It goes on as it should: what lies between is out of order for good, and found or not.
+    world.counting.count("BILLING", &[billing("now", "core", night())]).await;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!((counts(&told)[1], counts(&told)[3]), (0, 0), "{told}");
+    let now = world.rows().await;
+    assert!(right.iter().all(|(key, usage)| now.get(key) == Some(usage)));
+    // Hours of after it are told as ever.
+    world.counting.clock.set(night().plus(DAY));
+    world
+        .counting
+        .tamper(format!("UPDATE usage_hourly SET events = 9 WHERE account = 'core' AND hour = {}", night().hour().index()), 1)
+        .await;
+    let told = world
+        .verify(json!({ "from": night().hour().start().to_string(), "to": night().hour().next().start().to_string() }))
+        .await;
+    assert_eq!(counts(&told)[1], 1, "{told}");
+}
+
 #[tokio::test]
 async fn events_counted_before_the_rules_were_narrowed_are_no_surplus() {
     let mut world = World::new(Backend::Sqlite).await;

@@ -2,7 +2,7 @@
 
 use super::{Owner, Subject, billing, noon};
 use crate::StoreError;
-use loadline_domain::{Incarnation, LossCause, StreamName};
+use loadline_domain::{Incarnation, LossCause, StreamName, Timestamp};
 use std::time::Duration;
 
 pub async fn an_unknown_stream_has_no_progress(subject: &Subject) {
@@ -106,6 +106,32 @@ pub async fn an_incarnation_that_comes_back_is_not_counted_twice(subject: &Subje
     // What was declared lost stays lost: the ledger is never taken back.
     assert_eq!((back.progress.applied, back.counters()), (3, (1, 0, 0, 2)));
     subject.assert_conserved().await;
+}
+
+pub async fn times_between_which_the_clock_of_a_log_went_back_are_kept(subject: &Subject) {
+    let mut owner = Owner::of(&subject.store, "BILLING").await;
+    let at = |minutes: i64| Timestamp::from_micros(noon().micros() + minutes * 60_000_000);
+    let small = Timestamp::from_micros(at(5).micros() - 59_000_000);
+    for (number, (time, kept)) in [
+        (at(0), None),
+        (at(5), None),
+        (small, None),
+        (at(-120), Some((at(-120), small))),
+        (at(-100), Some((at(-120), small))),
+        (at(30), Some((at(-120), small))),
+        (at(20), Some((at(-120), at(30)))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let progress = owner.count_at(time, &[billing(&number.to_string(), "acme", noon())]).await;
+        assert_eq!((progress.set_back, progress.applied_at), (kept, Some(time)), "{number}");
+    }
+    assert_eq!(subject.all_progress().await.unwrap()[0].set_back, Some((at(-120), at(30))));
+    assert_eq!(
+        subject.held(None, noon().hour(), noon().hour().next(), 10).await.unwrap().unwrap().as_of.progress[0].set_back,
+        Some((at(-120), at(30)))
+    );
 }
 
 pub async fn the_head_never_goes_back(subject: &Subject) {

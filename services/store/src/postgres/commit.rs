@@ -17,7 +17,7 @@ use crate::{
 };
 use loadline_domain::{
     AccountId, Batch, Day, Settled, Timestamp,
-    progress::{Lease, Progress},
+    progress::{Lease, Progress, SET_BACK},
     usage::{LatencyKey, Usage, UsageKey},
 };
 use sqlx::PgConnection;
@@ -68,6 +68,8 @@ async fn fence(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> R
     let moved = sqlx::query_scalar(concat!(
         "UPDATE stream_progress
          SET applied = $5, head = greatest(head, $5), applied_at = coalesce($6, applied_at),
+             set_back_to = least(set_back_to, $8, CASE WHEN $10 < applied_at - $12 THEN $10 END),
+             set_back_from = greatest(set_back_from, $9, CASE WHEN $10 < applied_at - $12 THEN greatest(applied_at, $11) END),
              stopped = coalesce($7, stopped), committed_at = ",
         clock!(),
         " WHERE stream = $1 AND incarnation = $2 AND is_current AND epoch = $3 AND applied = $4 RETURNING committed_at"
@@ -79,6 +81,11 @@ async fn fence(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> R
     .bind(stored(batch.to())?)
     .bind(batch.last_recorded_at().map(Timestamp::micros))
     .bind(batch.stops().map(text))
+    .bind(batch.set_back().map(|(to, _)| to.micros()))
+    .bind(batch.set_back().map(|(_, from)| from.micros()))
+    .bind(batch.times().map(|(earliest, _)| earliest.micros()))
+    .bind(batch.times().map(|(_, latest)| latest.micros()))
+    .bind(SET_BACK.as_micros() as i64)
     .fetch_optional(connection)
     .await?;
     match moved {

@@ -22,7 +22,8 @@ use sqlx::PgConnection;
 /// What [`StoredProgress`] reads. Named, not `*`: a later column must not upset the plans of an older process.
 macro_rules! columns {
     () => {
-        "stream, incarnation, applied, counted, duplicates, dead_lettered, lost, applied_at, committed_at, head, stopped, \
+        "stream, incarnation, applied, counted, duplicates, dead_lettered, lost, applied_at, set_back_to, set_back_from, \
+         committed_at, head, stopped, \
          resume_through, epoch"
     };
 }

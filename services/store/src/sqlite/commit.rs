@@ -12,7 +12,7 @@ use crate::{
 };
 use loadline_domain::{
     AccountId, Batch, Day, Settled, Timestamp,
-    progress::{Lease, Progress},
+    progress::{Lease, Progress, SET_BACK},
 };
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -39,7 +39,12 @@ async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, 
     let moved = sqlx::query(
         "UPDATE stream_progress
          SET applied = ?5, head = max(head, ?5), applied_at = coalesce(?6, applied_at), committed_at = ?7,
-             stopped = coalesce(?8, stopped)
+             stopped = coalesce(?8, stopped),
+             set_back_to = nullif(min(
+                 coalesce(set_back_to, ?14), coalesce(?9, ?14), CASE WHEN ?11 < applied_at - ?13 THEN ?11 ELSE ?14 END), ?14),
+             set_back_from = nullif(max(
+                 coalesce(set_back_from, -?14), coalesce(?10, -?14),
+                 CASE WHEN ?11 < applied_at - ?13 THEN max(applied_at, ?12) ELSE -?14 END), -?14)
          WHERE stream = ?1 AND incarnation = ?2 AND is_current AND epoch = ?3 AND applied = ?4",
     )
     .bind(batch.stream().as_str())
@@ -50,6 +55,12 @@ async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, 
     .bind(batch.last_recorded_at().map(Timestamp::micros))
     .bind(now.micros())
     .bind(batch.stops())
+    .bind(batch.set_back().map(|(to, _)| to.micros()))
+    .bind(batch.set_back().map(|(_, from)| from.micros()))
+    .bind(batch.times().map(|(earliest, _)| earliest.micros()))
+    .bind(batch.times().map(|(_, latest)| latest.micros()))
+    .bind(SET_BACK.as_micros() as i64)
+    .bind(i64::MAX)
     .execute(connection)
     .await
     .map_err(failed)?;

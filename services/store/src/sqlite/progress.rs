@@ -20,7 +20,8 @@ use sqlx::SqliteConnection;
 macro_rules! row {
     () => {
         "json_object('stream', stream, 'incarnation', incarnation, 'applied', applied, 'counted', counted, 'duplicates', duplicates, \
-         'dead_lettered', dead_lettered, 'lost', lost, 'applied_at', applied_at, 'committed_at', committed_at, 'head', head, \
+         'dead_lettered', dead_lettered, 'lost', lost, 'applied_at', applied_at, \
+         'set_back_to', set_back_to, 'set_back_from', set_back_from, 'committed_at', committed_at, 'head', head, \
          'stopped', stopped, 'resume_through', resume_through, 'epoch', epoch)"
     };
 }

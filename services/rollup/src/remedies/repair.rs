@@ -100,6 +100,7 @@ impl Remedy for RepairCounts {
 
     async fn execute(&self, planned: &Planned, running: &Running) -> Result<(), RemedyError> {
         running.step(0, 0)?;
+        let mut first_failed = None;
         for finding in self.findings(&planned.target).await? {
             let mut parameters = json!({
                 "from": finding.from.to_string(),
@@ -112,7 +113,14 @@ impl Remedy for RepairCounts {
             }
             let part = format!(":{finding}");
             let wanted = Wanted { remedy: self.key(), job: VERIFY, parameters, part: &part };
-            let told = self.queue.run(wanted, planned, running).await?;
+            // A finding that nobody can repair any more, as of a day that was archived, holds up no other.
+            let told = match self.queue.run(wanted, planned, running).await {
+                Err(RemedyError::Failed(why)) => {
+                    first_failed.get_or_insert(RemedyError::Failed(format!("{finding}: {why}")));
+                    continue;
+                }
+                ran => ran?,
+            };
             let names = [
                 ("repaired", "account-hours replaced by what the log says"),
                 ("moved", "account-hours left alone: they changed meanwhile"),
@@ -121,6 +129,6 @@ impl Remedy for RepairCounts {
             tell(&told, &names, running);
             tell(&told["days"], &[("repaired", "account-days to be computed again by the next roll-up")], running);
         }
-        Ok(())
+        first_failed.map_or(Ok(()), Err)
     }
 }

@@ -3,16 +3,17 @@
 use crate::{
     Backend, Desk, on_both_stores,
     operator::{DONE, until},
-    world::{World, of},
+    world::{DAY, World, asked, at, hour_of, night, of},
 };
 use loadline_proto::health::{State, remedy_run::Outcome};
-use loadline_store::RunState;
+use loadline_store::{RunState, contract::billing};
 use serde_json::json;
 
 on_both_stores! {
     hours_that_differ_are_repaired_after_their_number_was_typed
     no_more_hours_are_repaired_than_were_planned
     a_finding_is_repaired_alone_by_its_name
+    a_finding_that_nobody_can_repair_holds_up_no_other
 }
 
 async fn damage(world: &World, account: &str, hour: u32) {
@@ -100,5 +101,37 @@ async fn a_finding_is_repaired_alone_by_its_name(backend: Backend) {
     until("the verification", async || desk.operator.run(&run).await.outcome() == Outcome::Verifying).await;
     let wrong: Vec<_> = world.rows().await.into_iter().filter(|(key, usage)| right.get(key) != Some(usage)).collect();
     assert_eq!(wrong.iter().map(|(key, _)| key.account.as_str()).collect::<Vec<_>>(), ["bolt"]);
+    desk.leading.stop().await;
+}
+
+async fn a_finding_that_nobody_can_repair_holds_up_no_other(backend: Backend) {
+    let world = World::busy(backend).await;
+    let desk = Desk::of(&world).await;
+    damage(&world, "acme", 9).await;
+    verified(&world, None).await;
+    // The next day, of which nothing is archived, has a row that the log knows nothing of.
+    world.counting.count("BILLING", &[billing("next", "core", at(24))]).await;
+    let invented = format!(
+        "INSERT INTO usage_hourly SELECT 'zeta', {}, channel, country, currency, 2, 2, 4, 150000, 0, 0, 0, 0, 0, 0
+         FROM usage_hourly WHERE {}",
+        hour_of(25).index(),
+        of("core", 8)
+    );
+    world.counting.tamper(invented, 1).await;
+    let next_day = json!({ "from": asked(24), "to": asked(26) });
+    assert_eq!(world.ended(&world.enqueue(&next_day).await).await.state, RunState::Succeeded);
+    world.counting.clock.set(night().plus(DAY * 3));
+    let archived = world.enqueue_job("archive", &json!({})).await;
+    assert_eq!(world.ended(&archived).await.state, RunState::Succeeded);
+    desk.operator.sees("AN-08", State::Open).await;
+
+    let run = desk.begun("AN-08", "V", "").await;
+    let ended = desk.operator.ends(&run, Outcome::Failed).await;
+    assert!(ended.note.contains("are archived") && ended.note.contains("`accept`"), "{ended:?}");
+    assert!(world.rows().await.keys().all(|key| key.account.as_str() != "zeta"));
+    desk.operator.sees("AN-08", State::Open).await;
+    let accepted = json!({ "from": asked(0), "to": asked(24), "accept": "corrected on the invoice" });
+    assert_eq!(world.ended(&world.enqueue(&accepted).await).await.state, RunState::Succeeded);
+    desk.operator.sees("AN-08", State::Ok).await;
     desk.leading.stop().await;
 }

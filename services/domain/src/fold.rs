@@ -315,7 +315,7 @@ impl Batch {
         self.earliest_recorded_at.zip(self.latest_recorded_at)
     }
 
-    /// Between which times the log's clock went back within it, as in [`crate::progress::Progress::set_back`].
+    /// Between which times the log's clock went back within it, as in [`crate::progress::SetBack`].
     pub fn set_back(&self) -> Option<(Timestamp, Timestamp)> {
         self.set_back
     }

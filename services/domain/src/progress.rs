@@ -9,6 +9,17 @@ use std::time::Duration;
 /// A log's clock that goes back by no more than this is not noted. Whoever seeks by time allows for it.
 pub const SET_BACK: Duration = Duration::from_secs(60);
 
+/// Between which times the clock of a log went back: there, records are not in the order of their times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetBack {
+    /// The earliest it went back to.
+    pub to: Timestamp,
+    /// The latest it went back from.
+    pub from: Timestamp,
+    /// What was applied when that was last noted. From there on times rise.
+    pub applied: Sequence,
+}
+
 /// One stream's counters. `counted + duplicates + dead_lettered + lost = applied` at every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -28,9 +39,8 @@ pub struct Progress {
     pub lost: u64,
     /// Log time of the last applied record.
     pub applied_at: Option<Timestamp>,
-    /// Between which times the log's clock went back, if it ever did by more than [`SET_BACK`]: from there on records are not in the
-    /// order of their times. The first is the earliest it went back to, the second the latest it went back from.
-    pub set_back: Option<(Timestamp, Timestamp)>,
+    /// Where the log's clock went back, if it ever did by more than [`SET_BACK`].
+    pub set_back: Option<SetBack>,
     /// When the store last committed for it.
     pub committed_at: Option<Timestamp>,
     /// Last sequence ever seen in the log: what is known lost when the stream vanishes.

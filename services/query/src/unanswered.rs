@@ -47,6 +47,12 @@ impl Asked {
     }
 }
 
+/// Whether another history, or this one later, could answer all the same.
+fn may_pass(why: &HistoryError) -> bool {
+    use HistoryError::{Damaged, Missing, Unavailable, WrongSchema};
+    matches!(why, Unavailable(_) | Missing(_) | WrongSchema(_) | Damaged { .. })
+}
+
 /// What waits for an answer, what was asked last at the end, and why the last one was refused.
 #[derive(Debug, Default)]
 pub(crate) struct Unanswered(Mutex<Waiting>);
@@ -79,8 +85,7 @@ impl Unanswered {
 
     /// Keeps a question, once. One that no history could answer is none that waits.
     pub fn keep(&self, asked: Asked, why: &HistoryError) {
-        use HistoryError::{Damaged, Missing, Unavailable, WrongSchema};
-        if !matches!(why, Unavailable(_) | Missing(_) | WrongSchema(_) | Damaged { .. }) {
+        if !may_pass(why) {
             return;
         }
         let mut waiting = self.waiting();
@@ -102,7 +107,8 @@ impl Unanswered {
             let Some(asked) = self.next() else { return };
             match timeout(patience, asked.again(history)).await {
                 Ok(Ok(())) => self.waiting().questions.retain(|kept| kept.asked != asked),
-                Ok(Err(error)) => self.waiting().why = error.to_string(),
+                Ok(Err(error)) if may_pass(&error) => self.keep(asked, &error),
+                Ok(Err(_)) => self.waiting().questions.retain(|kept| kept.asked != asked),
                 Err(_) => {
                     let answers = timeout(patience, history.probe()).await.is_ok_and(|probed| probed.is_ok());
                     self.too_slow(&asked, answers, patience);

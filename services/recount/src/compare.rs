@@ -30,11 +30,15 @@ pub struct Compared {
     pub verdict: Verdict,
 }
 
-/// Every account-hour that either side has rows of, in order. `stored` are all rows of the span that was recounted, from the
+/// Every account-hour that either side has rows of, and those of `also`, in order. `stored` are all rows of the span that was recounted, from the
 /// snapshot whose positions it was recounted up to.
-pub fn compare<'a>(stored: &'a Rows, recounted: &'a Recounted) -> impl Iterator<Item = Compared> + use<'a> {
+pub fn compare<'a>(
+    stored: &'a Rows,
+    recounted: &'a Recounted,
+    also: impl IntoIterator<Item = AccountHour>,
+) -> impl Iterator<Item = Compared> {
     let keys = stored.keys().chain(recounted.rows.keys());
-    let places: BTreeSet<AccountHour> = keys.map(|key| (key.account.clone(), key.hour)).collect();
+    let places: BTreeSet<AccountHour> = keys.map(|key| (key.account.clone(), key.hour)).chain(also).collect();
     places.into_iter().map(move |place| {
         let of = |rows: &Rows| -> Rows { rows_of(rows, &place.0, place.1).map(|(key, usage)| (key.clone(), *usage)).collect() };
         let (held, told) = (of(stored), of(&recounted.rows));

@@ -57,6 +57,11 @@ pub struct Recounted {
 }
 
 impl Recounted {
+    /// Whether everything that the log ever had of the span was counted again.
+    pub fn is_beyond_doubt(&self) -> bool {
+        self.doubts.is_empty()
+    }
+
     /// Why comparing these rows of an account-hour proves nothing; empty when it does. Some doubts are about any finding,
     /// some only about a difference, some only about more in the store than in the log.
     pub fn doubts(&self, account: &AccountId, hour: Hour, stored: &Rows) -> Vec<String> {

@@ -10,7 +10,7 @@ use crate::{
 };
 use loadline_domain::{
     Hour, Record, Rules, Sequence, StreamName, Timestamp,
-    progress::{Progress, SET_BACK},
+    progress::{Progress, SET_BACK, SetBack},
 };
 use loadline_event_log::{Bounds, Entry, EventLog, LogError, ReadLimit, ensure_held};
 use loadline_store::{AsOf, Store, StoreError};
@@ -136,7 +136,9 @@ impl<'a> Scan<'a> {
 
     /// Reads one stream up to what was applied.
     async fn stream(&mut self, progress: &Progress) -> Result<(), RecountError> {
-        self.doubt_set_back(progress);
+        if let Some(set_back) = progress.set_back {
+            self.doubt_set_back(&progress.stream, set_back).await?;
+        }
         // All that was applied is too old for the span.
         if progress.applied_at.is_some_and(|applied_at| applied_at < self.earliest) {
             return Ok(());
@@ -220,15 +222,22 @@ impl<'a> Scan<'a> {
     }
 
     /// Where the log's clock went back, records are not in the order of their times, and some may be out of sight of a search by time.
-    fn doubt_set_back(&mut self, progress: &Progress) {
-        let Some((to, from)) = progress.set_back else { return };
-        if to <= self.latest && from >= self.earliest {
-            let why = format!(
-                "the clock of {} went back from {from} to {to}: records of the hour may be anywhere in it",
-                progress.stream
-            );
+    /// Until they have left it.
+    async fn doubt_set_back(&mut self, stream: &StreamName, set_back: SetBack) -> Result<(), RecountError> {
+        let SetBack { to, from, applied } = set_back;
+        if to > self.latest || from < self.earliest {
+            return Ok(());
+        }
+        let first = match self.sources.log.bounds(stream).await {
+            Ok(bounds) => bounds.first,
+            Err(LogError::StreamNotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if first <= applied {
+            let why = format!("the clock of {stream} went back from {from} to {to}: records of the hour may be anywhere in it");
             self.surplus_doubts.extend(self.until(self.span.to, why));
         }
+        Ok(())
     }
 
     /// The first hour whose records were all taken after `oldest_at`.

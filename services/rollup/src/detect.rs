@@ -179,13 +179,12 @@ struct Verified {
 
 impl Verified {
     async fn look(&mut self, store: &dyn Store) -> Result<Reading, StoreError> {
-        let done = RunFilter { job: Some(VERIFY.to_owned()), state: Some(RunState::Succeeded) };
-        let last = store.job_runs(&done, None, 1).await?.pop();
+        let last = store.last_finished().await?.remove(VERIFY);
         let id = last.as_ref().map(|run| run.id);
         if id != self.last {
             self.open = findings_now(store).await?;
             let told = last.and_then(|run| serde_json::from_str::<Value>(run.result.as_deref()?).ok()).unwrap_or_default();
-            self.unknown = told["unknown"].as_u64().unwrap_or_default();
+            self.unknown = told["unknown"].as_u64().unwrap_or(self.unknown);
             self.last = id;
         }
         Ok(self.reading())

@@ -9,7 +9,7 @@ use loadline_domain::{
     event::{Channel, Code},
     identity::Partition,
     latency::Bucket,
-    progress::{Lease, Progress},
+    progress::{Lease, Progress, SetBack},
     usage::Usage,
 };
 use serde::Deserialize;
@@ -90,6 +90,7 @@ pub(crate) struct StoredProgress {
     applied_at: Option<i64>,
     set_back_to: Option<i64>,
     set_back_from: Option<i64>,
+    set_back_at: Option<i64>,
     committed_at: Option<i64>,
     head: i64,
     stopped: Option<String>,
@@ -101,7 +102,12 @@ impl TryFrom<StoredProgress> for Progress {
     type Error = StoreError;
 
     fn try_from(row: StoredProgress) -> Result<Self, StoreError> {
-        let micros = Timestamp::from_micros;
+        let set_back = match (row.set_back_to, row.set_back_from, row.set_back_at) {
+            (Some(to), Some(from), Some(at)) => {
+                Some(SetBack { to: Timestamp::from_micros(to), from: Timestamp::from_micros(from), applied: loaded(at)? })
+            }
+            _ => None,
+        };
         Ok(Self {
             stream: stream(&row.stream)?,
             incarnation: Incarnation::new(row.incarnation),
@@ -111,7 +117,7 @@ impl TryFrom<StoredProgress> for Progress {
             dead_lettered: loaded(row.dead_lettered)?,
             lost: loaded(row.lost)?,
             applied_at: row.applied_at.map(Timestamp::from_micros),
-            set_back: row.set_back_to.zip(row.set_back_from).map(|(to, from)| (micros(to), micros(from))),
+            set_back,
             committed_at: row.committed_at.map(Timestamp::from_micros),
             head: loaded(row.head)?,
             stopped: row.stopped,

@@ -12,7 +12,7 @@ pub use daily_rollup::NAME as DAILY_ROLLUP;
 pub use purge_dedup::{NAME as PURGE_DEDUP, past_horizon};
 pub use retention::NAME as RETENTION;
 pub use tidy_history::NAME as TIDY_HISTORY;
-pub use verify::{NAME as VERIFY, Open as OpenFinding, What as WhatDiffers, open_now as findings_now};
+pub use verify::{NAME as VERIFY, Open as OpenFinding, What as WhatDiffers, newest_archived, open_now as findings_now};
 
 use crate::{Parts, job::Job};
 use std::sync::Arc;

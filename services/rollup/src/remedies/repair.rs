@@ -4,8 +4,9 @@ use super::{
     failed,
     queue::{Queue, Wanted, tell},
 };
-use crate::jobs::{OpenFinding, VERIFY, WhatDiffers, findings_now};
+use crate::jobs::{OpenFinding, VERIFY, WhatDiffers, findings_now, newest_archived};
 use async_trait::async_trait;
+use loadline_domain::Timestamp;
 use loadline_health::{
     Remedy, World,
     remedy::{Effect, Planned, RemedyError, Reversibility, Running},
@@ -29,6 +30,13 @@ impl RepairCounts {
             return Ok(open);
         }
         Ok(open.into_iter().filter(|finding| finding.to_string() == target).collect())
+    }
+
+    /// Where a finding begins that is not archived yet; its end when all of it is.
+    async fn first_repairable(&self, finding: &OpenFinding) -> Result<Timestamp, RemedyError> {
+        let (from, to) = (finding.from.hour(), finding.to.hour());
+        let newest = newest_archived(&*self.queue.store, from, to).await.map_err(failed)?;
+        Ok(newest.map_or(finding.from, |day| day.end().max(finding.from)))
     }
 
     /// Another verification is another world, whatever it found.
@@ -100,27 +108,26 @@ impl Remedy for RepairCounts {
 
     async fn execute(&self, planned: &Planned, running: &Running) -> Result<(), RemedyError> {
         running.step(0, 0)?;
-        let mut first_failed = None;
+        let mut archived = Vec::new();
         for finding in self.findings(&planned.target).await? {
+            let from = self.first_repairable(&finding).await?;
+            if from >= finding.to {
+                archived.push(finding.to_string());
+                continue;
+            }
             let mut parameters = json!({
-                "from": finding.from.to_string(),
+                "from": from.to_string(),
                 "to": finding.to.to_string(),
                 "repair": true,
                 "repair_at_most": finding.count,
+                "repair_only": finding.what,
             });
             if let Some(account) = &finding.account {
                 parameters["account"] = account.as_str().into();
             }
             let part = format!(":{finding}");
             let wanted = Wanted { remedy: self.key(), job: VERIFY, parameters, part: &part };
-            // A finding that nobody can repair any more, as of a day that was archived, holds up no other.
-            let told = match self.queue.run(wanted, planned, running).await {
-                Err(RemedyError::Failed(why)) => {
-                    first_failed.get_or_insert(RemedyError::Failed(format!("{finding}: {why}")));
-                    continue;
-                }
-                ran => ran?,
-            };
+            let told = self.queue.run(wanted, planned, running).await?;
             let names = [
                 ("repaired", "account-hours replaced by what the log says"),
                 ("moved", "account-hours left alone: they changed meanwhile"),
@@ -129,6 +136,13 @@ impl Remedy for RepairCounts {
             tell(&told, &names, running);
             tell(&told["days"], &[("repaired", "account-days to be computed again by the next roll-up")], running);
         }
-        first_failed.map_or(Ok(()), Err)
+        if archived.is_empty() {
+            return Ok(());
+        }
+        Err(RemedyError::Failed(format!(
+            "no longer to be repaired, since their days are archived: {}; correct what was built on them, and settle them by the job \
+             `verify` with `accept`",
+            archived.join(", ")
+        )))
     }
 }

@@ -127,7 +127,7 @@ async fn a_finding_that_nobody_can_repair_holds_up_no_other(backend: Backend) {
 
     let run = desk.begun("AN-08", "V", "").await;
     let ended = desk.operator.ends(&run, Outcome::Failed).await;
-    assert!(ended.note.contains("are archived") && ended.note.contains("`accept`"), "{ended:?}");
+    assert!(ended.note.contains("are archived: 2026-11-20T00:00:00Z/") && ended.note.contains("`accept`"), "{ended:?}");
     assert!(world.rows().await.keys().all(|key| key.account.as_str() != "zeta"));
     desk.operator.sees("AN-08", State::Open).await;
     let accepted = json!({ "from": asked(0), "to": asked(24), "accept": "corrected on the invoice" });

@@ -278,7 +278,7 @@ async fn a_log_whose_clock_went_back_proves_no_surplus() {
     assert_eq!((counts(&told)[1], counts(&told)[3]), (0, 0), "{told}");
     let now = world.rows().await;
     assert!(right.iter().all(|(key, usage)| now.get(key) == Some(usage)));
-    // Hours of after it are told as ever.
+    // Once the log has nothing of before it, its times rise again. Hours of after it are told as ever.
     world.counting.clock.set(night().plus(DAY));
     world
         .counting

@@ -1,8 +1,8 @@
 //! How far each stream is counted.
 
-use super::{Owner, Subject, billing, noon};
+use super::{Owner, Payload as _, Subject, billing, noon};
 use crate::StoreError;
-use loadline_domain::{Incarnation, LossCause, StreamName, Timestamp};
+use loadline_domain::{Incarnation, LossCause, Record, Rules, StreamName, Timestamp, progress::SetBack};
 use std::time::Duration;
 
 pub async fn an_unknown_stream_has_no_progress(subject: &Subject) {
@@ -111,27 +111,32 @@ pub async fn an_incarnation_that_comes_back_is_not_counted_twice(subject: &Subje
 pub async fn times_between_which_the_clock_of_a_log_went_back_are_kept(subject: &Subject) {
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let at = |minutes: i64| Timestamp::from_micros(noon().micros() + minutes * 60_000_000);
-    let small = Timestamp::from_micros(at(5).micros() - 59_000_000);
-    for (number, (time, kept)) in [
-        (at(0), None),
-        (at(5), None),
-        (small, None),
-        (at(-120), Some((at(-120), small))),
-        (at(-100), Some((at(-120), small))),
-        (at(30), Some((at(-120), small))),
-        (at(20), Some((at(-120), at(30)))),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let progress = owner.count_at(time, &[billing(&number.to_string(), "acme", noon())]).await;
-        assert_eq!((progress.set_back, progress.applied_at), (kept, Some(time)), "{number}");
+    let little = Timestamp::from_micros(at(5).micros() - 59_000_000);
+    let back = |to, from, applied| Some(SetBack { to, from, applied });
+    for (times, kept) in [
+        (vec![at(0)], None),
+        (vec![at(5)], None),
+        (vec![little], None),
+        (vec![at(-120)], back(at(-120), little, 4)),
+        (vec![at(-100)], back(at(-120), little, 4)),
+        (vec![at(30)], back(at(-120), little, 4)),
+        (vec![at(20), at(21)], back(at(-120), at(30), 8)),
+        // Within a batch.
+        (vec![at(40), at(-130), at(41)], back(at(-130), at(41), 11)),
+        (vec![at(42)], back(at(-130), at(41), 11)),
+    ] {
+        let mut batch = owner.empty();
+        for time in &times {
+            let payload = billing(&batch.to().to_string(), "acme", noon()).payload();
+            batch.push(Record { sequence: batch.to() + 1, recorded_at: *time, payload }, *time, &Rules::default());
+        }
+        owner.try_commit(&batch.seal()).await.unwrap();
+        assert_eq!((owner.progress.set_back, owner.progress.applied_at), (kept, times.last().copied()), "{times:?}");
     }
-    assert_eq!(subject.all_progress().await.unwrap()[0].set_back, Some((at(-120), at(30))));
-    assert_eq!(
-        subject.held(None, noon().hour(), noon().hour().next(), 10).await.unwrap().unwrap().as_of.progress[0].set_back,
-        Some((at(-120), at(30)))
-    );
+    let read = subject.all_progress().await.unwrap()[0].set_back;
+    assert_eq!(read, back(at(-130), at(41), 11));
+    let held = subject.held(None, noon().hour(), noon().hour().next(), 10).await.unwrap().unwrap();
+    assert_eq!(held.as_of.progress[0].set_back, read);
 }
 
 pub async fn the_head_never_goes_back(subject: &Subject) {

@@ -22,7 +22,7 @@ use sqlx::PgConnection;
 /// What [`StoredProgress`] reads. Named, not `*`: a later column must not upset the plans of an older process.
 macro_rules! columns {
     () => {
-        "stream, incarnation, applied, counted, duplicates, dead_lettered, lost, applied_at, set_back_to, set_back_from, \
+        "stream, incarnation, applied, counted, duplicates, dead_lettered, lost, applied_at, set_back_to, set_back_from, set_back_at, \
          committed_at, head, stopped, \
          resume_through, epoch"
     };

@@ -44,7 +44,8 @@ async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, 
                  coalesce(set_back_to, ?14), coalesce(?9, ?14), CASE WHEN ?11 < applied_at - ?13 THEN ?11 ELSE ?14 END), ?14),
              set_back_from = nullif(max(
                  coalesce(set_back_from, -?14), coalesce(?10, -?14),
-                 CASE WHEN ?11 < applied_at - ?13 THEN max(applied_at, ?12) ELSE -?14 END), -?14)
+                 CASE WHEN ?11 < applied_at - ?13 THEN max(applied_at, ?12) ELSE -?14 END), -?14),
+             set_back_at = CASE WHEN ?9 IS NOT NULL OR ?11 < applied_at - ?13 THEN ?5 ELSE set_back_at END
          WHERE stream = ?1 AND incarnation = ?2 AND is_current AND epoch = ?3 AND applied = ?4",
     )
     .bind(batch.stream().as_str())

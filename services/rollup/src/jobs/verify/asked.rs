@@ -1,5 +1,6 @@
 //! What a run of `verify` is asked for.
 
+use super::findings::What;
 use loadline_domain::{AccountId, Day, Hour, Rules, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub struct Asked {
     pub repair: bool,
     /// How many of them, account-hours and account-days together; all when it is absent.
     pub repair_at_most: Option<u64>,
+    /// Whether only hours, or only days, are repaired.
+    pub only: Option<What>,
     /// Why findings of the range are taken as they are, without looking.
     pub accept: Option<String>,
 }
@@ -31,6 +34,7 @@ struct Parameters {
     #[serde(default)]
     repair: bool,
     repair_at_most: Option<u64>,
+    repair_only: Option<What>,
     accept: Option<String>,
 }
 
@@ -44,7 +48,7 @@ impl Asked {
             return Err("are no JSON object; send `from`, `to`, `account` and `repair`, or leave them out".to_owned());
         }
         let given = Parameters::deserialize(parameters).map_err(|error| {
-            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, and `accept` (why)")
+            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, `repair_only` (`hours` or `days`), and `accept` (why)")
         })?;
         let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
         let range = match (given.from, given.to) {
@@ -55,6 +59,9 @@ impl Asked {
         };
         if given.repair_at_most.is_some() && !given.repair {
             return Err("names `repair_at_most` without `repair`; send both, or leave both out".to_owned());
+        }
+        if given.repair_only.is_some() && !given.repair {
+            return Err("names `repair_only` without `repair`; send both, or leave both out".to_owned());
         }
         if given.repair_at_most == Some(0) {
             return Err("names `repair_at_most` 0, which repairs nothing; leave `repair` out to be told only".to_owned());
@@ -77,6 +84,7 @@ impl Asked {
             account: account.transpose()?,
             repair: given.repair,
             repair_at_most: given.repair_at_most,
+            only: given.repair_only,
             accept: given.accept,
         })
     }
@@ -129,7 +137,10 @@ mod tests {
 
     #[test]
     fn everything_may_be_left_out() {
-        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repair: false, repair_at_most: None, accept: None }));
+        assert_eq!(
+            read(json!({})),
+            Ok(Asked { range: None, account: None, repair: false, repair_at_most: None, only: None, accept: None })
+        );
         let asked =
             json!({ "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T12:00:00+01:00", "account": "acme", "repair": true });
         let asked = read(asked).unwrap();
@@ -148,6 +159,8 @@ mod tests {
             (json!({ "days": 3 }), "unknown field `days`"),
             (json!({ "repair": "yes" }), "`repair` (true or false)"),
             (json!({ "repair_at_most": 3 }), "without `repair`"),
+            (json!({ "repair_only": "days" }), "without `repair`"),
+            (json!({ "repair": true, "repair_only": "weeks" }), "`hours` or `days`"),
             (json!({ "repair": true, "repair_at_most": -1 }), "`repair_at_most`"),
             (json!({ "repair": true, "repair_at_most": 0 }), "leave `repair` out"),
             (json!([]), "no JSON object"),

@@ -62,14 +62,14 @@ impl Days {
     }
 
     /// Looks at a day, and marks what is wrong for the next roll-up while fewer than `repairs` were; account-days whose hours are
-    /// `suspect` are left alone.
+    /// `suspect`, or were found wrong before and are `open`, are left alone.
     pub async fn look(
         &mut self,
         store: &dyn Store,
         run: &Running,
         account: Option<&AccountId>,
         day: Day,
-        suspect: &HashSet<(AccountId, Day)>,
+        (suspect, open): (&HashSet<(AccountId, Day)>, &[Open]),
         repairs: u64,
     ) -> Result<(), JobError> {
         let wrong = match store.wrong_days(account, day, MOST).await {
@@ -84,9 +84,13 @@ impl Days {
         if wrong.is_empty() {
             return Ok(());
         }
+        if wrong.len() >= MOST as usize {
+            self.sighting.cannot_tell(None, day.start());
+        }
         let mut repaired = 0;
         for wrong in &wrong {
-            if repaired == repairs || suspect.contains(&(wrong.account.clone(), day)) {
+            let doubtful = suspect.contains(&(wrong.account.clone(), day));
+            if repaired == repairs || doubtful || open.iter().any(|open| open.may_be_of(&wrong.account, day)) {
                 self.sighting.wrong_day(&wrong.account, day.start());
                 continue;
             }

@@ -2,13 +2,17 @@
 //! it: the last run knows everything.
 
 use super::NAME;
-use loadline_domain::{AccountId, Timestamp};
+use loadline_domain::{AccountId, Day, Timestamp};
+use loadline_recount::{AccountHour, Span};
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, fmt, time::Duration};
 
 /// Most account-hours or account-days of a finding that are listed. The others are settled only together.
 const LISTED: usize = 200;
+
+/// Runs among which the last one is: ids of clocks that disagree are not in the order of ends, and older builds told nothing.
+const LOOKED_THROUGH: u32 = 50;
 
 /// Account-hours that differ from the log, or account-days that differ from their hours, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,12 +62,11 @@ struct Told {
 /// Those of the store.
 pub async fn open_now(store: &dyn Store) -> Result<Vec<Open>, StoreError> {
     let done = RunFilter { job: Some(NAME.to_owned()), state: Some(RunState::Succeeded) };
-    Ok(store.job_runs(&done, None, 1).await?.first().map_or_else(Vec::new, left_open))
-}
-
-fn left_open(run: &JobRun) -> Vec<Open> {
-    let told = run.result.as_deref().and_then(|result| serde_json::from_str::<Told>(result).ok());
-    told.map_or_else(Vec::new, |told| told.open)
+    let mut runs = store.job_runs(&done, None, LOOKED_THROUGH).await?;
+    // Ids follow the clocks of those who asked, ends that of the store.
+    runs.sort_by_key(|run| Reverse((run.finished_at, run.id)));
+    let told = |run: &JobRun| serde_json::from_str::<Told>(run.result.as_deref()?).ok();
+    Ok(runs.iter().find_map(told).map_or_else(Vec::new, |told| told.open))
 }
 
 /// What a run shows of account-hours, or of account-days: it goes over a range, and what it finds neither wrong nor untold is right.
@@ -74,7 +77,8 @@ pub struct Sighting {
     known: BTreeSet<Place>,
     /// Of these, what nobody could tell.
     untold: BTreeSet<Place>,
-    all_told: bool,
+    /// What is not listed was told as well.
+    pub all_told: bool,
     wrong: Vec<Open>,
 }
 
@@ -92,6 +96,16 @@ impl Sighting {
         self.all_told = false;
         let meant = |(of, at): &&Place| *at == start && account.is_none_or(|account| account.as_str() == of);
         self.untold.extend(self.known.iter().filter(meant).cloned());
+    }
+
+    /// Account-hours of a span that older findings list.
+    pub fn known_hours(&self, span: &Span) -> Vec<AccountHour> {
+        let of_span = |(account, start): &Place| {
+            let (account, hour) = (AccountId::new(account).ok()?, start.hour());
+            let meant = (span.from..span.to).contains(&hour) && span.account.as_ref().is_none_or(|of| *of == account);
+            meant.then_some((account, hour))
+        };
+        self.known.iter().filter_map(of_span).collect()
     }
 
     /// An account-hour is wrong and stays so.
@@ -119,24 +133,32 @@ impl Sighting {
             return;
         }
         let unlisted = older.count - older.places.len() as u64;
-        // Found again over the same range, what is not listed is among what this found.
-        let settled = self.all_told && self.over.covers(older) || self.wrong.iter().any(|wrong| wrong.is_about_the_same(older));
+        // Found again over the same range, what is not listed is among what this found and the older one does not list.
+        let again = |wrong: &Open| wrong.count.saturating_sub(wrong.places.intersection(&older.places).count() as u64);
+        let again = self.wrong.iter().find(|wrong| wrong.is_about_the_same(older)).map_or(0, again);
+        let settled = if self.all_told && self.over.covers(older) { unlisted } else { again.min(unlisted) };
         older.places.retain(|place| !self.over.has(place) || self.untold.contains(place));
-        older.count = older.places.len() as u64 + if settled { 0 } else { unlisted };
+        older.count = older.places.len() as u64 + unlisted - settled;
     }
+}
+
+/// What older runs found, less what this one settles.
+pub fn left_open(mut open: Vec<Open>, sighting: &Sighting) -> Vec<Open> {
+    open.iter_mut().for_each(|older| sighting.leaves(older));
+    open.retain(|open| open.count > 0);
+    open
 }
 
 /// What is open after a run: what older ones found, less what this one settles, and what it found.
 pub fn open_after(mut open: Vec<Open>, sightings: &[&Sighting]) -> Vec<Open> {
     for sighting in sightings {
-        open.iter_mut().for_each(|older| sighting.leaves(older));
+        open = left_open(open, sighting);
         for wrong in &sighting.wrong {
             let mut found = wrong.clone();
             open.extract_if(.., |older| older.is_about_the_same(wrong)).for_each(|older| found.join(older));
             open.push(found);
         }
     }
-    open.retain(|open| open.count > 0);
     open
 }
 
@@ -158,6 +180,14 @@ impl Open {
     fn has(&self, (account, start): &Place) -> bool {
         let accounts = self.account.as_ref().is_none_or(|of| of == account);
         self.from <= *start && start.plus(self.what.lasts()) <= self.to && accounts
+    }
+
+    /// Whether an hour of an account-day may be among what this is about.
+    pub fn may_be_of(&self, account: &AccountId, day: Day) -> bool {
+        let listed = self.places.iter().any(|(of, start)| of == account.as_str() && start.day() == day);
+        let accounts = self.account.as_ref().is_none_or(|of| of == account.as_str());
+        let unlisted = self.count > self.places.len() as u64 && self.from < day.end() && day.start() < self.to && accounts;
+        self.what == What::Hours && (listed || unlisted)
     }
 
     fn is_about_the_same(&self, other: &Self) -> bool {
@@ -265,6 +295,11 @@ mod tests {
         assert_eq!(counts(&run(found.clone(), 20, None, many)), [250]);
         assert_eq!(counts(&run(found.clone(), 20, None, |hours| hours.cannot_tell(Some(&account("zeta")), day(20)))), [50]);
         assert_eq!(counts(&run(found.clone(), 20, Some("a0000"), |_| {})), [249]);
+        let partly = run(found.clone(), 20, None, |hours| {
+            (0..LISTED + 50).for_each(|i| hours.cannot_tell(Some(&account(&format!("a{i:04}"))), day(20)));
+            hours.wrong_hour(&account("zeta"), day(20));
+        });
+        assert_eq!(counts(&partly), [250], "zeta may be one of those that are not listed");
         assert_eq!(counts(&run(found, 20, None, |_| {})), [0; 0]);
     }
 

@@ -19,7 +19,7 @@ use crate::job::{Job, JobError, Running};
 use asked::{Asked, default_day};
 use async_trait::async_trait;
 use days::Days;
-use findings::{Sighting, open_after};
+use findings::{Sighting, left_open, open_after};
 use loadline_domain::{AccountId, Clock, Day, Hour, Rules, Timestamp, progress::Progress};
 use loadline_event_log::EventLog;
 use loadline_recount::{Compared, Limits, RecountError, Recounted, Rows, Sources, Span, Verdict, compare, recount};
@@ -66,7 +66,7 @@ impl Job for Verify {
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
          without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry), `repair_at_most` (account-hours and account-days), `accept` (why older findings of the range are \
+         with an audit entry), `repair_at_most` (account-hours and account-days), `repair_only` (`hours` or `days`), `accept` (why older findings of the range are \
          taken as they are, for those that nobody can repair any more). Daily rows are held against their hours: those \
          of the whole days asked for, without `from` and `to` those of every day that is not archived. Archived days are neither \
          compared nor repaired."
@@ -88,6 +88,7 @@ impl Job for Verify {
         let hours = (to.index() - from.index()) as u64;
         let total = hours + (end.index() - first.index()) as u64;
         let repairs = if asked.repair { asked.repair_at_most.unwrap_or(u64::MAX) } else { 0 };
+        let repairs_of = |what| if asked.only.is_none_or(|only| only == what) { repairs } else { 0 };
         let older = open_now(&*self.store).await?;
         let account = asked.account.as_ref();
         let hours_seen = Sighting::over(What::Hours, (from.start(), to.start()), account, &older);
@@ -104,19 +105,20 @@ impl Job for Verify {
                 sides = self.sides(&span, &report) => sides?,
                 ended = pulse(run, report.hours, total, &note) => return Err(ended),
             };
-            if self.take(run, repairs, &span, sides, &mut report).await? {
+            if self.take(run, repairs_of(What::Hours), &span, sides, &mut report).await? {
                 report.hours += u64::from(span.hours());
                 at = end;
             } else {
                 size = span.hours() / 2;
             }
         }
+        let hours_open = left_open(older.clone(), &report.sighting);
         for day in (first.index()..end.index()).map(Day::from_index) {
             let (done, note) = (hours + (day.index() - first.index()) as u64, format!("holding {day} against its hours"));
             run.step(done, Some(total), &*note).await?;
-            let left = repairs.saturating_sub(report.repaired + report.days.repaired);
+            let left = repairs_of(What::Days).saturating_sub(report.repaired + report.days.repaired);
             tokio::select! {
-                looked = report.days.look(&*self.store, run, account, day, &report.suspect, left) => looked?,
+                looked = report.days.look(&*self.store, run, account, day, (&report.suspect, &hours_open), left) => looked?,
                 ended = pulse(run, done, total, &note) => return Err(ended),
             }
         }
@@ -166,9 +168,7 @@ impl Verify {
     }
 
     async fn refuse_archived(&self, from: Hour, to: Hour) -> Result<(), JobError> {
-        let last = Hour::from_index(to.index() - 1).day();
-        let parts = self.store.parts(from.day(), last).await?;
-        let Some(newest) = parts.iter().map(|listed| listed.part.day).max() else { return Ok(()) };
+        let Some(newest) = newest_archived(&*self.store, from, to).await? else { return Ok(()) };
         let after = Day::from_index(newest.index() + 1).start();
         Err(JobError::Refused(format!(
             "days up to {newest} are archived: they are in history, which is neither compared with the log nor repaired; ask \
@@ -215,7 +215,11 @@ impl Verify {
         match sides {
             Sides::Both { held, recounted, positions } => {
                 report.records += recounted.read;
-                for compared in compare(&held, &recounted) {
+                if !recounted.is_beyond_doubt() {
+                    report.sighting.all_told = false;
+                }
+                // What was found before and has rows on neither side may be what the log has forgotten.
+                for compared in compare(&held, &recounted, report.sighting.known_hours(span)) {
                     self.settle(run, repairs, &compared, &positions, report).await?;
                 }
             }
@@ -279,6 +283,15 @@ impl Verify {
             }
         }
     }
+}
+
+/// The last day of some hours that is archived.
+///
+/// # Errors
+/// Those of the store.
+pub async fn newest_archived(store: &dyn Store, from: Hour, to: Hour) -> Result<Option<Day>, StoreError> {
+    let parts = store.parts(from.day(), Hour::from_index(to.index() - 1).day()).await?;
+    Ok(parts.iter().map(|listed| listed.part.day).max())
 }
 
 /// Says again how far it is, and returns only when the run is to end: cancelled, or no longer ours.

@@ -72,7 +72,7 @@ impl Query {
         let patience = self.parts.settings.history_patience;
         let slow = |_| Err(HistoryError::Unavailable(format!("no answer within {patience:?}")));
         timeout(patience, asking).await.unwrap_or_else(slow).inspect_err(|error| {
-            tracing::warn!(%error, parts = parts.len(), "history did not answer; its days are named as missing");
+            tracing::warn!(%error, parts = parts.len(), "history did not answer; the question is kept and asked again");
             self.unanswered.keep(Asked { scope: scope.clone(), parts: parts.to_vec(), what: what() }, error);
         })
     }

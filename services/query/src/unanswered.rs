@@ -106,9 +106,9 @@ impl Unanswered {
             }
             let Some(asked) = self.next() else { return };
             match timeout(patience, asked.again(history)).await {
-                Ok(Ok(())) => self.waiting().questions.retain(|kept| kept.asked != asked),
                 Ok(Err(error)) if may_pass(&error) => self.keep(asked, &error),
-                Ok(Err(_)) => self.waiting().questions.retain(|kept| kept.asked != asked),
+                // Answered, or never to be.
+                Ok(_) => self.waiting().questions.retain(|kept| kept.asked != asked),
                 Err(_) => {
                     let answers = timeout(patience, history.probe()).await.is_ok_and(|probed| probed.is_ok());
                     self.too_slow(&asked, answers, patience);

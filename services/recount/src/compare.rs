@@ -30,8 +30,8 @@ pub struct Compared {
     pub verdict: Verdict,
 }
 
-/// Every account-hour that either side has rows of, and those of `also`, in order. `stored` are all rows of the span that was recounted, from the
-/// snapshot whose positions it was recounted up to.
+/// Every account-hour that either side has rows of, and those of `also`, in order. `stored` are all rows of the span that was
+/// recounted, from the snapshot whose positions it was recounted up to.
 pub fn compare<'a>(
     stored: &'a Rows,
     recounted: &'a Recounted,

@@ -221,8 +221,8 @@ impl<'a> Scan<'a> {
         self.surplus_doubts.extend(self.until(until, why));
     }
 
-    /// Where the log's clock went back, records are not in the order of their times, and some may be out of sight of a search by time.
-    /// Until they have left it.
+    /// Where the log's clock went back, and as long as the log has records of before that, they are not in the order of their times:
+    /// some may be out of sight of a search by time.
     async fn doubt_set_back(&mut self, stream: &StreamName, set_back: SetBack) -> Result<(), RecountError> {
         let SetBack { to, from, applied } = set_back;
         if to > self.latest || from < self.earliest {

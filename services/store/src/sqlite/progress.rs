@@ -21,7 +21,8 @@ macro_rules! row {
     () => {
         "json_object('stream', stream, 'incarnation', incarnation, 'applied', applied, 'counted', counted, 'duplicates', duplicates, \
          'dead_lettered', dead_lettered, 'lost', lost, 'applied_at', applied_at, \
-         'set_back_to', set_back_to, 'set_back_from', set_back_from, 'set_back_at', set_back_at, 'committed_at', committed_at, 'head', head, \
+         'set_back_to', set_back_to, 'set_back_from', set_back_from, 'set_back_at', set_back_at, \
+         'committed_at', committed_at, 'head', head, \
          'stopped', stopped, 'resume_through', resume_through, 'epoch', epoch)"
     };
 }

@@ -48,7 +48,10 @@ impl Asked {
             return Err("are no JSON object; send `from`, `to`, `account` and `repair`, or leave them out".to_owned());
         }
         let given = Parameters::deserialize(parameters).map_err(|error| {
-            format!("{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, `repair_only` (`hours` or `days`), and `accept` (why)")
+            format!(
+                "{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, \
+                 `repair_only` (`hours` or `days`), and `accept` (why)"
+            )
         })?;
         let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
         let range = match (given.from, given.to) {

@@ -62,6 +62,9 @@ pub enum Archived {
 /// Days that move to history.
 #[async_trait]
 pub trait Archive {
+    /// A random name, made with the tables of this store and kept for good: whose history it is.
+    async fn identity(&self) -> Result<String, StoreError>;
+
     /// Days before `before` with hot rows, oldest first.
     async fn archivable(&self, before: Day) -> Result<Vec<Archivable>, StoreError>;
 

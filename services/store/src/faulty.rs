@@ -93,6 +93,7 @@ faulty! { Rollups, StoreError;
 }
 
 faulty! { Archive, StoreError;
+    identity() -> String;
     archivable(before: Day) -> Vec<Archivable>;
     export_day(day: Day) -> Export;
     archive(leadership: &Leadership, part: &Part, totals: &Totals) -> Archived;

@@ -199,6 +199,7 @@ behaviours! {
         an_export_has_every_row_of_its_day_in_order
         an_export_of_many_rows_is_whole
         an_archived_day_leaves_the_store_and_stays_in_the_sum
+        hours_that_no_daily_row_and_no_mark_tells_of_are_archived_too
         answers_name_the_parts_of_the_days_they_touch
         a_late_event_between_export_and_archive_moves_nothing
         the_same_part_again_is_already_archived
@@ -289,6 +290,7 @@ behaviours! {
     }
     schema {
         migrating_again_keeps_everything
+        a_store_has_one_name_for_good
         a_newer_schema_is_refused_with_both_versions
         a_working_store_answers_the_probe
         a_reconnected_store_goes_on

@@ -135,6 +135,26 @@ pub async fn an_archived_day_leaves_the_store_and_stays_in_the_sum(subject: &Sub
     assert_eq!(exported(&*subject.store, today()).await.2.hourly[0], 12);
 }
 
+/// As after a loss of daily rows that nobody repaired.
+pub async fn hours_that_no_daily_row_and_no_mark_tells_of_are_archived_too(subject: &Subject) {
+    two_days(subject).await;
+    let leadership = subject.leader().await;
+    roll_up(subject, &leadership).await;
+    subject.tamper("DELETE FROM usage_daily WHERE account = 'beta'").await;
+    let archived = async |number| {
+        let (part, totals) = (part(yesterday(), number), totals(subject, yesterday()).await);
+        (subject.archive(&leadership, &part, &totals).await.unwrap(), totals.hourly[0])
+    };
+    let done = match archived(0).await {
+        (Archived::Moved { .. }, _) => archived(0).await,
+        done => done,
+    };
+    assert_eq!(done, (Archived::Done, 12));
+    subject.assert_conserved().await;
+    assert_eq!(exported(&*subject.store, yesterday()).await.2, Totals::default());
+    assert_eq!(subject.peek("SELECT CAST(count(*) AS TEXT) FROM usage_hourly").await, ["12"]);
+}
+
 pub async fn answers_name_the_parts_of_the_days_they_touch(subject: &Subject) {
     two_days(subject).await;
     let leadership = subject.leader().await;

@@ -111,19 +111,23 @@ pub async fn an_incarnation_that_comes_back_is_not_counted_twice(subject: &Subje
 pub async fn times_between_which_the_clock_of_a_log_went_back_are_kept(subject: &Subject) {
     let mut owner = Owner::of(&subject.store, "BILLING").await;
     let at = |minutes: i64| Timestamp::from_micros(noon().micros() + minutes * 60_000_000);
-    let little = Timestamp::from_micros(at(5).micros() - 59_000_000);
+    let before = |minutes: i64, seconds: i64| Timestamp::from_micros(at(minutes).micros() - seconds * 1_000_000);
     let back = |to, from, applied| Some(SetBack { to, from, applied });
     for (times, kept) in [
         (vec![at(0)], None),
         (vec![at(5)], None),
-        (vec![little], None),
-        (vec![at(-120)], back(at(-120), little, 4)),
-        (vec![at(-100)], back(at(-120), little, 4)),
-        (vec![at(30)], back(at(-120), little, 4)),
-        (vec![at(20), at(21)], back(at(-120), at(30), 8)),
+        (vec![before(5, 59)], None),
+        (vec![at(-120)], back(at(-120), at(5), 4)),
+        (vec![at(-100)], back(at(-120), at(5), 4)),
+        (vec![at(30)], back(at(-120), at(5), 4)),
+        // Little by little.
+        (vec![before(30, 40)], back(at(-120), at(5), 4)),
+        (vec![before(30, 80)], back(at(-120), at(30), 8)),
+        (vec![before(30, 81)], back(at(-120), at(30), 8)),
+        (vec![at(20), at(21)], back(at(-120), at(30), 11)),
         // Within a batch.
-        (vec![at(40), at(-130), at(41)], back(at(-130), at(41), 11)),
-        (vec![at(42)], back(at(-130), at(41), 11)),
+        (vec![at(40), at(-130), at(41)], back(at(-130), at(41), 14)),
+        (vec![at(42)], back(at(-130), at(41), 14)),
     ] {
         let mut batch = owner.empty();
         for time in &times {
@@ -134,7 +138,7 @@ pub async fn times_between_which_the_clock_of_a_log_went_back_are_kept(subject: 
         assert_eq!((owner.progress.set_back, owner.progress.applied_at), (kept, times.last().copied()), "{times:?}");
     }
     let read = subject.all_progress().await.unwrap()[0].set_back;
-    assert_eq!(read, back(at(-130), at(41), 11));
+    assert_eq!(read, back(at(-130), at(41), 14));
     let held = subject.held(None, noon().hour(), noon().hour().next(), 10).await.unwrap().unwrap();
     assert_eq!(held.as_of.progress[0].set_back, read);
 }

@@ -13,6 +13,14 @@ pub async fn migrating_again_keeps_everything(subject: &Subject) {
     assert_eq!(again.progress(&owner.lease.stream).await.unwrap(), Some(owner.progress));
 }
 
+pub async fn a_store_has_one_name_for_good(subject: &Subject) {
+    let name = subject.identity().await.unwrap();
+    let again = open(&subject.url, Options::default()).await.unwrap();
+    again.migrate().await.unwrap();
+    assert_eq!(again.identity().await.unwrap(), name);
+    assert!(name.len() >= 32, "{name}");
+}
+
 /// `url` names a store that was never migrated.
 pub async fn many_may_migrate_at_once(url: &str) {
     let stores = futures::future::join_all((0..6).map(|_| open(url, Options::default()))).await;

@@ -25,6 +25,11 @@ use std::sync::Arc;
 
 #[async_trait]
 impl Archive for PostgresStore {
+    async fn identity(&self) -> Result<String, StoreError> {
+        let id = sqlx::query_scalar("SELECT id FROM store_identity");
+        self.run(|connection| Box::pin(async { Ok(id.fetch_one(connection).await?) })).await
+    }
+
     async fn archivable(&self, before: Day) -> Result<Vec<Archivable>, StoreError> {
         // From one day to the next by index, whatever number of rows a day has.
         let days = sqlx::query_as(
@@ -96,7 +101,6 @@ async fn archive(
     totals: &Totals,
 ) -> Result<Option<Archived>, Fault> {
     fence(&mut *connection, leadership).await?;
-    alone_with_days(&mut *connection).await?;
     let (listed, next): (bool, i32) = sqlx::query_as(
         "SELECT EXISTS (SELECT FROM archived_part WHERE token = $2),
                 (SELECT coalesce(max(number) + 1, 0) FROM archived_part WHERE day = $1)",
@@ -116,6 +120,8 @@ async fn archive(
     if found != *totals {
         return Ok(Some(Archived::Moved { found }));
     }
+    // Only now: to add up a large day takes longer than a roll-up waits.
+    alone_with_days(&mut *connection).await?;
     let day = part.day;
     if unless_in_use(&mut *connection, |connection| Box::pin(empty(connection, day))).await?.is_none() {
         return Ok(None);

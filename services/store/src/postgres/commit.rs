@@ -68,9 +68,10 @@ async fn fence(connection: &mut PgConnection, lease: &Lease, batch: &Batch) -> R
     let moved = sqlx::query_scalar(concat!(
         "UPDATE stream_progress
          SET applied = $5, head = greatest(head, $5), applied_at = coalesce($6, applied_at),
-             set_back_to = least(set_back_to, $8, CASE WHEN $10 < applied_at - $12 THEN $10 END),
-             set_back_from = greatest(set_back_from, $9, CASE WHEN $10 < applied_at - $12 THEN greatest(applied_at, $11) END),
-             set_back_at = CASE WHEN $8 IS NOT NULL OR $10 < applied_at - $12 THEN $5 ELSE set_back_at END,
+             newest_at = CASE WHEN $8 IS NOT NULL OR $10 < newest_at - $12 THEN $6 ELSE greatest(newest_at, $11) END,
+             set_back_to = least(set_back_to, $8, CASE WHEN $10 < newest_at - $12 THEN $10 END),
+             set_back_from = greatest(set_back_from, $9, CASE WHEN $10 < newest_at - $12 THEN greatest(newest_at, $11) END),
+             set_back_at = CASE WHEN $8 IS NOT NULL OR $10 < newest_at - $12 THEN $5 ELSE set_back_at END,
              stopped = coalesce($7, stopped), committed_at = ",
         clock!(),
         " WHERE stream = $1 AND incarnation = $2 AND is_current AND epoch = $3 AND applied = $4 RETURNING committed_at"

@@ -1,6 +1,6 @@
 //! Connections: made when needed, probed before use; and what belongs to the store as a whole.
 
-use super::{dedup::KnownPartitions, fault::Fault, hot_days::KnownDays, trail, transact::is_fit, usage, wall};
+use super::{dedup::KnownPartitions, fault::Fault, hot_days::KnownDays, locks, trail, transact::is_fit, usage, wall};
 use crate::{Options, Store, StoreError, settled::SettledDays};
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
@@ -157,11 +157,15 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<(), StoreError> {
         // On a connection of its own, away from the pool: it waits longer, for locks too, and its plans are soon out of date.
         let patient = self.server.clone().options([("statement_timeout", "3600s"), ("lock_timeout", "300s")]);
+        let connections = self.options.max_connections;
         let work = tokio::spawn(timeout(MIGRATION_LIMIT, async move {
             let connecting = timeout(ACQUIRE_LIMIT, PgConnection::connect_with(&patient)).await;
             let mut connection = connecting.map_err(|_| sqlx::Error::PoolTimedOut).flatten().map_err(told)?;
             let moved = migrate(&mut connection).await?;
             if let Some(gap) = wall::gap(&mut connection).await.map_err(Fault::told)? {
+                tracing::warn!("PostgreSQL: {gap}");
+            }
+            if let Some(gap) = locks::gap(&mut connection, connections).await.map_err(Fault::told)? {
                 tracing::warn!("PostgreSQL: {gap}");
             }
             Ok(moved)

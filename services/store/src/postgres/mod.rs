@@ -25,6 +25,7 @@ mod hot_days;
 mod jobs;
 mod leadership;
 mod leases;
+mod locks;
 mod losses;
 mod other_days;
 mod prediction_jobs;

@@ -1,13 +1,14 @@
 //! Days let go to history. What a day has is found by its accounts, which its daily rows and its marks name together.
 
 use super::{
+    commit::mark_dirty,
     connect::{SqliteStore, failed, now},
     export,
     leadership::fence,
 };
 use crate::{
     Archivable, Archive, Archived, ArchivedPart, Export, Leadership, StoreError,
-    rows::{loaded, stored},
+    rows::{account, loaded, stored},
     work_rows::{StoredPart, number, sums_json},
 };
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use loadline_domain::{
     archive::{Part, Totals},
 };
 use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
 
 /// Accounts with hot rows on the day `?1`.
 macro_rules! accounts {
@@ -27,6 +29,11 @@ pub(super) use accounts;
 
 #[async_trait]
 impl Archive for SqliteStore {
+    async fn identity(&self) -> Result<String, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        sqlx::query_scalar("SELECT id FROM store_identity").fetch_one(&mut *snapshot).await.map_err(failed)
+    }
+
     async fn archivable(&self, before: Day) -> Result<Vec<Archivable>, StoreError> {
         let mut snapshot = self.snapshot().await?;
         // From one day to the next by index, whatever number of rows a day has.
@@ -113,13 +120,38 @@ async fn archive(
         return Err(StoreError::Stale(format!("part {} of {} is not the next one, {next} is", part.number, part.day)));
     }
     // Nobody else writes meanwhile: what is added up now is what goes.
+    let marked = mark_untold(&mut *connection, part.day).await?;
     let found = add_up(&mut *connection, part.day).await?;
-    if found != totals {
+    if marked || found != totals {
         return Ok(Archived::Moved { found });
     }
     delete(&mut *connection, part.day).await?;
     list(connection, &part, &totals).await?;
     Ok(Archived::Done)
+}
+
+/// Marks accounts whose hours neither a daily row nor a mark tells of, as after a loss of daily rows: they would be left behind. Whether
+/// there were any.
+async fn mark_untold(connection: &mut SqliteConnection, day: Day) -> Result<bool, StoreError> {
+    let untold: Vec<String> = sqlx::query_scalar(concat!(
+        "WITH RECURSIVE every (account) AS (
+             SELECT min(account) FROM usage_hourly
+             UNION ALL
+             SELECT (SELECT min(account) FROM usage_hourly WHERE account > every.account) FROM every WHERE account IS NOT NULL
+         )
+         SELECT account FROM every
+         WHERE account NOT IN ",
+        accounts!(),
+        " AND EXISTS (SELECT 1 FROM usage_hourly AS held
+                      WHERE held.account = every.account AND hour >= ?1 * 24 AND hour < ?1 * 24 + 24)"
+    ))
+    .bind(day.index())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let untold: BTreeSet<_> = untold.iter().map(|name| Ok((account(name)?, day))).collect::<Result<_, StoreError>>()?;
+    mark_dirty(connection, &untold, now()).await?;
+    Ok(!untold.is_empty())
 }
 
 /// What a day holds. Sums are taken of the upper and the lower halves: one of whole numbers might leave 64 bits.

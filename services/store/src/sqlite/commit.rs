@@ -40,12 +40,15 @@ async fn fence(connection: &mut SqliteConnection, lease: &Lease, batch: &Batch, 
         "UPDATE stream_progress
          SET applied = ?5, head = max(head, ?5), applied_at = coalesce(?6, applied_at), committed_at = ?7,
              stopped = coalesce(?8, stopped),
+             newest_at = CASE
+                 WHEN ?9 IS NOT NULL OR ?11 < newest_at - ?13 THEN ?6
+                 ELSE coalesce(max(newest_at, ?12), ?12, newest_at) END,
              set_back_to = nullif(min(
-                 coalesce(set_back_to, ?14), coalesce(?9, ?14), CASE WHEN ?11 < applied_at - ?13 THEN ?11 ELSE ?14 END), ?14),
+                 coalesce(set_back_to, ?14), coalesce(?9, ?14), CASE WHEN ?11 < newest_at - ?13 THEN ?11 ELSE ?14 END), ?14),
              set_back_from = nullif(max(
                  coalesce(set_back_from, -?14), coalesce(?10, -?14),
-                 CASE WHEN ?11 < applied_at - ?13 THEN max(applied_at, ?12) ELSE -?14 END), -?14),
-             set_back_at = CASE WHEN ?9 IS NOT NULL OR ?11 < applied_at - ?13 THEN ?5 ELSE set_back_at END
+                 CASE WHEN ?11 < newest_at - ?13 THEN max(newest_at, ?12) ELSE -?14 END), -?14),
+             set_back_at = CASE WHEN ?9 IS NOT NULL OR ?11 < newest_at - ?13 THEN ?5 ELSE set_back_at END
          WHERE stream = ?1 AND incarnation = ?2 AND is_current AND epoch = ?3 AND applied = ?4",
     )
     .bind(batch.stream().as_str())

@@ -15,6 +15,17 @@ pub enum HistoryError {
         .0.number, .0.day, .0.token
     )]
     Missing(Part),
+    /// Another store's parts are in it: nothing is written or removed.
+    #[error(
+        "history belongs to the store {owner}, and this is the store {store}: use another folder, prefix or database, or bring back the \
+         store that it belongs to"
+    )]
+    Foreign {
+        /// Name of the store that claimed it.
+        owner: String,
+        /// Name of the one that asked.
+        store: String,
+    },
     /// Written by another build; says what differs.
     #[error("history has another schema: {0}; run the build that wrote it, or use a new folder, prefix or database")]
     WrongSchema(String),

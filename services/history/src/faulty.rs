@@ -24,6 +24,7 @@ faulty! { History, HistoryError;
     prepare() -> ();
     probe() -> ();
     probe_writing() -> ();
+    claim(store: &str) -> ();
     totals(part: &Part) -> Totals, corrupted |totals| Totals { hourly: totals.hourly.map(|sum| sum + 1), ..totals };
     usage(scope: &AccountScope, parts: &[Part], query: &UsageQuery) -> Vec<UsageRow>, about query.account.as_str();
     delivery(scope: &AccountScope, parts: &[Part], query: &UsageQuery) -> (Vec<UsageRow>, Vec<LatencyRow>),

@@ -56,6 +56,13 @@ pub trait History: Send + Sync {
     /// Whether it can be written now, as far as can be told without a part; bounded to two seconds. ClickHouse: whether it answers.
     async fn probe_writing(&self) -> Result<(), HistoryError>;
 
+    /// Says whose history it is: the first store that claims it has it for good, and every other is refused. Called after
+    /// [`History::prepare`].
+    ///
+    /// # Errors
+    /// [`HistoryError::Foreign`] when it is another store's.
+    async fn claim(&self, store: &str) -> Result<(), HistoryError>;
+
     /// Starts to write a part. Its token must be new: what an earlier attempt left is not touched.
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError>;
 

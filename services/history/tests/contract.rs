@@ -108,6 +108,7 @@ behaviours! {
     }
     schema {
         preparing_again_keeps_everything
+        it_belongs_to_the_store_that_claimed_it_first
         many_may_prepare_at_once
         a_working_history_answers_the_probe
         it_says_what_it_cannot_promise

@@ -131,6 +131,50 @@ async fn tables_of_another_shape_are_named_by_a_current_engine() {
     tables_of_another_shape_are_named(Keeper::ClickHouseEngine).await;
 }
 
+/// As after a start that dropped what was broken, or by an operator's hand. Of usage by hour, delivery, totals of accounts, and totals
+/// of a part, those that read the table miss what it had.
+async fn rows_that_went_are_missed(keeper: Keeper) {
+    let server = HistoryServer::start(keeper).await.unwrap();
+    for (table, missed) in [("usage_hourly", [true, false, false, true]), ("usage_daily", [false, true, true, true])] {
+        let (url, part) = (server.url(&format!("lossy_{table}")), part());
+        let history = at(&url);
+        history.prepare().await.unwrap();
+        let mut writer = history.begin(&part).await.unwrap();
+        writer.write(Rows::Hourly(rows(&part))).await.unwrap();
+        writer.write(Rows::Daily(rows(&part))).await.unwrap();
+        writer.finish().await.unwrap();
+        for answer in every_call(&*history, &part).await {
+            answer.unwrap();
+        }
+        let whole = format!("lossy_{table}.{table}");
+        server.statement(&format!("RENAME TABLE {whole} TO {whole}_aside")).await.unwrap();
+        let refused = history.prepare().await.unwrap_err();
+        assert!(matches!(&refused, HistoryError::WrongSchema(what) if what.starts_with(table)), "{refused}");
+        server.statement(&format!("RENAME TABLE {whole}_aside TO {whole}")).await.unwrap();
+        history.totals(&part).await.unwrap();
+
+        let month = part.day.to_string().replace('-', "")[..6].to_owned();
+        server.statement(&format!("ALTER TABLE {whole} DROP PARTITION {month}")).await.unwrap();
+        // One that has counted the rows before, and one that has not.
+        for history in [history, at(&url)] {
+            let answers = every_call(&*history, &part).await;
+            let is_missed = |answer| matches!(answer, &Err(HistoryError::Damaged { ref file, .. }) if file == table);
+            let found: Vec<_> = answers.iter().take(4).map(is_missed).collect();
+            assert_eq!(found, missed, "{table}: {answers:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_went_are_missed_in_clickhouse_18() {
+    rows_that_went_are_missed(Keeper::ClickHouse18).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_went_are_missed_in_a_current_engine() {
+    rows_that_went_are_missed(Keeper::ClickHouseEngine).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_accepts_and_is_silent_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,4 +189,38 @@ async fn a_server_that_accepts_and_is_silent_is_given_up() {
             assert!(matches!(answer, Err(HistoryError::Unavailable(_))), "{answer:?}");
         }
     }
+}
+
+/// A file that nobody ever answers for, as on a network mount whose server is gone: a pipe that has no other end.
+fn hangs(path: &std::path::Path) {
+    std::fs::remove_file(path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_file_system_that_hangs_takes_no_thread_that_others_need() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(3).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file:{}", folder.path().display());
+        let (history, part) = (at(&url), part());
+        history.prepare().await.unwrap();
+        let mut writer = history.begin(&part).await.unwrap();
+        writer.write(Rows::Hourly(rows(&part))).await.unwrap();
+        writer.write(Rows::Daily(rows(&part))).await.unwrap();
+        writer.finish().await.unwrap();
+        let files = std::fs::read_dir(folder.path().join("data")).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|kind| kind == "sums")).for_each(|file| hangs(&file));
+        // Each of which knows nothing of it yet, and asks.
+        let open = || open(&url, Options { timeout: Duration::from_secs(1), ..Options::default() }).unwrap();
+        let histories: Vec<_> = (0..6).map(|_| open()).collect();
+        for answer in futures::future::join_all(histories.iter().map(|history| history.totals(&part))).await {
+            assert!(matches!(answer, Err(HistoryError::Unavailable(_))), "{answer:?}");
+        }
+        let free = tokio::time::timeout(Duration::from_secs(20), tokio::task::spawn_blocking(|| "free"));
+        assert_eq!(free.await.expect("a thread is free").unwrap(), "free");
+    });
+    // What hangs never ends.
+    runtime.shutdown_background();
 }

@@ -1,6 +1,6 @@
 //! Sums over tables.
 
-use super::{ClickHouseHistory, schema::PARTS, sql};
+use super::{ClickHouseHistory, sql};
 use crate::{
     HistoryError,
     answer::{Group, Keep, Sums, Tables},
@@ -16,7 +16,6 @@ use loadline_domain::{
     question::{GroupBy, UsageFilter},
 };
 use serde::Deserialize;
-use std::collections::HashSet;
 
 #[derive(Row, Deserialize)]
 struct GroupLine {
@@ -49,47 +48,34 @@ struct TotalLine {
     sums: Vec<i64>,
 }
 
-#[derive(Row, Deserialize)]
-struct PartLine {
-    day: i32,
-    number: u32,
-    token: String,
-}
-
 impl ClickHouseHistory {
-    /// Rows, when all the parts are there.
-    async fn ask<T: RowOwned + RowRead>(&self, parts: &[Part], question: String) -> Result<Vec<T>, HistoryError> {
-        let (rows, ()) = tokio::try_join!(self.connection.rows(question), self.all_there(parts))?;
+    /// Rows, when all of the parts is there: afterwards, so that what goes before the question is missed.
+    async fn ask<T: RowOwned + RowRead>(&self, parts: &[Part], piece: Piece, question: String) -> Result<Vec<T>, HistoryError> {
+        let rows = self.connection.rows(question).await?;
+        self.ensure_whole(parts, piece).await?;
         Ok(rows)
-    }
-
-    async fn all_there(&self, parts: &[Part]) -> Result<(), HistoryError> {
-        let there = format!("SELECT day, number, token FROM {PARTS} WHERE token IN {}", sql::tokens(parts));
-        let there: HashSet<_> =
-            self.connection.rows::<PartLine>(there).await?.into_iter().map(|line| (line.token, line.day, line.number)).collect();
-        match parts.iter().find(|part| !there.contains(&(part.token.clone(), part.day.index(), part.number))) {
-            None => Ok(()),
-            Some(part) => Err(HistoryError::Missing(part.clone())),
-        }
     }
 
     /// Totals of a part as they are in the tables.
     pub(super) async fn count(&self, part: &Part) -> Result<Totals, HistoryError> {
         let parts = std::slice::from_ref(part);
+        let piece = |table| Piece { table, from: part.day.first_hour(), to: part.day.end().hour() };
         let question = |table: Table, columns: &[&str]| {
-            let piece = Piece { table, from: part.day.first_hour(), to: part.day.end().hour() };
-            let wanted = sql::wanted(parts, None, piece, &UsageFilter::default());
+            let wanted = sql::wanted(parts, None, piece(table), &UsageFilter::default());
             format!("SELECT count(), {} FROM {} WHERE {wanted}", sql::halves(columns), table.name())
         };
         let mut totals = Totals::default();
-        for line in self.ask::<TotalLine>(parts, question(Table::Hourly, &sql::SUMS)).await? {
+        let hourly = question(Table::Hourly, &sql::SUMS);
+        for line in self.ask::<TotalLine>(parts, piece(Table::Hourly), hourly).await? {
             totals.hourly_rows += line.rows;
             totals.hourly.iter_mut().zip(sql::sums(&line.sums)).for_each(|(total, sum)| *total += sum);
         }
-        for line in self.ask::<TotalLine>(parts, question(Table::Latency, &["count"])).await? {
+        let latency = question(Table::Latency, &["count"]);
+        for line in self.ask::<TotalLine>(parts, piece(Table::Latency), latency).await? {
             totals.latency_rows += line.rows;
             totals.latency += sql::whole::<1>(&line.sums)[0];
         }
+        self.ensure_whole(parts, piece(Table::Daily)).await?;
         Ok(totals)
     }
 }
@@ -137,7 +123,7 @@ impl Tables for ClickHouseHistory {
             kept.group_by(),
         );
         // A sum over no rows and no groups is a row all the same.
-        let lines = self.ask::<GroupLine>(parts, question).await?.into_iter().filter(|line| line.rows > 0);
+        let lines = self.ask::<GroupLine>(parts, piece, question).await?.into_iter().filter(|line| line.rows > 0);
         lines
             .map(|line| {
                 let GroupBy { channel, country, currency } = keep.dimensions;
@@ -168,7 +154,7 @@ impl Tables for ClickHouseHistory {
             let account = AccountId::new(&line.account).map_err(|_| meaningless("account", &line.account))?;
             Ok((account, code("currency", &line.currency)?, sql::sums(&line.sums)))
         };
-        self.ask(parts, question).await?.into_iter().map(line).collect()
+        self.ask(parts, piece, question).await?.into_iter().map(line).collect()
     }
 
     async fn latency(
@@ -194,7 +180,7 @@ impl Tables for ClickHouseHistory {
             let country = keep.country.then(|| code("country", &line.country)).transpose()?;
             Ok((channel, country, line.bucket, sql::whole::<1>(&line.sums)[0]))
         };
-        self.ask(parts, question).await?.into_iter().map(line).collect()
+        self.ask(parts, piece, question).await?.into_iter().map(line).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! ClickHouse: a table of usage by day, one by hour, one of latency, and one of the parts that were finished.
+//! ClickHouse: a table of usage by day, one by hour, one of latency, one of the parts that were finished, and
+//! one of the store whose history it is.
 //!
 //! Every row carries its part's day and token, and every question names the tokens that count: what a failed or repeated
 //! attempt left is never summed, and no part is ever replaced. Works from version 18.16 on.
@@ -9,6 +10,7 @@ mod fault;
 mod schema;
 mod sql;
 mod sweep;
+mod whole;
 mod writer;
 
 use crate::{History, HistoryError, Options, PartWriter, answer};
@@ -22,16 +24,18 @@ use loadline_domain::{
     usage::Usage,
 };
 use std::collections::HashMap;
+use whole::Counted;
 
 /// History in ClickHouse.
 pub struct ClickHouseHistory {
     connection: Connection,
+    counted: Counted,
 }
 
 impl ClickHouseHistory {
     /// What follows `clickhouse:` in a URL.
     pub(crate) fn new(rest: &str, options: Options) -> Result<Self, HistoryError> {
-        Ok(Self { connection: Connection::new(rest, options.timeout)? })
+        Ok(Self { connection: Connection::new(rest, options.timeout)?, counted: Counted::default() })
     }
 }
 
@@ -47,6 +51,10 @@ impl History for ClickHouseHistory {
 
     async fn probe_writing(&self) -> Result<(), HistoryError> {
         self.connection.probe().await
+    }
+
+    async fn claim(&self, store: &str) -> Result<(), HistoryError> {
+        self.connection.bounded(schema::claim(&self.connection, store)).await
     }
 
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {

@@ -56,6 +56,9 @@ struct PartLine {
     number: u32,
     token: String,
     at: i64,
+    daily_rows: u64,
+    hourly_rows: u64,
+    latency_rows: u64,
 }
 
 /// One attempt at a part.
@@ -65,6 +68,7 @@ pub(super) struct TableWriter {
     /// When it began, microseconds since the epoch.
     at: i64,
     intake: Intake,
+    daily_rows: u64,
     daily: Vec<(UsageKey, Usage)>,
     hourly: Vec<(UsageKey, Usage)>,
     latency: Vec<(LatencyKey, i64)>,
@@ -80,7 +84,7 @@ impl TableWriter {
         }
         let (daily, hourly, latency) = Default::default();
         let (connection, at) = (connection.clone(), SystemClock.now().micros());
-        Ok(Self { connection, part: part.clone(), at, intake: Intake::new(part), daily, hourly, latency })
+        Ok(Self { connection, part: part.clone(), at, intake: Intake::new(part), daily_rows: 0, daily, hourly, latency })
     }
 
     async fn send_usage(&mut self, table: Table) -> Result<(), HistoryError> {
@@ -158,7 +162,10 @@ impl PartWriter for TableWriter {
     async fn write(&mut self, rows: Rows) -> Result<(), HistoryError> {
         self.intake.take(&rows)?;
         match rows {
-            Rows::Daily(rows) => self.daily.extend(rows),
+            Rows::Daily(rows) => {
+                self.daily_rows += rows.len() as u64;
+                self.daily.extend(rows);
+            }
             Rows::Hourly(rows) => self.hourly.extend(rows),
             Rows::Latency(rows) => self.latency.extend(rows),
         }
@@ -181,7 +188,9 @@ impl PartWriter for TableWriter {
         self.send_latency().await?;
         // Last: a part is there when all of it is.
         let Part { day, number, token } = self.part.clone();
-        self.insert(PARTS, &[PartLine { day: day.index(), number, token, at: self.at }]).await?;
+        let (daily_rows, Totals { hourly_rows, latency_rows, .. }) = (self.daily_rows, totals);
+        let line = PartLine { day: day.index(), number, token, at: self.at, daily_rows, hourly_rows, latency_rows };
+        self.insert(PARTS, &[line]).await?;
         Ok(totals)
     }
 }

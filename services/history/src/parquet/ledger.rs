@@ -42,6 +42,27 @@ impl Ledger {
         self.newest().await.map(drop)
     }
 
+    /// Puts the owner's name when there is none.
+    pub async fn claim(&self, store: &str) -> Result<(), HistoryError> {
+        let path = self.place.at("owner");
+        let put = async {
+            match self.place.store.get(&path).await {
+                Err(Error::NotFound { .. }) => {}
+                found => return found?.bytes().await,
+            }
+            match self.place.store.put_opts(&path, store.to_owned().into(), PutMode::Create.into()).await {
+                Ok(_) | Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.place.store.get(&path).await?.bytes().await
+        };
+        let owner = put.await.map_err(|error| self.place.failed("asking whose history it is", &error))?;
+        if owner == store.as_bytes() {
+            return Ok(());
+        }
+        Err(HistoryError::Foreign { owner: String::from_utf8_lossy(&owner).into_owned(), store: store.to_owned() })
+    }
+
     /// Writes a byte, where there is a history: a folder that is not mounted must not be made.
     pub async fn probe_writing(&self) -> Result<(), HistoryError> {
         self.newest().await?;

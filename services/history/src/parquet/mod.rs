@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! manifest/00000000000000000007.json   which files count, and of which parts; the newest version holds
+//! owner                                name of the store whose history it is
 //! data/ID.parquet                      rows of one table, by account and hour
 //! data/ID.sums                         checksums of its blocks; the manifest has the checksum of these
 //! ```
@@ -9,6 +10,7 @@
 //! A manifest is published by putting the next version, which fails when somebody else has. A file is never changed: it is
 //! written, named by a manifest, replaced, and deleted when no reader can still be at it. Every byte that is read is checked.
 
+mod aside;
 mod ask;
 mod checked;
 mod columns;
@@ -89,6 +91,10 @@ impl History for ParquetHistory {
 
     async fn probe_writing(&self) -> Result<(), HistoryError> {
         within(PROBE, self.ledger.probe_writing()).await
+    }
+
+    async fn claim(&self, store: &str) -> Result<(), HistoryError> {
+        self.bounded(self.ledger.claim(store)).await
     }
 
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {

@@ -18,7 +18,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 pub(super) struct Place {
     pub store: Arc<dyn ObjectStore>,
     root: Path,
-    on_disk: bool,
+    /// Set for a folder.
+    pub disk: Option<Synced>,
 }
 
 impl Place {
@@ -28,7 +29,9 @@ impl Place {
         let folder =
             std::path::absolute(folder.strip_prefix("//").unwrap_or(folder)).map_err(|_| wrong_url("an empty folder"))?;
         let root = Path::from_absolute_path(folder).map_err(unusable)?;
-        Ok(Self { store: Arc::new(Synced::new(LocalFileSystem::new())), root, on_disk: true })
+        let no_threads = |error| HistoryError::Misconfigured(format!("no threads for files: {error}"));
+        let disk = Synced::new(LocalFileSystem::new()).map_err(no_threads)?;
+        Ok(Self { store: Arc::new(disk.clone()), root, disk: Some(disk) })
     }
 
     /// A prefix of a bucket: what follows `s3:`.
@@ -58,7 +61,7 @@ impl Place {
         }
         let store = builder.build().map_err(|_| wrong_url("this S3 URL"))?;
         let root = Path::from_url_path(url.path()).map_err(|_| wrong_url("this prefix"))?;
-        Ok(Self { store: Arc::new(store), root, on_disk: false })
+        Ok(Self { store: Arc::new(store), root, disk: None })
     }
 
     /// A path below the root, such as `data/ID.parquet`.
@@ -74,7 +77,7 @@ impl Place {
 
     /// What this place cannot promise.
     pub fn caveats(&self) -> Vec<String> {
-        let caveat = if self.on_disk {
+        let caveat = if self.disk.is_some() {
             "history on disk is one machine's: it is as safe as that disk and its copies"
         } else {
             "an upload that is cut off may leave pieces in the bucket that no listing shows; give the bucket a lifecycle rule \

@@ -9,7 +9,10 @@ use crate::HistoryError;
 use futures::TryStreamExt as _;
 use loadline_domain::{Clock as _, Timestamp, archive::Part, time::SystemClock};
 use object_store::{Error, ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// Newest versions that stay whatever their age: nobody may publish one of them a second time.
 const VERSIONS: usize = 32;
@@ -20,7 +23,7 @@ impl ParquetHistory {
         let files = self.delete_retired(older_than).await?;
         let orphans = self.delete_orphans(older_than).await?;
         self.delete_versions(older_than).await?;
-        Ok(attempts + files + orphans)
+        Ok(attempts + files + orphans + self.delete_uploads(older_than).await?)
     }
 
     /// Takes attempts that nobody listed out of the manifest. Rows of theirs within merged files stay, and stay unread.
@@ -83,6 +86,18 @@ impl ParquetHistory {
                 self.delete(&name).await?;
                 deleted += u64::from(name.ends_with(".parquet"));
             }
+        }
+        Ok(deleted)
+    }
+
+    /// Files on disk whose writers were killed. What a bucket keeps of them is for its own rules.
+    async fn delete_uploads(&self, older_than: Timestamp) -> Result<u64, HistoryError> {
+        let Some(disk) = &self.place.disk else { return Ok(0) };
+        let older_than = UNIX_EPOCH + Duration::from_micros(older_than.micros().try_into().unwrap_or(0));
+        let mut deleted = 0;
+        for folder in ["data", "manifest"] {
+            let gone = disk.delete_uploads(&self.place.at(folder), older_than).await;
+            deleted += gone.map_err(|error| self.place.failed("deleting what killed writers left", &error))?;
         }
         Ok(deleted)
     }

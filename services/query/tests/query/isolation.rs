@@ -64,6 +64,10 @@ impl History for Leaky {
         self.history.probe_writing().await
     }
 
+    async fn claim(&self, store: &str) -> Result<(), HistoryError> {
+        self.history.claim(store).await
+    }
+
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
         self.history.begin(part).await
     }

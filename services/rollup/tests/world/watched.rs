@@ -69,6 +69,10 @@ impl History for Watched {
         self.history.probe_writing().await
     }
 
+    async fn claim(&self, store: &str) -> Result<(), HistoryError> {
+        self.history.claim(store).await
+    }
+
     async fn begin(&self, part: &Part) -> Result<Box<dyn PartWriter>, HistoryError> {
         self.eye.sees("begin", part).await;
         let writer = self.history.begin(part).await?;

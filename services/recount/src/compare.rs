@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 pub enum Verdict {
     /// The store agrees with the log.
     Equal,
-    /// It does not, beyond doubt.
+    /// It does not, beyond doubt, and the log has all of the hour.
     Different,
+    /// It has less than the log, which may not have all of the hour itself, for these reasons.
+    Short(Vec<String>),
     /// Nobody can tell, for these reasons.
     Unknown(Vec<String>),
 }
@@ -43,10 +45,12 @@ pub fn compare<'a>(
         let of = |rows: &Rows| -> Rows { rows_of(rows, &place.0, place.1).map(|(key, usage)| (key.clone(), *usage)).collect() };
         let (held, told) = (of(stored), of(&recounted.rows));
         let doubts = recounted.doubts(&place.0, place.1, &held);
-        let verdict = match doubts.is_empty() {
-            false => Verdict::Unknown(doubts),
-            true if held == told => Verdict::Equal,
-            true => Verdict::Different,
+        let lacking = recounted.may_lack(&place.0, place.1);
+        let verdict = match held == told {
+            _ if !doubts.is_empty() => Verdict::Unknown(doubts),
+            true => Verdict::Equal,
+            false if lacking.is_empty() => Verdict::Different,
+            false => Verdict::Short(lacking),
         };
         Compared { place, stored: held, recounted: told, verdict }
     })

@@ -63,39 +63,44 @@ impl Recounted {
     }
 
     /// Why comparing these rows of an account-hour proves nothing; empty when it does. Some doubts are about any finding,
-    /// some only about a difference, some only about more in the store than in the log.
+    /// some only about a difference, some only about more in the store than in the log, or nothing in either.
     pub fn doubts(&self, account: &AccountId, hour: Hour, stored: &Rows) -> Vec<String> {
-        let about = |doubts: &[Doubt]| -> Vec<String> {
-            doubts.iter().filter(|doubt| (doubt.from..doubt.to).contains(&hour)).map(|doubt| doubt.why.clone()).collect()
-        };
         let place = (account.clone(), hour);
-        let mut doubts = about(&self.doubts);
+        let mut doubts = about(&self.doubts, hour);
         if let Some(letters) = self.redriven.get(&place) {
             doubts.push(format!("at least {letters} dead letters of the hour were redriven and counted"));
         }
-        if stored.iter().eq(rows_of(&self.rows, account, hour)) {
-            return doubts;
-        }
-        if let Some(records) = self.keyless.get(&place) {
+        let is_equal = stored.iter().eq(rows_of(&self.rows, account, hour));
+        if !is_equal && let Some(records) = self.keyless.get(&place) {
             doubts.push(format!(
                 "the store has no key of {records} records of the hour: past their horizon keys are purged, and before it they \
                  were refused or never counted"
             ));
         }
-        if self.full.contains(&place) {
+        if !is_equal && self.full.contains(&place) {
             doubts.push("a total of the hour passes 64 bits, and which record was refused is not known".to_owned());
         }
-        if stored.iter().any(|(key, stored)| exceeds(stored, self.rows.get(key))) {
-            doubts.extend(about(&self.surplus_doubts));
-            if self.untimely.contains(&place) {
-                doubts.push(
-                    "records of the hour are too late or too early by the present rules: under others they were counted"
-                        .to_owned(),
-                );
-            }
+        let more = stored.iter().any(|(key, stored)| exceeds(stored, self.rows.get(key)));
+        if more || is_equal && stored.is_empty() {
+            doubts.extend(self.may_lack(account, hour));
         }
         doubts
     }
+
+    /// Why the log may have less of an account-hour than happened; empty when it has all.
+    pub fn may_lack(&self, account: &AccountId, hour: Hour) -> Vec<String> {
+        let mut reasons = about(&self.surplus_doubts, hour);
+        if self.untimely.contains(&(account.clone(), hour)) {
+            reasons.push(
+                "records of the hour are too late or too early by the present rules: under others they were counted".to_owned(),
+            );
+        }
+        reasons
+    }
+}
+
+fn about(doubts: &[Doubt], hour: Hour) -> Vec<String> {
+    doubts.iter().filter(|doubt| (doubt.from..doubt.to).contains(&hour)).map(|doubt| doubt.why.clone()).collect()
 }
 
 /// Rows of an account-hour, by key.
@@ -173,6 +178,7 @@ mod tests {
         let recounted = Recounted { rows: rows.clone(), surplus_doubts: vec![doubt(0, 9, "young")], ..Recounted::default() };
         assert!(recounted.doubts(&acme(), five(), &Rows::new()).is_empty());
         assert!(recounted.doubts(&acme(), five(), &rows).is_empty());
+        assert_eq!(recounted.doubts(&acme(), Hour::from_index(6), &Rows::new()), ["young"], "neither side has anything");
         let swapped = Usage { failed: 1, delivered: 0, ..one() };
         assert_eq!(recounted.doubts(&acme(), five(), &[row("acme", 5, swapped)].into()), ["young"]);
     }

@@ -156,6 +156,7 @@ impl<'a> Scan<'a> {
             held => held?,
         }
         self.check_reach(progress, &entrance);
+        self.check_order(progress, &entrance);
         let refused = self.letters.refused(stream, &progress.incarnation);
         let mut next = entrance.first;
         while next <= progress.applied {
@@ -209,10 +210,24 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// What was applied last is young enough to matter: a search that ends behind it, past records that are there, was misled by
+    /// a clock that went back.
+    fn check_order(&mut self, progress: &Progress, entrance: &Entrance) {
+        let Bounds { first, oldest_at, .. } = entrance.bounds;
+        let was_there = first <= progress.applied || oldest_at.is_some_and(|oldest_at| oldest_at < self.earliest);
+        if (1..entrance.first).contains(&progress.applied) && was_there {
+            self.doubt(format!(
+                "records of {} are not in the order of their times: those of the hour were not found",
+                progress.stream
+            ));
+        }
+    }
+
     /// Of what another making of a stream was counted, the log has nothing; it may come before the present one or, where that was put
     /// back, after it.
     fn doubt_past(&mut self, past: &Progress) {
-        let Progress { stream, applied_at, .. } = past;
+        let Progress { stream, .. } = past;
+        let applied_at = past.applied_at.max(past.set_back.map(|set_back| set_back.from));
         if applied_at.is_some_and(|applied_at| applied_at < self.earliest) {
             return;
         }
@@ -222,7 +237,8 @@ impl<'a> Scan<'a> {
     }
 
     /// Where the log's clock went back, and as long as the log has records of before that, they are not in the order of their times:
-    /// some may be out of sight of a search by time.
+    /// some may be out of sight of a search by time. When it has none any more, it has lost what came before, whatever the time of
+    /// its oldest record.
     async fn doubt_set_back(&mut self, stream: &StreamName, set_back: SetBack) -> Result<(), RecountError> {
         let SetBack { to, from, applied } = set_back;
         if to > self.latest || from < self.earliest {
@@ -233,9 +249,13 @@ impl<'a> Scan<'a> {
             Err(LogError::StreamNotFound(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let went_back = format!("the clock of {stream} went back from {from} to {to}");
         if first <= applied {
-            let why = format!("the clock of {stream} went back from {from} to {to}: records of the hour may be anywhere in it");
-            self.surplus_doubts.extend(self.until(self.span.to, why));
+            self.surplus_doubts
+                .extend(self.until(self.span.to, format!("{went_back}: records of the hour may be anywhere in it")));
+        } else {
+            let reach = self.reach(from);
+            self.doubts.extend(self.until(reach, format!("{went_back}, and what came before that is no longer in the log")));
         }
         Ok(())
     }

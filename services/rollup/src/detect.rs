@@ -1,14 +1,14 @@
-//! The failure modes seen from rollup: roll-up failed or late (AN-04), dedup tables not purged (AN-05), archive failed or
+//! The failure modes seen from rollup: roll-up, verification or retention failed or late (AN-04), dedup tables not purged (AN-05), archive failed or
 //! behind (AN-07), and usage that a verification found to differ from the log or from its hours (AN-08).
 
 use crate::{
     Parts,
     job::JobError,
     jobs::{
-        ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, TIDY_HISTORY, VERIFY, WhatDiffers, findings_now, first_hot_day,
-        past_horizon,
+        ARCHIVE, DAILY_ROLLUP, OpenFinding, PURGE_DEDUP, RETENTION, TIDY_HISTORY, VERIFY, WhatDiffers, findings_now,
+        first_hot_day, past_horizon,
     },
-    leader::Scheduled,
+    leader::{ATTEMPTS, Scheduled},
 };
 use loadline_domain::Day;
 use loadline_health::{Latch, Monitor, Reading, Severity, load::load};
@@ -89,8 +89,12 @@ impl Detectors {
         let waited = dirty.oldest_since.map_or(Duration::ZERO, |since| self.parts.clock.now().since(since));
         let schedules = waited.as_secs_f64() / self.period(DAILY_ROLLUP).as_secs_f64();
         let late = schedules > f64::from(SCHEDULES);
-        let detail = match (failure(&*self.parts.store, DAILY_ROLLUP).await?, dirty.account_days) {
-            (Some(error), _) => return Ok(Reading::bad(schedules, format!("the last run failed: {error}"))),
+        let failed = failures(&*self.parts.store, &[DAILY_ROLLUP, VERIFY, RETENTION]).await?.into_iter().next();
+        let detail = match (failed, dirty.account_days) {
+            (Some((DAILY_ROLLUP, error)), _) => return Ok(Reading::bad(schedules, format!("the last run failed: {error}"))),
+            (Some((job, error)), _) => {
+                return Ok(Reading::bad(schedules, format!("days are rolled up, but the last run of {job} failed: {error}")));
+            }
             (None, 0) => "every day is rolled up".to_owned(),
             (None, days) => format!("{days} account-days wait, the oldest for {} s", waited.as_secs()),
         };
@@ -149,9 +153,28 @@ impl Detectors {
 }
 
 /// The error of a job's run that ended last, if it failed.
-pub(crate) async fn failure(store: &dyn Store, job: &str) -> Result<Option<String>, StoreError> {
-    let last = store.last_finished().await?.remove(job);
-    Ok(last.filter(|run: &JobRun| run.state == RunState::Failed).map(|run| run.error.unwrap_or_default()))
+pub(crate) async fn failure(store: &dyn Store, job: &'static str) -> Result<Option<String>, StoreError> {
+    Ok(failures(store, &[job]).await?.pop().map(|(_, error)| error))
+}
+
+/// Those of these jobs whose run that ended last failed, with its error, in their order.
+pub(crate) async fn failures(store: &dyn Store, jobs: &[&'static str]) -> Result<Vec<(&'static str, String)>, StoreError> {
+    let mut last = store.last_finished().await?;
+    Ok(jobs.iter().filter_map(|job| Some((*job, failed(last.remove(*job)?)?))).collect())
+}
+
+/// Why a run failed, if it did. A verification of hours that somebody named may be refused: that is no failure of the job.
+fn failed(run: JobRun) -> Option<String> {
+    if run.asked.job == VERIFY && run.asked.parameters != "{}" {
+        return None;
+    }
+    match run.state {
+        RunState::Failed => Some(run.error.unwrap_or_default()),
+        RunState::Interrupted if run.asked.attempt >= ATTEMPTS => {
+            Some(format!("its process went away under it {} times", run.asked.attempt))
+        }
+        _ => None,
+    }
 }
 
 /// Says once a second how many jobs run.

@@ -59,6 +59,11 @@ impl JobError {
     pub fn lost_the_store(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable(_) | StoreError::Unknown(_)))
     }
+
+    /// The event log went away: what was read can be read again.
+    pub fn lost_the_log(&self) -> bool {
+        matches!(self, Self::Log(LogError::Unavailable(_)))
+    }
 }
 
 /// A run under way.

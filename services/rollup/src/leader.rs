@@ -4,9 +4,10 @@ use crate::{
     job::{Job, JobError, Running},
     schedule::Schedule,
 };
+use futures::FutureExt as _;
 use loadline_domain::{Clock, Timestamp};
 use loadline_store::{JobRun, Leadership, NewRun, Outcome, RunFilter, RunState, Store, StoreError, Trigger};
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{any::Any, collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub const ROLE: &str = "rollup";
 /// How often schedules and the queue are looked at.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Tries of a run whose process was lost, and of one in whose process the store was lost.
-const ATTEMPTS: u32 = 5;
+/// Tries of a run whose process was lost, and of one in whose process the store or the log was lost.
+pub(crate) const ATTEMPTS: u32 = 5;
 /// Pause after the store failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -155,7 +156,10 @@ impl Leader {
         let running = Running { run, leadership: leadership.clone(), store: self.store.clone() };
         runs.spawn(async move {
             let outcome = match job {
-                Some(job) => outcome(&*job, &running).await,
+                Some(job) => AssertUnwindSafe(outcome(&*job, &running))
+                    .catch_unwind()
+                    .await
+                    .unwrap_or_else(|panic| Some(panicked(&*panic))),
                 None => Some(Outcome::Failed("this build knows no such job".to_owned())),
             };
             if let Some(outcome) = outcome {
@@ -165,7 +169,7 @@ impl Leader {
     }
 }
 
-/// How a run ended; `None` when that is no longer ours to say. One that lost the store goes on when the store is back.
+/// How a run ended; `None` when that is no longer ours to say. One that lost the store or the log goes on when that is back.
 async fn outcome(job: &dyn Job, running: &Running) -> Option<Outcome> {
     let (name, mut attempt) = (job.name(), 1);
     tracing::info!(job = name, run = %running.run.id, "run begins");
@@ -177,8 +181,12 @@ async fn outcome(job: &dyn Job, running: &Running) -> Option<Outcome> {
                 tracing::warn!(job = name, run = %running.run.id, %error, "run abandoned to the next leader");
                 return None;
             }
-            Err(error) if error.lost_the_store() && attempt < ATTEMPTS => {
-                tracing::warn!(job = name, run = %running.run.id, %error, "run goes on when the store is back");
+            Err(error) if (error.lost_the_store() || error.lost_the_log()) && attempt < ATTEMPTS => {
+                tracing::warn!(job = name, run = %running.run.id, %error, "run goes on when that is back");
+                // The store says when it is; the log is given longer each time.
+                if error.lost_the_log() {
+                    tokio::time::sleep(RETRY_AFTER * 2_u32.pow(attempt)).await;
+                }
                 attempt += 1;
                 answering(&*running.store).await;
             }
@@ -188,6 +196,12 @@ async fn outcome(job: &dyn Job, running: &Running) -> Option<Outcome> {
             }
         }
     }
+}
+
+/// A bug: without an end the run would seem to go on, and keep others of its job from beginning.
+fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+    let said = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    Outcome::Failed(format!("it panicked: {}", said.unwrap_or_default()))
 }
 
 /// Waits until the store answers.

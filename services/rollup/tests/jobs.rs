@@ -65,6 +65,56 @@ async fn days_are_rolled_up_and_dedup_tables_made_and_dropped() {
     leading.stop().await;
 }
 
+/// Two stores are given one history: a copied configuration, or an empty store where another one was.
+#[tokio::test]
+async fn history_of_another_store_is_neither_written_nor_tidied() {
+    let first = World::new().await;
+    ten_days(&first).await;
+    let leading = Leading::start(first.leader("one", first.jobs()));
+    assert_eq!(first.ended(&first.enqueue("archive", "a").await).await.state, RunState::Succeeded);
+    let mut other = World::over(|_| first.parts.history.clone()).await;
+    let tidied = async |other: &World, key: &str| other.ended(&other.enqueue("tidy_history", key).await).await;
+    ten_days(&other).await;
+    let stranger = Leading::start(other.leader("two", other.jobs()));
+    let refused = other.ended(&other.enqueue("archive", "a").await).await;
+    assert!(refused.state == RunState::Failed && refused.error.unwrap().contains("history belongs to the store"));
+    let tidy = tidied(&other, "a").await;
+    assert_eq!((tidy.state, tidy.result.as_deref()), (RunState::Succeeded, Some(r#"{"merged":0,"swept":0}"#)));
+    stranger.stop().await;
+    // It has days in a history of its own, and is pointed to that of the first.
+    let own = tempfile::tempdir().unwrap();
+    let url = format!("file:{}", own.path().display());
+    other.parts.history = loadline_history::open(&url, loadline_history::Options::default()).unwrap();
+    let stranger = Leading::start(other.leader("three", other.jobs()));
+    assert_eq!(other.ended(&other.enqueue("archive", "b").await).await.state, RunState::Succeeded);
+    stranger.stop().await;
+    other.parts.history = first.parts.history.clone();
+    let stranger = Leading::start(other.leader("four", other.jobs()));
+    let tidy = tidied(&other, "b").await;
+    assert!(tidy.state == RunState::Failed && tidy.error.unwrap().contains("it is another history"));
+    assert_eq!(first.events("acme").await, (40, 60));
+    stranger.stop().await;
+    leading.stop().await;
+}
+
+/// A clock that is days ahead says that horizons have passed which by the log's clock have not.
+#[tokio::test]
+async fn a_clock_ahead_drops_no_dedup_table_that_the_log_still_needs() {
+    let dropped = async |ahead: u32| {
+        let world = World::new().await;
+        ten_days(&world).await;
+        world.clock.0.store(noon().plus(DAY * ahead).micros(), Ordering::SeqCst);
+        let leading = Leading::start(world.leader("one", world.jobs()));
+        let purged = world.ended(&world.enqueue("purge_dedup", "a").await).await;
+        leading.stop().await;
+        let result: Value = serde_json::from_str(purged.result.as_deref().unwrap()).unwrap();
+        result["dropped"].as_u64().unwrap()
+    };
+    let by_the_right_clock = dropped(0).await;
+    assert!(by_the_right_clock > 0);
+    assert_eq!(dropped(5).await, by_the_right_clock);
+}
+
 #[tokio::test]
 async fn a_late_event_while_a_day_is_written_makes_it_written_again() {
     let meddler = Arc::new(Meddler { owner: Mutex::new(None), tries: AtomicU32::new(0) });

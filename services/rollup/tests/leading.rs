@@ -6,6 +6,7 @@ mod world;
 
 use async_trait::async_trait;
 use loadline_domain::Timestamp;
+use loadline_event_log::LogError;
 use loadline_rollup::{
     job::{Job, JobError, Running},
     leader::{ROLE, Scheduled},
@@ -117,6 +118,7 @@ impl Job for Unlucky {
         match self.tries.fetch_add(1, Ordering::SeqCst) {
             tries if tries >= self.times => Ok(json!({})),
             0 => Err(StoreError::Unknown("cut at the commit".to_owned()).into()),
+            1 => Err(LogError::Unavailable("refused".to_owned()).into()),
             _ => Err(StoreError::Unavailable("refused".to_owned()).into()),
         }
     }
@@ -132,6 +134,38 @@ async fn a_run_that_lost_the_store_goes_on_when_it_is_back_and_not_for_ever() {
         assert_eq!((ended.state, ended.asked.attempt, counted.load(Ordering::SeqCst)), (state, 1, tries), "{ended:?}");
         leading.stop().await;
     }
+}
+
+struct Panics;
+
+#[async_trait]
+impl Job for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn description(&self) -> &'static str {
+        "Has a bug."
+    }
+
+    fn check(&self, _: &Value) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn run(&self, _: &Running) -> Result<Value, JobError> {
+        panic!("a bug");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_panics_has_failed_and_holds_up_no_other() {
+    let world = World::new().await;
+    let leading = Leading::start(world.leader("one", on_request(Panics)));
+    for key in ["a", "b"] {
+        let ended = world.ended(&world.enqueue("panics", key).await).await;
+        assert_eq!((ended.state, ended.error.as_deref()), (RunState::Failed, Some("it panicked: a bug")));
+    }
+    leading.stop().await;
 }
 
 #[tokio::test]

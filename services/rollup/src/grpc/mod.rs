@@ -43,6 +43,8 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024;
 const MAX_KEY_BYTES: usize = 128;
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
+/// Results of a page, in bytes: half of what clients take by default.
+const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// How often a watched run is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -121,9 +123,11 @@ impl JobService for Jobs {
         let filter = RunFilter { job, state: convert::state(request.state)? };
         let before = if request.page_token.is_empty() { None } else { Some(convert::page_token(&request.page_token)?) };
         let size = if request.page_size == 0 { PAGE } else { request.page_size.min(MAX_PAGE) };
-        let runs = self.store.job_runs(&filter, before, size).await.map_err(status::store)?;
-        let full = runs.len() == size as usize;
-        let next_page_token = runs.last().filter(|_| full).map(|last| last.id.to_string()).unwrap_or_default();
+        let mut runs = self.store.job_runs(&filter, before, size).await.map_err(status::store)?;
+        let found = runs.len();
+        runs.truncate(fitting(&runs));
+        let more = runs.len() < found || found == size as usize;
+        let next_page_token = runs.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
         Ok(Response::new(ListRunsResponse { runs: runs.iter().map(convert::run).collect(), next_page_token }))
     }
 
@@ -184,6 +188,15 @@ impl JobService for Jobs {
     }
 }
 
+/// How many of these runs go into one page: results may be long, and messages may not.
+fn fitting(runs: &[JobRun]) -> usize {
+    let sums = runs.iter().scan(0, |bytes, run| {
+        *bytes += run.result.as_ref().map_or(0, String::len) + run.asked.parameters.len();
+        Some(*bytes)
+    });
+    sums.take_while(|bytes| *bytes <= MAX_PAGE_BYTES).count().max(1)
+}
+
 /// The run now, and whenever it looks otherwise; ends after its end, with the caller, or with the server.
 fn changes(jobs: Jobs, id: String) -> impl Stream<Item = Result<WatchRunResponse, Status>> + Send {
     futures::stream::unfold(Some((jobs, id, None::<Run>)), |state| async move {
@@ -207,4 +220,41 @@ fn changes(jobs: Jobs, id: String) -> impl Stream<Item = Result<WatchRunResponse
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loadline_domain::Timestamp;
+    use loadline_store::RunProgress;
+
+    #[test]
+    fn a_page_ends_before_its_results_are_too_long_for_a_message() {
+        let run = |bytes: usize| JobRun {
+            id: Uuid::nil(),
+            asked: NewRun {
+                job: "verify".to_owned(),
+                idempotency_key: String::new(),
+                trigger: Trigger::Request,
+                parameters: "{}".to_owned(),
+                requested_by: String::new(),
+                scheduled_for: None,
+                attempt: 1,
+            },
+            state: RunState::Succeeded,
+            holder: None,
+            epoch: None,
+            queued_at: Timestamp::EARLIEST,
+            started_at: None,
+            finished_at: None,
+            progress: RunProgress::default(),
+            cancel_requested: false,
+            result: Some("r".repeat(bytes)),
+            error: None,
+        };
+        let half = MAX_PAGE_BYTES / 2;
+        assert_eq!(fitting(&[run(10), run(10), run(10)]), 3);
+        assert_eq!(fitting(&[run(half), run(half - 1_000), run(half)]), 2);
+        assert_eq!(fitting(&[run(half * 3), run(1)]), 1, "the longest goes alone");
+    }
 }

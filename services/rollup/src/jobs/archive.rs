@@ -6,6 +6,7 @@
 //!
 //! A kill at any point leaves the day where it was, and at worst an attempt in history that nobody lists and `tidy_history` removes.
 
+use super::ours::ensure_ours;
 use crate::job::{Job, JobError, Running};
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
@@ -59,15 +60,7 @@ impl Job for ArchiveDays {
     async fn run(&self, run: &Running) -> Result<Value, JobError> {
         let keep = keep_days(&run.parameters()).map_err(JobError::Refused)?.unwrap_or(self.keep_days);
         let before = first_hot_day(self.clock.now(), keep);
-        match self.ensure_same_history().await {
-            // What its shape lacks says more than what came of it.
-            Err(JobError::History(error)) if !error.is_retryable() => {
-                self.history.prepare().await?;
-                return Err(error.into());
-            }
-            same => same?,
-        }
-        self.history.prepare().await?;
+        ensure_ours(&*self.store, &*self.history).await?;
         let days = self.store.archivable(before).await?;
         let total = days.len() as u64;
         // After a failure, or when it was asked to end, no day is begun any more, and those under way are finished.
@@ -119,21 +112,6 @@ fn keep_days(parameters: &Value) -> Result<Option<u32>, String> {
 }
 
 impl ArchiveDays {
-    /// A folder that is not mounted, or a bucket that was emptied, must not be taken for a new history: days that moved there
-    /// would be missing when the right one is back.
-    async fn ensure_same_history(&self) -> Result<(), JobError> {
-        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
-        let Some(newest) = listed.into_iter().max_by_key(|listed| listed.archived_at) else { return Ok(()) };
-        let found = self.history.totals(&newest.part).await?;
-        if found != newest.totals {
-            let (day, totals) = (newest.part.day, newest.totals);
-            return Err(JobError::Refused(format!(
-                "history no longer holds what was archived for {day}: {totals:?}, but {found:?}"
-            )));
-        }
-        Ok(())
-    }
-
     /// What was moved; `None` when the day changed under every try.
     async fn archive(&self, run: &Running, day: Archivable) -> Result<Option<Totals>, JobError> {
         for _ in 0..TRIES {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod daily_rollup;
+mod ours;
 mod purge_dedup;
 mod retention;
 mod tidy_history;
@@ -50,6 +51,7 @@ pub fn all(parts: &Parts) -> Vec<Arc<dyn Job>> {
             clock: parts.clock.clone(),
             rules: parts.rules,
             settings: parts.settings.verify.clone(),
+            hot_days: parts.settings.hot_days,
             letters_kept: *parts.settings.retention.resolved_dead_letters,
         }),
     ]

@@ -13,9 +13,12 @@ use loadline_event_log::{EventLog, LogError};
 use loadline_store::{Purgeable, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub const NAME: &str = "purge_dedup";
+
+/// How long after its last record the log's clock is taken to be what others say. What is kept for longer is kept for nothing.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Days made ahead, beside today's: enough for a weekend without this job.
 const AHEAD: i32 = 3;
@@ -122,6 +125,9 @@ pub async fn past_horizon(
         let there = caught_up(log, &progress.stream, Some(progress)).await?;
         readings.push(Reading { applied_at: progress.applied_at, caught_up: there });
     }
+    // A clock that is ahead must not drop what the log's clock still needs: neither the store's nor the log's says so.
+    let newest = readings.iter().filter_map(|reading| reading.applied_at).max();
+    let now = now.min(store.now().await?).min(newest.map_or(now, |newest| newest.plus(IDLE)));
     let through = completeness::counted_through(readings, now).fully;
     Ok(store.purgeable(rules, through).await?)
 }

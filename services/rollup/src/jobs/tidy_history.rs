@@ -1,9 +1,10 @@
 //! History is kept in order: small files become large ones, and what no part lists goes. Apart from the archive, so that days are
 //! moved however long that takes, or fails.
 
+use super::ours::ensure_ours;
 use crate::job::{Job, JobError, Running, no_parameters};
 use async_trait::async_trait;
-use loadline_domain::{Clock, Day};
+use loadline_domain::{Clock, Day, archive::Part};
 use loadline_history::History;
 use loadline_store::Store;
 use serde_json::{Value, json};
@@ -36,12 +37,25 @@ impl Job for TidyHistory {
 
     async fn run(&self, run: &Running) -> Result<Value, JobError> {
         run.step(0, Some(2), "merging").await?;
-        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
-        let parts: Vec<_> = listed.into_iter().map(|listed| listed.part).collect();
-        let merged = self.history.compact(&parts).await?;
+        // However long the rest takes: what is younger now may be listed after the last look.
+        let older_than = self.clock.now().minus(SWEEP_AFTER);
+        let listed = self.listed().await?;
+        // Without a day in it, history is nobody's yet, or another store's.
+        if listed.is_empty() {
+            return Ok(json!({ "merged": 0, "swept": 0 }));
+        }
+        ensure_ours(&*self.store, &*self.history).await?;
+        let merged = self.history.compact(&listed).await?;
         run.step(1, Some(2), "sweeping").await?;
-        let swept = self.history.sweep(&parts, self.clock.now().minus(SWEEP_AFTER)).await?;
+        let swept = self.history.sweep(&self.listed().await?, older_than).await?;
         run.step(2, Some(2), "done").await?;
         Ok(json!({ "merged": merged, "swept": swept }))
+    }
+}
+
+impl TidyHistory {
+    async fn listed(&self) -> Result<Vec<Part>, JobError> {
+        let listed = self.store.parts(Day::from_index(i32::MIN), Day::from_index(i32::MAX)).await?;
+        Ok(listed.into_iter().map(|listed| listed.part).collect())
     }
 }

@@ -111,8 +111,10 @@ impl Remedy for RepairCounts {
         let mut archived = Vec::new();
         for finding in self.findings(&planned.target).await? {
             let from = self.first_repairable(&finding).await?;
-            if from >= finding.to {
+            if from >= finding.to || finding.places.iter().any(|(_, start)| *start < from) {
                 archived.push(finding.to_string());
+            }
+            if from >= finding.to {
                 continue;
             }
             let mut parameters = json!({
@@ -121,6 +123,7 @@ impl Remedy for RepairCounts {
                 "repair": true,
                 "repair_at_most": finding.count,
                 "repair_only": finding.what,
+                "repair_found": finding.is_listed(),
             });
             if let Some(account) = &finding.account {
                 parameters["account"] = account.as_str().into();
@@ -140,7 +143,7 @@ impl Remedy for RepairCounts {
             return Ok(());
         }
         Err(RemedyError::Failed(format!(
-            "no longer to be repaired, since their days are archived: {}; correct what was built on them, and settle them by the job \
+            "no longer to be repaired, since their days, or some of them, are archived: {}; correct what was built on them, and settle them by the job \
              `verify` with `accept`",
             archived.join(", ")
         )))

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     Parts,
-    detect::failure,
-    jobs::{ARCHIVE, DAILY_ROLLUP, TIDY_HISTORY, first_hot_day},
+    detect::failures,
+    jobs::{ARCHIVE, DAILY_ROLLUP, RETENTION, TIDY_HISTORY, VERIFY, first_hot_day},
 };
 use async_trait::async_trait;
 use loadline_health::{
@@ -28,11 +28,9 @@ pub struct Rerun {
 impl Rerun {
     /// The job whose failure is the mode.
     async fn job_of(&self, mode: &str) -> Result<&'static str, RemedyError> {
-        if mode != "AN-07" {
-            return Ok(DAILY_ROLLUP);
-        }
-        let has_failed = async |job| failure(&*self.parts.store, job).await.map(|error| error.is_some()).map_err(failed);
-        Ok(if has_failed(TIDY_HISTORY).await? && !has_failed(ARCHIVE).await? { TIDY_HISTORY } else { ARCHIVE })
+        let jobs: &[_] = if mode == "AN-07" { &[ARCHIVE, TIDY_HISTORY] } else { &[DAILY_ROLLUP, VERIFY, RETENTION] };
+        let failures = failures(&*self.parts.store, jobs).await.map_err(failed)?;
+        Ok(failures.first().map_or(jobs[0], |(job, _)| *job))
     }
 
     async fn effect(&self, job: &str) -> Result<Effect, RemedyError> {
@@ -43,6 +41,12 @@ impl Rerun {
         }
         if job == TIDY_HISTORY {
             return Ok(Effect::new("look through the files of history: small ones merged, what no part lists removed", 1));
+        }
+        if job == VERIFY {
+            return Ok(Effect::new("days counted again from the log and compared, at most; nothing is repaired", 3));
+        }
+        if job == RETENTION {
+            return Ok(Effect::new("look for dead letters, losses and runs that are past their age, and delete them", 1));
         }
         let due = store.archivable(first_hot_day(clock.now(), settings.hot_days)).await.map_err(failed)?;
         Ok(Effect::new("days moved to history, each deleted here once its copy was read back", due.len() as u64))
@@ -95,7 +99,8 @@ impl Remedy for Rerun {
 
     async fn execute(&self, planned: &Planned, running: &Running) -> Result<(), RemedyError> {
         running.step(0, 0)?;
-        let job = [ARCHIVE, TIDY_HISTORY].into_iter().find(|job| *job == planned.target).unwrap_or(DAILY_ROLLUP);
+        let others = [ARCHIVE, TIDY_HISTORY, VERIFY, RETENTION];
+        let job = others.into_iter().find(|job| *job == planned.target).unwrap_or(DAILY_ROLLUP);
         let wanted = Wanted { remedy: self.key(), job, parameters: json!({}), part: "" };
         let told = self.queue.run(wanted, planned, running).await?;
         running.did(Effect::new(format!("run of {job}"), 1));

@@ -79,6 +79,9 @@ async fn a_history_that_cannot_be_tidied_is_told_and_tidied_again(backend: Backe
     let faults = Faults::default();
     world.parts.history = loadline_history::behind(world.parts.history.clone(), Some(&faults));
     let desk = Desk::of(&world).await;
+    world.counting.clock.set(night().plus(DAY * 10));
+    let archived = world.ended(&world.enqueue_job(ARCHIVE, &json!({})).await).await;
+    assert_eq!(archived.state, RunState::Succeeded, "{archived:?}");
     let calls = Calls::only(&["compact"]);
     let (name, ttl) = ("test".to_owned(), Duration::from_secs(60));
     let broken = faults.inject(Fault { name, kind: Kind::Break, calls, ttl, cured_by: None });

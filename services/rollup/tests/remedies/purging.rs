@@ -8,6 +8,7 @@ use crate::{
 use loadline_domain::Day;
 use loadline_proto::health::{State, remedy_run::Outcome};
 use loadline_rollup::jobs::PURGE_DEDUP;
+use loadline_store::contract::billing;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -26,6 +27,8 @@ async fn tables_past_their_horizon_are_dropped_and_no_others(backend: Backend) {
     let now = night().plus(DAY * 10);
     world.counting.clock.set(now);
     world.parts.store.prepare_partitions(now.day(), now.day()).await.unwrap();
+    // By the log's clock too.
+    world.counting.count("BILLING", &[billing("now", "acme", now)]).await;
     let needed: BTreeSet<_> = tables(&world).await.difference(&past).cloned().collect();
     let desk = Desk::of(&world).await;
 

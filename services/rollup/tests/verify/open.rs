@@ -2,16 +2,19 @@
 
 use crate::{
     damage,
-    world::{Backend, DAY, HOUR, World, asked, at, night},
+    world::{Backend, DAY, HOUR, World, asked, at, night, of, stream},
 };
 use loadline_domain::Timestamp;
+use loadline_event_log::EventLog as _;
 use loadline_rollup::jobs;
-use loadline_store::{Expiring, RunState};
+use loadline_store::{Expiring, RunState, contract::billing};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 on_both_stores! {
     what_cannot_be_told_any_more_is_open_until_it_is_accepted
+    what_is_missing_stays_open_when_the_log_is_made_again
+    hours_that_no_run_has_looked_at_are_those_of_the_next
     a_run_about_one_account_settles_its_part_of_a_finding
     no_number_of_other_runs_and_no_retention_drops_a_finding
     a_finding_of_a_day_that_was_archived_is_accepted
@@ -59,6 +62,37 @@ async fn what_cannot_be_told_any_more_is_open_until_it_is_accepted(backend: Back
     assert_eq!(accepted.len(), 2, "{accepted:?}");
     assert!(accepted[0].target.ends_with(" zeta") && accepted[0].reason.ends_with("invented, and written off"), "{accepted:?}");
     assert!(accepted[0].actor == "operator" && accepted[0].before.contains("zeta") && !accepted[0].after.contains("zeta"));
+}
+
+/// What was missing is in the former making, and what is there now agrees with that on nothing.
+async fn what_is_missing_stays_open_when_the_log_is_made_again(backend: Backend) {
+    let world = World::new(backend).await;
+    world.counting.clock.set(at(8));
+    world.counting.count("BILLING", &[billing("a", "acme", at(8))]).await;
+    world.counting.clock.set(night());
+    world.counting.tamper(format!("DELETE FROM usage_hourly WHERE {}", of("acme", 8)), 1).await;
+    assert_eq!(world.verify(json!({})).await["different"], 1);
+    world.counting.log.delete_stream(&stream("BILLING")).await.unwrap();
+    world.counting.ensure("BILLING").await;
+    world.counting.apply("BILLING").await;
+    let told = world.verify(json!({ "repair": true })).await;
+    assert_eq!((&told["unknown"], &told["repaired"], open(&world).await), (&json!(1), &json!(0), vec![hours(1)]), "{told}");
+}
+
+/// A night without a verification is made up for by the next one, and no longer time is.
+async fn hours_that_no_run_has_looked_at_are_those_of_the_next(backend: Backend) {
+    let world = World::new(backend).await;
+    let looked = async |days: u32| {
+        world.counting.clock.set(night().plus(DAY * days));
+        let told = world.verify(json!({})).await;
+        let time = |end: &str| told[end].as_str().unwrap().parse::<Timestamp>().unwrap();
+        (time("from").since(at(0)).as_secs() / 86_400, time("to").since(at(0)).as_secs() / 86_400)
+    };
+    assert_eq!(looked(0).await, (0, 1));
+    assert_eq!(looked(0).await, (0, 1));
+    assert_eq!(looked(2).await, (1, 3));
+    assert_eq!(looked(3).await, (3, 4));
+    assert_eq!(looked(9).await, (7, 10));
 }
 
 async fn a_run_about_one_account_settles_its_part_of_a_finding(backend: Backend) {

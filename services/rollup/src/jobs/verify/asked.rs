@@ -15,14 +15,31 @@ pub struct Asked {
     pub range: Option<(Hour, Hour)>,
     /// Of this account only.
     pub account: Option<AccountId>,
-    /// Whether differences are repaired.
-    pub repair: bool,
-    /// How many of them, account-hours and account-days together; all when it is absent.
-    pub repair_at_most: Option<u64>,
-    /// Whether only hours, or only days, are repaired.
-    pub only: Option<What>,
+    /// What of the differences is repaired.
+    pub repairs: Repairs,
     /// Why findings of the range are taken as they are, without looking.
     pub accept: Option<String>,
+}
+
+/// Which differences are repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repairs {
+    /// How many of them, account-hours and account-days together.
+    most: u64,
+    /// Of hours or of days only.
+    only: Option<What>,
+    /// Only what older runs found, and list.
+    found: bool,
+}
+
+impl Repairs {
+    /// None.
+    pub const NONE: Self = Self { most: 0, only: None, found: false };
+
+    /// Whether one more may be repaired after so many.
+    pub fn allow(self, what: What, done: u64, is_found: bool) -> bool {
+        done < self.most && self.only.is_none_or(|only| only == what) && (is_found || !self.found)
+    }
 }
 
 #[derive(Deserialize)]
@@ -35,6 +52,8 @@ struct Parameters {
     repair: bool,
     repair_at_most: Option<u64>,
     repair_only: Option<What>,
+    #[serde(default)]
+    repair_found: bool,
     accept: Option<String>,
 }
 
@@ -50,7 +69,7 @@ impl Asked {
         let given = Parameters::deserialize(parameters).map_err(|error| {
             format!(
                 "{error}; takes `from` and `to` (hours, RFC 3339), `account`, `repair` (true or false), `repair_at_most`, \
-                 `repair_only` (`hours` or `days`), and `accept` (why)"
+                 `repair_only` (`hours` or `days`), `repair_found` (true or false), and `accept` (why)"
             )
         })?;
         let account = given.account.map(|account| AccountId::new(&account).map_err(|error| format!("`account`: {error}")));
@@ -60,11 +79,13 @@ impl Asked {
             (Some(_), None) => return Err("names `from` without `to`; send both, or neither for the default day".to_owned()),
             (None, Some(_)) => return Err("names `to` without `from`; send both, or neither for the default day".to_owned()),
         };
-        if given.repair_at_most.is_some() && !given.repair {
-            return Err("names `repair_at_most` without `repair`; send both, or leave both out".to_owned());
-        }
-        if given.repair_only.is_some() && !given.repair {
-            return Err("names `repair_only` without `repair`; send both, or leave both out".to_owned());
+        let bounds = [
+            ("repair_at_most", given.repair_at_most.is_some()),
+            ("repair_only", given.repair_only.is_some()),
+            ("repair_found", given.repair_found),
+        ];
+        if let Some((bound, _)) = bounds.iter().find(|(_, is_named)| *is_named && !given.repair) {
+            return Err(format!("names `{bound}` without `repair`; send both, or leave both out"));
         }
         if given.repair_at_most == Some(0) {
             return Err("names `repair_at_most` 0, which repairs nothing; leave `repair` out to be told only".to_owned());
@@ -82,12 +103,12 @@ impl Asked {
                 return Err("`accept` is empty; say why the findings are taken as they are".to_owned());
             }
         }
+        let most = given.repair_at_most.unwrap_or(u64::MAX);
+        let repairs = Repairs { most, only: given.repair_only, found: given.repair_found };
         Ok(Self {
             range,
             account: account.transpose()?,
-            repair: given.repair,
-            repair_at_most: given.repair_at_most,
-            only: given.repair_only,
+            repairs: if given.repair { repairs } else { Repairs::NONE },
             accept: given.accept,
         })
     }
@@ -140,10 +161,7 @@ mod tests {
 
     #[test]
     fn everything_may_be_left_out() {
-        assert_eq!(
-            read(json!({})),
-            Ok(Asked { range: None, account: None, repair: false, repair_at_most: None, only: None, accept: None })
-        );
+        assert_eq!(read(json!({})), Ok(Asked { range: None, account: None, repairs: Repairs::NONE, accept: None }));
         let asked =
             json!({ "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T12:00:00+01:00", "account": "acme", "repair": true });
         let asked = read(asked).unwrap();
@@ -152,7 +170,19 @@ mod tests {
             (from.start().to_string(), to.start().to_string()),
             ("2026-11-21T09:00:00Z".into(), "2026-11-21T11:00:00Z".into())
         );
-        assert!(asked.repair && asked.account.is_some());
+        assert!(asked.account.is_some() && asked.repairs.allow(What::Days, 1_000_000, false));
+    }
+
+    #[test]
+    fn repairs_are_bounded_by_number_by_kind_and_by_what_was_found() {
+        let repairs = |parameters| read(parameters).unwrap().repairs;
+        assert!(!repairs(json!({})).allow(What::Hours, 0, true));
+        let two = repairs(json!({ "repair": true, "repair_at_most": 2 }));
+        assert_eq!([1, 2].map(|done| two.allow(What::Hours, done, false)), [true, false]);
+        let days = repairs(json!({ "repair": true, "repair_only": "days" }));
+        assert_eq!([What::Hours, What::Days].map(|what| days.allow(what, 0, false)), [false, true]);
+        let found = repairs(json!({ "repair": true, "repair_found": true }));
+        assert_eq!([true, false].map(|is_found| found.allow(What::Hours, 0, is_found)), [true, false]);
     }
 
     #[test]
@@ -163,6 +193,7 @@ mod tests {
             (json!({ "repair": "yes" }), "`repair` (true or false)"),
             (json!({ "repair_at_most": 3 }), "without `repair`"),
             (json!({ "repair_only": "days" }), "without `repair`"),
+            (json!({ "repair_found": true }), "without `repair`"),
             (json!({ "repair": true, "repair_only": "weeks" }), "`hours` or `days`"),
             (json!({ "repair": true, "repair_at_most": -1 }), "`repair_at_most`"),
             (json!({ "repair": true, "repair_at_most": 0 }), "leave `repair` out"),

@@ -1,7 +1,10 @@
 //! Daily rows held against the hours they are made of. The log is not asked: days are made of nothing but their hours, and are
 //! repaired by another roll-up. Not so while an hour of theirs is known to be wrong: then the day may be what is right.
 
-use super::findings::{Open, Sighting, What};
+use super::{
+    asked::Repairs,
+    findings::{Open, Sighting, What},
+};
 use crate::job::{JobError, Running};
 use loadline_domain::{AccountId, Day};
 use loadline_store::{Store, StoreError, WrongDay};
@@ -61,8 +64,8 @@ impl Days {
         }
     }
 
-    /// Looks at a day, and marks what is wrong for the next roll-up while fewer than `repairs` were; account-days whose hours are
-    /// `suspect`, or were found wrong before and are `open`, are left alone.
+    /// Looks at a day, and marks for the next roll-up what is wrong and allowed to be repaired after `done` others; account-days
+    /// whose hours are `suspect`, or were found wrong before and are `open`, are left alone.
     pub async fn look(
         &mut self,
         store: &dyn Store,
@@ -70,7 +73,7 @@ impl Days {
         account: Option<&AccountId>,
         day: Day,
         (suspect, open): (&HashSet<(AccountId, Day)>, &[Open]),
-        repairs: u64,
+        (repairs, done): (Repairs, u64),
     ) -> Result<(), JobError> {
         let wrong = match store.wrong_days(account, day, MOST).await {
             Ok(wrong) => wrong,
@@ -90,7 +93,9 @@ impl Days {
         let mut repaired = 0;
         for wrong in &wrong {
             let doubtful = suspect.contains(&(wrong.account.clone(), day));
-            if repaired == repairs || doubtful || open.iter().any(|open| open.may_be_of(&wrong.account, day)) {
+            let is_found = self.sighting.lists(&wrong.account, day.start());
+            let allowed = repairs.allow(What::Days, done + repaired, is_found);
+            if !allowed || doubtful || open.iter().any(|open| open.may_be_of(&wrong.account, day)) {
                 self.sighting.wrong_day(&wrong.account, day.start());
                 continue;
             }

@@ -6,12 +6,14 @@ use loadline_domain::{AccountId, Day, Timestamp};
 use loadline_recount::{AccountHour, Span};
 use loadline_store::{JobRun, RunFilter, RunState, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use std::{cmp::Reverse, collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// Most account-hours or account-days of a finding that are listed. The others are settled only together.
 const LISTED: usize = 200;
+/// Most of all findings: every later run hands them on.
+const LISTED_TOGETHER: usize = 2_000;
 
-/// Runs among which the last one is: ids of clocks that disagree are not in the order of ends, and older builds told nothing.
+/// Runs among which the last one is: ids and ends are of clocks that may disagree or go back, and older builds told nothing.
 const LOOKED_THROUGH: u32 = 50;
 
 /// Account-hours that differ from the log, or account-days that differ from their hours, as far as anybody knows.
@@ -50,10 +52,23 @@ impl What {
     }
 }
 
-/// The part of a run's result that matters here.
+/// What the last run knew.
+#[derive(Debug, Default, Deserialize)]
+pub struct Known {
+    /// Number of the run; rises by one from run to run, whatever clocks do.
+    #[serde(default)]
+    pub turn: u64,
+    /// What was open after it.
+    pub open: Vec<Open>,
+    /// To where runs without a range have looked.
+    #[serde(skip)]
+    pub through: Option<Timestamp>,
+}
+
+/// The part of a result that says how far a run looked.
 #[derive(Deserialize)]
-struct Told {
-    open: Vec<Open>,
+struct Range {
+    to: Timestamp,
 }
 
 /// What is open now.
@@ -61,12 +76,22 @@ struct Told {
 /// # Errors
 /// Those of the store.
 pub async fn open_now(store: &dyn Store) -> Result<Vec<Open>, StoreError> {
+    known_now(store).await.map(|known| known.open)
+}
+
+/// What is known now.
+///
+/// # Errors
+/// Those of the store.
+pub async fn known_now(store: &dyn Store) -> Result<Known, StoreError> {
     let done = RunFilter { job: Some(NAME.to_owned()), state: Some(RunState::Succeeded) };
-    let mut runs = store.job_runs(&done, None, LOOKED_THROUGH).await?;
-    // Ids follow the clocks of those who asked, ends that of the store.
-    runs.sort_by_key(|run| Reverse((run.finished_at, run.id)));
-    let told = |run: &JobRun| serde_json::from_str::<Told>(run.result.as_deref()?).ok();
-    Ok(runs.iter().find_map(told).map_or_else(Vec::new, |told| told.open))
+    let runs = store.job_runs(&done, None, LOOKED_THROUGH).await?;
+    let told = |run: &JobRun| Some((serde_json::from_str::<Known>(run.result.as_deref()?).ok()?, (run.finished_at, run.id)));
+    let last = runs.iter().filter_map(told).max_by_key(|(known, ended)| (known.turn, *ended));
+    let by_default = runs.iter().filter(|run| run.asked.parameters == "{}");
+    let range = |run: &JobRun| serde_json::from_str::<Range>(run.result.as_deref()?).ok();
+    let through = by_default.filter_map(range).map(|range| range.to).max();
+    Ok(Known { through, ..last.map(|(known, _)| known).unwrap_or_default() })
 }
 
 /// What a run shows of account-hours, or of account-days: it goes over a range, and what it finds neither wrong nor untold is right.
@@ -106,6 +131,11 @@ impl Sighting {
             meant.then_some((account, hour))
         };
         self.known.iter().filter_map(of_span).collect()
+    }
+
+    /// Whether an older finding lists an account-hour or account-day.
+    pub fn lists(&self, account: &AccountId, start: Timestamp) -> bool {
+        self.known.contains(&(account.to_string(), start))
     }
 
     /// An account-hour is wrong and stays so.
@@ -159,6 +189,11 @@ pub fn open_after(mut open: Vec<Open>, sightings: &[&Sighting]) -> Vec<Open> {
             open.push(found);
         }
     }
+    let mut room = LISTED_TOGETHER;
+    for open in &mut open {
+        open.places = std::mem::take(&mut open.places).into_iter().take(room).collect();
+        room -= open.places.len();
+    }
     open
 }
 
@@ -172,6 +207,11 @@ impl fmt::Display for Open {
 }
 
 impl Open {
+    /// Whether it lists all that it is about.
+    pub fn is_listed(&self) -> bool {
+        self.count == self.places.len() as u64
+    }
+
     fn covers(&self, other: &Self) -> bool {
         let accounts = self.account.is_none() || self.account == other.account;
         self.what == other.what && self.from <= other.from && self.to >= other.to && accounts
@@ -186,7 +226,7 @@ impl Open {
     pub fn may_be_of(&self, account: &AccountId, day: Day) -> bool {
         let listed = self.places.iter().any(|(of, start)| of == account.as_str() && start.day() == day);
         let accounts = self.account.as_ref().is_none_or(|of| of == account.as_str());
-        let unlisted = self.count > self.places.len() as u64 && self.from < day.end() && day.start() < self.to && accounts;
+        let unlisted = !self.is_listed() && self.from < day.end() && day.start() < self.to && accounts;
         self.what == What::Hours && (listed || unlisted)
     }
 
@@ -195,6 +235,9 @@ impl Open {
     }
 
     fn add(&mut self, place: Place) {
+        if self.places.contains(&place) {
+            return;
+        }
         self.count += 1;
         if self.places.len() < LISTED {
             self.places.insert(place);
@@ -301,6 +344,18 @@ mod tests {
         });
         assert_eq!(counts(&partly), [250], "zeta may be one of those that are not listed");
         assert_eq!(counts(&run(found, 20, None, |_| {})), [0; 0]);
+    }
+
+    #[test]
+    fn of_many_findings_only_so_many_places_are_handed_on_and_all_are_counted() {
+        let many = |days: &mut Sighting| {
+            let places = (1..21).flat_map(|of_day| (0..LISTED).map(move |i| (of_day, format!("a{i:04}"))));
+            places.for_each(|(of_day, name)| days.wrong_day(&account(&name), day(of_day)));
+        };
+        let found = days(vec![], 1, many);
+        assert_eq!(found.iter().map(|open| open.places.len()).sum::<usize>(), LISTED_TOGETHER);
+        assert_eq!(found.iter().map(|open| open.count).sum::<u64>(), 20 * LISTED as u64);
+        assert_eq!(counts(&days(found, 1, |_| {})), [0; 0]);
     }
 
     #[test]

@@ -15,11 +15,12 @@ mod report;
 
 pub use findings::{Open, What, open_now};
 
+use super::archive::first_hot_day;
 use crate::job::{Job, JobError, Running};
-use asked::{Asked, default_day};
+use asked::{Asked, Repairs, default_day};
 use async_trait::async_trait;
 use days::Days;
-use findings::{Sighting, left_open, open_after};
+use findings::{Known, Sighting, known_now, left_open, open_after};
 use loadline_domain::{AccountId, Clock, Day, Hour, Rules, Timestamp, progress::Progress};
 use loadline_event_log::EventLog;
 use loadline_recount::{Compared, Limits, RecountError, Recounted, Rows, Sources, Span, Verdict, compare, recount};
@@ -37,6 +38,10 @@ const HOURS: u32 = 24;
 const ROWS: u32 = 500_000;
 /// Dead letters of a kind that are looked through for each comparison.
 const LETTERS: usize = 500_000;
+/// Hours before the default day that are made up for after runs that failed: the log is rarely kept longer.
+const MISSED: i32 = 48;
+/// Most days that are held against their hours without being asked for.
+const MOST_DAYS: u32 = 1_000;
 /// How often a long comparison asks whether it should end.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -46,6 +51,8 @@ pub struct Verify {
     pub clock: Arc<dyn Clock>,
     pub rules: Rules,
     pub settings: VerifySettings,
+    /// Days that stay in the store, today not counted.
+    pub hot_days: u32,
     /// Age at which resolved dead letters are deleted.
     pub letters_kept: Duration,
 }
@@ -65,8 +72,8 @@ impl Job for Verify {
 
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
-         without them the last whole UTC day), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry), `repair_at_most` (account-hours and account-days), `repair_only` (`hours` or `days`), `accept` \
+         without them the last whole UTC day, and up to two before it that were missed), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
+         with an audit entry), `repair_at_most` (account-hours and account-days), `repair_only` (`hours` or `days`), `repair_found` (true: only what older runs list), `accept` \
          (why older findings of the range are taken as they are, for those that nobody can repair any more). Daily rows are held against their hours: those \
          of the whole days asked for, without `from` and `to` those of every day that is not archived. Archived days are neither \
          compared nor repaired."
@@ -79,17 +86,19 @@ impl Job for Verify {
     async fn run(&self, run: &Running) -> Result<Value, JobError> {
         let now = self.clock.now();
         let asked = Asked::read(&run.parameters(), now).map_err(JobError::Refused)?;
-        let (from, to) = asked.range.unwrap_or_else(|| default_day(now, &self.rules));
+        let Known { turn, open: older, through } = known_now(&*self.store).await?;
+        let turn = turn + 1;
+        let (from, to) = match asked.range {
+            Some(range) => range,
+            None => self.default_hours(now, through).await?,
+        };
         if let Some(why) = &asked.accept {
-            return self.accept(run, (from.start(), to.start()), asked.account.as_ref(), why).await;
+            return self.accept(run, (from.start(), to.start()), asked.account.as_ref(), why, (turn, older)).await;
         }
         self.refuse_archived(from, to).await?;
         let (first, end) = self.whole_days(&asked, from, to).await?;
         let hours = (to.index() - from.index()) as u64;
         let total = hours + (end.index() - first.index()) as u64;
-        let repairs = if asked.repair { asked.repair_at_most.unwrap_or(u64::MAX) } else { 0 };
-        let repairs_of = |what| if asked.only.is_none_or(|only| only == what) { repairs } else { 0 };
-        let older = open_now(&*self.store).await?;
         let account = asked.account.as_ref();
         let hours_seen = Sighting::over(What::Hours, (from.start(), to.start()), account, &older);
         // Days before the oldest hot one are archived, and nothing is wrong with them any more.
@@ -101,11 +110,17 @@ impl Job for Verify {
             let span = Span { account: asked.account.clone(), from: at, to: end };
             let note = format!("comparing from {}", at.start());
             run.step(report.hours, Some(total), &*note).await?;
-            let sides = tokio::select! {
-                sides = self.sides(&span, &report) => sides?,
-                ended = pulse(run, report.hours, total, &note) => return Err(ended),
+            let done = report.hours;
+            let compared = async {
+                let sides = self.sides(&span, &report).await?;
+                self.take(run, asked.repairs, &span, sides, &mut report).await
             };
-            if self.take(run, repairs_of(What::Hours), &span, sides, &mut report).await? {
+            // A repair that is cut off is whole or was none.
+            let taken = tokio::select! {
+                taken = compared => taken?,
+                ended = pulse(run, done, total, &note) => return Err(ended),
+            };
+            if taken {
                 report.hours += u64::from(span.hours());
                 at = end;
             } else {
@@ -116,15 +131,15 @@ impl Job for Verify {
         for day in (first.index()..end.index()).map(Day::from_index) {
             let (done, note) = (hours + (day.index() - first.index()) as u64, format!("holding {day} against its hours"));
             run.step(done, Some(total), &*note).await?;
-            let left = repairs_of(What::Days).saturating_sub(report.repaired + report.days.repaired);
+            let repairs = (asked.repairs, report.repaired + report.days.repaired);
             tokio::select! {
-                looked = report.days.look(&*self.store, run, account, day, (&report.suspect, &hours_open), left) => looked?,
+                looked = report.days.look(&*self.store, run, account, day, (&report.suspect, &hours_open), repairs) => looked?,
                 ended = pulse(run, done, total, &note) => return Err(ended),
             }
         }
         run.step(total, Some(total), "done").await?;
         let open = open_after(older, &[&report.sighting, &report.days.sighting]);
-        Ok(report.told(from, to, account.map(AccountId::as_str), &open))
+        Ok(report.told(from, to, account.map(AccountId::as_str), turn, &open))
     }
 }
 
@@ -136,8 +151,8 @@ impl Verify {
         (from, to): (Timestamp, Timestamp),
         account: Option<&AccountId>,
         why: &str,
+        (turn, older): (u64, Vec<Open>),
     ) -> Result<Value, JobError> {
-        let older = open_now(&*self.store).await?;
         let over = |what| Sighting::over(what, (from, to), account, &older);
         let open = open_after(older.clone(), &[&over(What::Hours), &over(What::Days)]);
         let count = |open: &[Open]| open.iter().map(|open| open.count).sum::<u64>();
@@ -154,7 +169,17 @@ impl Verify {
             };
             self.store.write_down(&note).await?;
         }
-        Ok(json!({ "from": from, "to": to, "account": account.map(AccountId::as_str), "accepted": accepted, "open": open }))
+        Ok(
+            json!({ "from": from, "to": to, "account": account.map(AccountId::as_str), "accepted": accepted, "turn": turn, "open": open }),
+        )
+    }
+
+    /// The default day, and what runs before this one did not get to.
+    async fn default_hours(&self, now: Timestamp, through: Option<Timestamp>) -> Result<(Hour, Hour), JobError> {
+        let (day, to) = default_day(now, &self.rules);
+        let missed = through.map_or(day, |through| through.hour().clamp(Hour::from_index(day.index() - MISSED), day));
+        let archived = newest_archived(&*self.store, missed, to).await?;
+        Ok((archived.map_or(missed, |newest| newest.end().hour().clamp(missed, day)), to))
     }
 
     /// The days that are held against their hours, to before the second: those within what is asked for, or all hot ones.
@@ -163,8 +188,10 @@ impl Verify {
         if asked.range.is_some() {
             return Ok((first, end.max(first)));
         }
-        let hot = self.store.archivable(end).await?;
-        Ok((hot.first().map_or(first, |oldest| oldest.day.min(first)), end.max(first)))
+        // A day that lost all its daily rows is not among those that can be archived.
+        let oldest = first_hot_day(self.clock.now(), self.hot_days.min(MOST_DAYS)).min(first);
+        let hot = self.store.archivable(oldest).await?;
+        Ok((hot.first().map_or(oldest, |oldest| oldest.day), end.max(first)))
     }
 
     async fn refuse_archived(&self, from: Hour, to: Hour) -> Result<(), JobError> {
@@ -211,7 +238,14 @@ impl Verify {
     }
 
     /// Notes what both sides of a span show; false when it has to be taken in smaller pieces.
-    async fn take(&self, run: &Running, repairs: u64, span: &Span, sides: Sides, report: &mut Report) -> Result<bool, JobError> {
+    async fn take(
+        &self,
+        run: &Running,
+        repairs: Repairs,
+        span: &Span,
+        sides: Sides,
+        report: &mut Report,
+    ) -> Result<bool, JobError> {
         match sides {
             Sides::Both { held, recounted, positions } => {
                 report.records += recounted.read;
@@ -237,11 +271,11 @@ impl Verify {
         Ok(true)
     }
 
-    /// Notes what an account-hour shows, and puts it right if that is beyond doubt and fewer than `repairs` were.
+    /// Notes what an account-hour shows, and puts it right if that is beyond doubt and `repairs` allow it.
     async fn settle(
         &self,
         run: &Running,
-        repairs: u64,
+        repairs: Repairs,
         compared: &Compared,
         positions: &str,
         report: &mut Report,
@@ -249,11 +283,14 @@ impl Verify {
         match &compared.verdict {
             Verdict::Equal => report.equal += 1,
             Verdict::Unknown(reasons) => report.cannot_tell(compared, reasons),
+            Verdict::Short(reasons) => report.is_short(compared, reasons),
             Verdict::Different => {
                 report.differs(compared);
-                let repaired = report.repaired < repairs && self.repair(run, compared, positions, report).await?;
+                let (account, hour) = &compared.place;
+                let allowed = repairs.allow(What::Hours, report.repaired, report.sighting.lists(account, hour.start()));
+                let repaired = allowed && self.repair(run, compared, positions, report).await?;
                 if !repaired {
-                    report.stays_wrong(&compared.place.0, compared.place.1);
+                    report.stays_wrong(account, *hour);
                 }
             }
         }

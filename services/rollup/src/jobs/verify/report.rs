@@ -46,7 +46,7 @@ pub struct Report {
     reasons: BTreeMap<String, Reason>,
 }
 
-/// Why something is unknown, and how much.
+/// Why something is unknown or not repaired, and how much.
 #[derive(Debug, Default)]
 struct Reason {
     hours: BTreeSet<Hour>,
@@ -85,6 +85,16 @@ impl Report {
         list(&mut self.differences, compared);
     }
 
+    /// An account-hour that has less than the log, of which for these reasons nobody knows what is right.
+    pub fn is_short(&mut self, compared: &Compared, reasons: &[String]) {
+        let (account, hour) = &compared.place;
+        self.differs(compared);
+        self.stays_wrong(account, *hour);
+        for reason in reasons {
+            self.because(*hour, &format!("less than the log has, which may not be all: {reason}")).account_hours += 1;
+        }
+    }
+
     /// An account-hour of which nothing can be told, for these reasons. Where the sums differ they are told all the same: whoever
     /// knows better than the log can say which are right.
     pub fn cannot_tell(&mut self, compared: &Compared, reasons: &[String]) {
@@ -111,8 +121,8 @@ impl Report {
     }
 
     /// As a JSON object. `findings` are account-hours and account-days that differ: what makes a run more than a success. `open` is
-    /// what this and older runs found and nobody has put right.
-    pub fn told(&self, from: Hour, to: Hour, account: Option<&str>, open: &[Open]) -> Value {
+    /// what this and older runs found and nobody has put right, by the run of this number.
+    pub fn told(&self, from: Hour, to: Hour, account: Option<&str>, turn: u64, open: &[Open]) -> Value {
         let reason = |(why, reason): (&String, &Reason)| {
             json!({
                 "reason": why,
@@ -138,6 +148,7 @@ impl Report {
             "moved": self.moved,
             "days": self.days,
             "findings": self.different + self.days.different,
+            "turn": turn,
             "open": open,
         })
     }
@@ -202,7 +213,7 @@ mod tests {
     fn a_difference_is_told_with_both_sides() {
         let mut report = report();
         report.differs(&compared(5, 2));
-        let told = report.told(Hour::from_index(0), Hour::from_index(24), Some("acme"), &[]);
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), Some("acme"), 1, &[]);
         let expected = json!([{ "account": "acme", "hour": "1970-01-01T05:00:00Z", "channel": "sms", "country": "", "currency": "EUR",
                                 "counted": { "events": 2, "amount_micros": -7 }, "recounted": null }]);
         assert_eq!(told["differences"], expected);
@@ -216,7 +227,7 @@ mod tests {
     fn of_many_differences_the_first_are_listed_and_all_counted() {
         let mut report = report();
         (0..150).for_each(|hour| report.differs(&compared(hour, 1)));
-        let told = report.told(Hour::from_index(0), Hour::from_index(150), None, &[]);
+        let told = report.told(Hour::from_index(0), Hour::from_index(150), None, 1, &[]);
         assert_eq!((told["differences"].as_array().map(Vec::len), told["different"].as_u64()), (Some(100), Some(150)));
         assert_eq!(told["differences"][99]["hour"], "1970-01-05T03:00:00Z");
     }
@@ -228,7 +239,7 @@ mod tests {
             report.cannot_tell(&compared(hour, 2), &["gone".to_owned(), "lost".to_owned()]);
         }
         report.not_looked_at(Hour::from_index(9), "too many");
-        let told = report.told(Hour::from_index(0), Hour::from_index(24), None, &[]);
+        let told = report.told(Hour::from_index(0), Hour::from_index(24), None, 1, &[]);
         assert_eq!(told["unknown"], 4);
         assert_eq!(
             told["undecided"][0]["hour"], "1970-01-01T07:00:00Z",

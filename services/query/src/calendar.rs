@@ -1,6 +1,6 @@
 //! Days, weeks and months in a time zone, cut from UTC hours.
 
-use crate::request::Invalid;
+use crate::request::{Invalid, round_up};
 use jiff::{ToSpan as _, Zoned, civil::Weekday, tz::TimeZone};
 use loadline_domain::{Hour, Timestamp, question::Grain};
 use loadline_proto::query::Granularity;
@@ -77,8 +77,25 @@ impl Calendar {
         if floor == hour {
             return Ok(hour);
         }
-        let next = self.midnight(hour)?.tomorrow().and_then(|next| next.start_of_day()).map_err(out_of_range)?;
-        self.on_the_hour(&next)
+        self.on_the_hour(&self.next_midnight(hour)?)
+    }
+
+    /// Whether each of these hours, `to` exclusive, has a period that begins on the hour: where a zone is half an hour off for a
+    /// part of the year, days between the ends may not, nor the month before `from`. Looks once a day.
+    ///
+    /// # Errors
+    /// As [`Calendar::start`].
+    pub fn check(&self, from: Hour, to: Hour) -> Result<(), Invalid> {
+        // Hours, and days of UTC, always do.
+        if self.is_hourly() || self.grain() == Grain::Day {
+            return Ok(());
+        }
+        let mut hour = from;
+        while hour < to {
+            self.start(hour)?;
+            hour = round_up(instant(&self.next_midnight(hour)?)).max(hour.next());
+        }
+        Ok(())
     }
 
     fn midnight(&self, hour: Hour) -> Result<Zoned, Invalid> {
@@ -86,8 +103,12 @@ impl Calendar {
         instant.to_zoned(self.zone.clone()).start_of_day().map_err(out_of_range)
     }
 
+    fn next_midnight(&self, hour: Hour) -> Result<Zoned, Invalid> {
+        self.midnight(hour)?.tomorrow().and_then(|next| next.start_of_day()).map_err(out_of_range)
+    }
+
     fn on_the_hour(&self, time: &Zoned) -> Result<Hour, Invalid> {
-        let start = Timestamp::from_micros(time.timestamp().as_microsecond());
+        let start = instant(time);
         if start.hour().start() == start {
             return Ok(start.hour());
         }
@@ -96,6 +117,10 @@ impl Calendar {
         );
         Err(Invalid { field: "time_zone".to_owned(), detail })
     }
+}
+
+fn instant(time: &Zoned) -> Timestamp {
+    Timestamp::from_micros(time.timestamp().as_microsecond())
 }
 
 fn out_of_range(error: jiff::Error) -> Invalid {
@@ -152,5 +177,40 @@ mod tests {
         assert_eq!(calendar(Granularity::Hour, "Asia/Kolkata").start(noon), Ok(noon));
         assert_eq!(Calendar::parse(2, "Mars/Olympus").unwrap_err().field, "time_zone");
         assert_eq!(Calendar::parse(9, "").unwrap_err().field, "granularity");
+    }
+
+    #[test]
+    fn a_range_between_whole_hours_is_refused_for_a_period_that_does_not_begin_on_one() {
+        // Eleven hours ahead of UTC, ten and a half from 5 April to 4 October.
+        let lord_howe = |granularity| calendar(granularity, "Australia/Lord_Howe");
+        let (from, to) = (hour("2026-10-09T13:00:00Z"), hour("2026-10-19T13:00:00Z"));
+        let month = lord_howe(Granularity::Month);
+        assert_eq!((month.floor(from), month.ceil(to)), (Ok(from), Ok(to)));
+        assert_eq!(month.check(from, to).unwrap_err().field, "time_zone");
+        assert_eq!(lord_howe(Granularity::Week).check(from, to), Ok(()));
+        assert_eq!(lord_howe(Granularity::Day).check(from, to), Ok(()));
+        let (from, to) = (hour("2025-12-31T13:00:00Z"), hour("2026-12-31T13:00:00Z"));
+        let day = lord_howe(Granularity::Day);
+        assert_eq!((day.floor(from), day.ceil(to)), (Ok(from), Ok(to)));
+        assert!(day.check(from, to).unwrap_err().detail.starts_with("2026-04-06T00:00:00+10:30"));
+        assert_eq!(lord_howe(Granularity::Hour).check(from, to), Ok(()));
+    }
+
+    #[test]
+    fn a_range_is_refused_exactly_when_one_of_its_hours_is() {
+        let (year, mut refused) = (hour("2026-01-01T00:00:00Z").index(), 0);
+        for zone in ["Australia/Lord_Howe", "America/Havana", "Europe/Berlin"] {
+            for granularity in [Granularity::Day, Granularity::Week, Granularity::Month] {
+                let calendar = calendar(granularity, zone);
+                for from in (year..year + 365 * 24).step_by(13 * 24 + 7) {
+                    let hours = from..from + 8 * 24 + 5;
+                    let (from, to) = (Hour::from_index(hours.start), Hour::from_index(hours.end));
+                    let answered = hours.map(Hour::from_index).all(|hour| calendar.start(hour).is_ok());
+                    assert_eq!(calendar.check(from, to).is_ok(), answered, "{zone} {granularity:?} {}", from.start());
+                    refused += u32::from(!answered);
+                }
+            }
+        }
+        assert!(refused > 0);
     }
 }

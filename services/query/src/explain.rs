@@ -72,7 +72,7 @@ impl Query {
             [] => hot,
             parts => {
                 let asking = self.parts.history.usage(scope, parts, &question);
-                merged(hot, self.of_history(scope, parts, asking, || What::Usage(question.clone())).await?)?
+                merged(hot, &self.of_history(scope, parts, asking, || What::Usage(question.clone())).await?)?
             }
         };
         let keyed = |row: UsageRow| {

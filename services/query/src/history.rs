@@ -24,6 +24,7 @@ use std::{collections::BTreeSet, future::Future};
 use tokio::time::timeout;
 
 /// An answer of history, or why there is none. Nothing is missing where nothing was archived.
+#[derive(Debug, Default)]
 pub(crate) struct Archived<T> {
     /// What it adds.
     pub rows: T,
@@ -31,17 +32,37 @@ pub(crate) struct Archived<T> {
     pub missing: Option<String>,
 }
 
+/// What history last added to a question that is asked again: under its token a part never changes, so the same parts add the
+/// same.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    parts: Vec<Part>,
+    archived: Archived<Vec<UsageRow>>,
+}
+
+impl Kept {
+    /// Whether it is all of exactly these parts.
+    fn is_of(&self, parts: &[Part]) -> bool {
+        self.archived.missing.is_none() && self.parts == parts
+    }
+}
+
 impl Query {
-    /// Rows of the parts that the snapshot lists.
-    pub(crate) async fn archived_usage(
+    /// Rows of the parts that the snapshot lists, asked for unless they are kept. What is kept is of this scope and question.
+    pub(crate) async fn archived_usage<'k>(
         &self,
         scope: &AccountScope,
         question: &UsageQuery,
         as_of: &AsOf,
-    ) -> Archived<Vec<UsageRow>> {
+        kept: &'k mut Kept,
+    ) -> &'k Archived<Vec<UsageRow>> {
         let parts = &as_of.sources.parts;
-        let asking = self.parts.history.usage(scope, parts, question);
-        self.archived(scope, parts, asking, || What::Usage(question.clone())).await
+        if !kept.is_of(parts) {
+            let asking = self.parts.history.usage(scope, parts, question);
+            let archived = self.archived(scope, parts, asking, || What::Usage(question.clone())).await;
+            *kept = Kept { parts: parts.clone(), archived };
+        }
+        &kept.archived
     }
 
     /// Asks history, unless there is nothing to ask for. `what` is kept where there is no answer.
@@ -92,11 +113,11 @@ fn told(error: &HistoryError) -> String {
 ///
 /// # Errors
 /// [`QueryError::Overflow`] rather than a wrong number.
-pub(crate) fn merged(mut hot: Vec<UsageRow>, archived: Vec<UsageRow>) -> Result<Vec<UsageRow>, QueryError> {
+pub(crate) fn merged(mut hot: Vec<UsageRow>, archived: &[UsageRow]) -> Result<Vec<UsageRow>, QueryError> {
     if archived.is_empty() {
         return Ok(hot);
     }
-    hot.extend(archived);
+    hot.extend_from_slice(archived);
     added_up(hot).ok_or(QueryError::Overflow)
 }
 
@@ -148,8 +169,23 @@ mod tests {
 
     #[test]
     fn what_came_late_to_an_archived_day_is_added_to_it() {
-        let rows = merged(vec![row(2, 1), row(5, 7)], vec![row(1, 3), row(2, 40)]).unwrap();
+        let rows = merged(vec![row(2, 1), row(5, 7)], &[row(1, 3), row(2, 40)]).unwrap();
         assert_eq!(rows, [row(1, 3), row(2, 41), row(5, 7)]);
+    }
+
+    #[test]
+    fn what_is_kept_is_of_the_same_parts_only_and_only_when_it_is_whole() {
+        let part = |number, token: &str| Part { day: Day::from_index(1), number, token: token.to_owned() };
+        let parts = vec![part(0, "a")];
+        assert!(Kept::default().is_of(&[]), "history is not asked where nothing is archived");
+        assert!(!Kept::default().is_of(&parts));
+        let missing = Some("away".to_owned());
+        assert!(!Kept { parts: parts.clone(), archived: Archived { rows: vec![], missing } }.is_of(&parts));
+        let kept = Kept { parts: parts.clone(), archived: Archived { rows: vec![row(24, 1)], missing: None } };
+        assert!(kept.is_of(&parts));
+        for others in [vec![], vec![part(0, "b")], vec![part(0, "a"), part(1, "b")]] {
+            assert!(!kept.is_of(&others), "{others:?}");
+        }
     }
 
     #[test]

@@ -91,7 +91,8 @@ pub fn hour(time: Option<prost_types::Timestamp>, now: Timestamp) -> Result<Hour
     Ok(time.hour())
 }
 
-fn round_up(time: Timestamp) -> Hour {
+/// The first hour that does not begin before a time.
+pub(crate) fn round_up(time: Timestamp) -> Hour {
     let hour = time.hour();
     if hour.start() == time { hour } else { hour.next() }
 }

@@ -5,7 +5,7 @@ use crate::{
     calendar::Calendar,
     completeness::{Periods, at_most},
     convert,
-    history::merged,
+    history::{Kept, merged},
     request::Range,
     status::QueryError,
 };
@@ -30,11 +30,21 @@ impl Query {
     /// Answers a question whose account is in scope. Rows are split by currency, asked for or not: amounts of several
     /// currencies have no sum.
     pub(crate) async fn usage(&self, scope: &AccountScope, asked: &Asked) -> Result<GetUsageResponse, QueryError> {
+        self.usage_again(scope, asked, &mut Kept::default()).await
+    }
+
+    /// The same answer to a question that was asked before, with what is kept of its archived rows.
+    pub(crate) async fn usage_again(
+        &self,
+        scope: &AccountScope,
+        asked: &Asked,
+        kept: &mut Kept,
+    ) -> Result<GetUsageResponse, QueryError> {
         let mut question = asked.query.clone();
         question.group_by.currency = true;
         let (hot, as_of) = self.parts.store.usage(scope, &question).await?;
-        let archived = self.archived_usage(scope, &question, &as_of).await;
-        let rows = merged(hot, archived.rows)?;
+        let archived = self.archived_usage(scope, &question, &as_of, kept).await;
+        let rows = merged(hot, &archived.rows)?;
         let range = Range { from: question.from, to: question.to };
         let (periods, completeness) = self.completeness(range, question.grain, &as_of, archived.missing.as_deref()).await;
         let periods = doubt(periods, &overdelivered(&rows, question.grain));

@@ -2,8 +2,9 @@
 //!
 //! Looking is cheap: only when a stream's counters moved is the question asked again. Some changes leave the counters alone
 //! (an hour becomes final, a dead letter is discarded), so it is also asked again after [`REVIEW`].
+//! History is asked again only when other parts are archived: counters move with everybody's events, and archived rows with none.
 
-use crate::{Query, isolation::Pass, status::QueryError, usage::Asked};
+use crate::{Query, history::Kept, isolation::Pass, status::QueryError, usage::Asked};
 use futures::{Stream, stream};
 use loadline_domain::{AccountScope, Incarnation, StreamName, progress::Progress};
 use loadline_proto::query::GetUsageResponse;
@@ -22,6 +23,7 @@ struct Watch {
     pass: Pass,
     scope: AccountScope,
     question: Asked,
+    kept: Kept,
     ticks: Interval,
     counters: Counters,
     asked_at: Option<Instant>,
@@ -41,8 +43,8 @@ impl Query {
     ) -> impl Stream<Item = Result<GetUsageResponse, Status>> + Send + use<> {
         let mut ticks = interval(min_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let query = self.clone();
-        let watch = Watch { query, pass, scope, question, ticks, counters: Vec::new(), asked_at: None, sent: None, over: false };
+        let (query, kept, counters) = (self.clone(), Kept::default(), Vec::new());
+        let watch = Watch { query, pass, scope, question, kept, ticks, counters, asked_at: None, sent: None, over: false };
         stream::unfold(watch, |mut watch| async move { watch.next().await.map(|item| (item, watch)) })
     }
 }
@@ -71,7 +73,7 @@ impl Watch {
                 continue;
             }
             self.asked_at = Some(Instant::now());
-            let answer = self.query.usage(&self.scope, &self.question).await?;
+            let answer = self.query.usage_again(&self.scope, &self.question, &mut self.kept).await?;
             let told = what_counts(answer.clone());
             if self.sent.as_ref() != Some(&told) {
                 self.sent = Some(told);

@@ -1,9 +1,10 @@
 //! Every field that can be wrong is named, with what to do about it.
 
-use crate::world::{HOUR, World, noon, time};
+use crate::world::{HOUR, Published as _, World, bill, noon, time};
+use loadline_domain::Timestamp;
 use loadline_proto::query::{
-    ExplainUsageRequest, GetDeliveryRequest, GetUsageRequest, ListTopAccountsRequest, UsageFilter, WatchUsageRequest,
-    list_top_accounts_request::OrderBy,
+    ExplainUsageRequest, GetDeliveryRequest, GetUsageRequest, Granularity, ListTopAccountsRequest, UsageFilter,
+    WatchUsageRequest, list_top_accounts_request::OrderBy,
 };
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -80,6 +81,38 @@ async fn a_bad_watched_question_names_its_field_by_path() {
     assert_eq!(fields(&status.map(drop).unwrap_err()), ["min_interval"]);
     let nothing = served.operator().watch_usage(WatchUsageRequest::default()).await.map(drop).unwrap_err();
     assert_eq!(fields(&nothing), ["usage.account"]);
+}
+
+/// On Lord Howe Island, whose days begin on the hour of UTC from 3 October 2027 on and before 4 April, and on the half between.
+fn on_lord_howe(granularity: Granularity, from: &str, to: &str) -> GetUsageRequest {
+    let at = |text: &str| Some(time(text.parse::<Timestamp>().unwrap()));
+    let time_zone = "Australia/Lord_Howe".to_owned();
+    GetUsageRequest { from: at(from), to: at(to), granularity: granularity.into(), time_zone, ..good() }
+}
+
+#[tokio::test]
+async fn a_zone_is_refused_for_its_periods_and_not_for_the_usage_in_them() {
+    let world = World::new().await;
+    let served = world.serve().await;
+    let submitted: Timestamp = "2027-10-12T11:00:00Z".parse().unwrap();
+    world.clock.set(submitted.plus(HOUR));
+    let (from, to) = ("2027-10-09T13:00:00Z", "2027-10-19T13:00:00Z");
+    let by_day = on_lord_howe(Granularity::Day, from, to);
+    // The month begins before the days asked for, and the winter lies between the ends of the year.
+    let by_month = on_lord_howe(Granularity::Month, from, to);
+    let by_day_of_the_year = on_lord_howe(Granularity::Day, "2026-12-31T13:00:00Z", "2027-12-31T13:00:00Z");
+    for rows in [0, 1] {
+        let answer = served.operator().get_usage(by_day.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.rows.len(), rows);
+        for usage in [&by_month, &by_day_of_the_year] {
+            let refused = served.operator().get_usage(usage.clone()).await.unwrap_err();
+            assert_eq!(fields(&refused), ["time_zone"], "with {rows} rows");
+            let watch = WatchUsageRequest { usage: Some(usage.clone()), min_interval: None };
+            let refused = served.operator().watch_usage(watch).await.map(drop).unwrap_err();
+            assert_eq!(fields(&refused), ["usage.time_zone"], "with {rows} rows");
+        }
+        world.count([bill("1", submitted).event()]).await;
+    }
 }
 
 #[tokio::test]

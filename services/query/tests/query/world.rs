@@ -2,10 +2,16 @@
 
 use crate::postgres_server::PostgresServer;
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use http::HeaderMap;
-use loadline_domain::{Batch, Clock, Rules, StreamName, Timestamp, progress::Progress};
+use loadline_domain::{
+    Batch, Clock, Day, Rules, StreamName, Timestamp,
+    archive::Part,
+    progress::Progress,
+    usage::{Usage, UsageKey},
+};
 use loadline_event_log::{Entry, EventLog, NewRecord, ReadLimit, Retention, StreamSpec, embedded::Embedded};
-use loadline_history::History;
+use loadline_history::{History, Rows};
 use loadline_proto::{event as wire, query::usage_service_client::UsageServiceClient};
 use loadline_query::{ACCESS, LONG_LIVED, Parts, Query, Settings};
 use loadline_runtime::{
@@ -13,9 +19,10 @@ use loadline_runtime::{
     identity::{Identity, IdentityProvider, Peer, Role},
     telemetry,
 };
-use loadline_store::{Options, Store};
+use loadline_store::{Archived, Exported, Options, Store};
 use prost::Message as _;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -191,6 +198,31 @@ impl World {
         self.append(billing(), bills).await;
         self.append(receipts(), rest).await;
         self.apply().await;
+    }
+
+    /// Moves a day to history, as rollup would.
+    pub async fn archive(&self, day: Day) {
+        let leadership = self.store.lead("background", "test", MINUTE).await.unwrap().unwrap();
+        let number = u32::try_from(self.store.parts(day, day).await.unwrap().len()).unwrap();
+        let part = Part { day, number, token: format!("{day}-{number}") };
+        let mut writer = self.history.begin(&part).await.unwrap();
+        let mut exported = self.store.export_day(day).await.unwrap();
+        let mut sums: BTreeMap<UsageKey, Usage> = BTreeMap::new();
+        while let Some(rows) = exported.next().await {
+            let rows = match rows.unwrap() {
+                Exported::Hourly(rows) => {
+                    for (key, usage) in &rows {
+                        *sums.entry(UsageKey { hour: day.first_hour(), ..key.clone() }).or_default() += *usage;
+                    }
+                    Rows::Hourly(rows)
+                }
+                Exported::Latency(rows) => Rows::Latency(rows),
+            };
+            writer.write(rows).await.unwrap();
+        }
+        writer.write(Rows::Daily(sums.into_iter().collect())).await.unwrap();
+        let totals = writer.finish().await.unwrap();
+        assert_eq!(self.store.archive(&leadership, &part, &totals).await.unwrap(), Archived::Done);
     }
 
     /// Changes the store behind everybody's back.

@@ -171,6 +171,10 @@ async fn usage(args: &UsageArgs, output: &Output, peer: &Peer, mut client: Clien
 }
 
 impl UsageArgs {
+    fn is_utc(&self) -> bool {
+        ["", "UTC"].contains(&self.zone.as_str())
+    }
+
     /// When a line's time begins, in the zone; query refused a zone that is none.
     fn zoned(&self, start: i64) -> Zoned {
         let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
@@ -180,7 +184,7 @@ impl UsageArgs {
     /// Heading of the column of times.
     fn heading(&self) -> &'static str {
         match self.per {
-            Per::Hour if self.zone == "UTC" => "HOUR (UTC)",
+            Per::Hour if self.is_utc() => "HOUR (UTC)",
             Per::Hour => "HOUR",
             Per::Day => "DAY",
             Per::Week => "WEEK FROM",
@@ -195,7 +199,15 @@ impl UsageArgs {
 
     /// When it begins, for people.
     fn shown(&self, start: i64) -> String {
-        self.zoned(start).strftime(if self.per == Per::Hour { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d" }).to_string()
+        let start = self.zoned(start);
+        // When clocks go back an hour comes twice.
+        let is_twice = || start.time_zone().to_ambiguous_zoned(start.datetime()).is_ambiguous();
+        let format = match self.per {
+            Per::Hour if is_twice() => "%Y-%m-%d %H:%M %:z",
+            Per::Hour => "%Y-%m-%d %H:%M",
+            _ => "%Y-%m-%d",
+        };
+        start.strftime(format).to_string()
     }
 
     /// What is asked, as of now.

@@ -20,7 +20,7 @@ pub fn text(answer: &GetUsageResponse, args: &UsageArgs, output: &Output) -> Str
     let body = if answer.rows.is_empty() { nothing(&answer.periods).to_owned() } else { table(answer, args, output) };
     let warning = completeness::warning(answer.completeness.as_ref(), "sums are too small", output);
     let rests_on = completeness::text(&answer.periods, answer.completeness.as_ref(), &answer.account, output);
-    let zone = if args.zone == "UTC" { String::new() } else { format!("; times of the table are of {}", clean(&args.zone)) };
+    let zone = if args.is_utc() { String::new() } else { format!("; times of the table are of {}", clean(&args.zone)) };
     format!("{}{range}{zone}\n\n{warning}{body}\n{rests_on}", clean(&answer.account))
 }
 

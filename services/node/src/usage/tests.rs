@@ -92,6 +92,15 @@ fn an_hour_is_one_line_and_its_currencies_are_not_added() {
 }
 
 #[test]
+fn an_hour_that_comes_twice_is_told_apart_by_its_offset() {
+    let args = args("acme --zone Europe/Berlin");
+    // 2026-10-25, when Berlin went from +02:00 to +01:00 at one o'clock UTC.
+    let shown: Vec<_> = (-1..3).map(|hour| args.shown(1_792_886_400 + hour * 3_600)).collect();
+    let expected = ["2026-10-25 01:00", "2026-10-25 02:00 +02:00", "2026-10-25 02:00 +01:00", "2026-10-25 03:00"];
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn a_day_is_no_surer_than_its_least_sure_hour() {
     let text = hourly::text(&answer(), &args("acme --per day"), &PLAIN);
     assert!(text.contains("DAY ") && lines_with(&text, "2026-11-21  ").iter().all(|line| line.contains("pending")), "{text}");

@@ -5,7 +5,6 @@ use crate::{
     world::{Backend, DAY, HOUR, World, asked, at, night, of, stream},
 };
 use loadline_domain::Timestamp;
-use loadline_event_log::EventLog as _;
 use loadline_rollup::jobs;
 use loadline_store::{Expiring, RunState, contract::billing};
 use serde_json::{Value, json};

@@ -32,6 +32,17 @@ fn rows(part: &Part) -> Vec<(UsageKey, Usage)> {
     vec![(key, Usage { events: 1, ..Usage::default() })]
 }
 
+/// A part with these rows, finished.
+async fn written(history: &dyn History) -> Part {
+    let part = part();
+    history.prepare().await.unwrap();
+    let mut writer = history.begin(&part).await.unwrap();
+    writer.write(Rows::Hourly(rows(&part))).await.unwrap();
+    writer.write(Rows::Daily(rows(&part))).await.unwrap();
+    writer.finish().await.unwrap();
+    part
+}
+
 /// Every call that asks the backend.
 async fn every_call(history: &dyn History, part: &Part) -> Vec<Result<(), HistoryError>> {
     let query = loadline_domain::question::UsageQuery {
@@ -59,12 +70,8 @@ async fn every_call(history: &dyn History, part: &Part) -> Vec<Result<(), Histor
 
 async fn a_killed_server_can_be_retried(keeper: Keeper) {
     let mut server = HistoryServer::start(keeper).await.unwrap();
-    let (history, part) = (at(&server.url("killed")), part());
-    history.prepare().await.unwrap();
-    let mut writer = history.begin(&part).await.unwrap();
-    writer.write(Rows::Hourly(rows(&part))).await.unwrap();
-    writer.write(Rows::Daily(rows(&part))).await.unwrap();
-    writer.finish().await.unwrap();
+    let history = at(&server.url("killed"));
+    let part = written(&*history).await;
     for answer in every_call(&*history, &part).await {
         answer.unwrap();
     }
@@ -136,13 +143,9 @@ async fn tables_of_another_shape_are_named_by_a_current_engine() {
 async fn rows_that_went_are_missed(keeper: Keeper) {
     let server = HistoryServer::start(keeper).await.unwrap();
     for (table, missed) in [("usage_hourly", [true, false, false, true]), ("usage_daily", [false, true, true, true])] {
-        let (url, part) = (server.url(&format!("lossy_{table}")), part());
+        let url = server.url(&format!("lossy_{table}"));
         let history = at(&url);
-        history.prepare().await.unwrap();
-        let mut writer = history.begin(&part).await.unwrap();
-        writer.write(Rows::Hourly(rows(&part))).await.unwrap();
-        writer.write(Rows::Daily(rows(&part))).await.unwrap();
-        writer.finish().await.unwrap();
+        let part = written(&*history).await;
         for answer in every_call(&*history, &part).await {
             answer.unwrap();
         }
@@ -204,12 +207,7 @@ fn a_file_system_that_hangs_takes_no_thread_that_others_need() {
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file:{}", folder.path().display());
-        let (history, part) = (at(&url), part());
-        history.prepare().await.unwrap();
-        let mut writer = history.begin(&part).await.unwrap();
-        writer.write(Rows::Hourly(rows(&part))).await.unwrap();
-        writer.write(Rows::Daily(rows(&part))).await.unwrap();
-        writer.finish().await.unwrap();
+        let part = written(&*at(&url)).await;
         let files = std::fs::read_dir(folder.path().join("data")).unwrap().map(|file| file.unwrap().path());
         files.filter(|file| file.extension().is_some_and(|kind| kind == "sums")).for_each(|file| hangs(&file));
         // Each of which knows nothing of it yet, and asks.

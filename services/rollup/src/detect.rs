@@ -1,5 +1,5 @@
-//! The failure modes seen from rollup: roll-up, verification or retention failed or late (AN-04), dedup tables not purged (AN-05), archive failed or
-//! behind (AN-07), and usage that a verification found to differ from the log or from its hours (AN-08).
+//! The failure modes seen from rollup: roll-up failed or late, verification or retention failed (AN-04), dedup tables not purged
+//! (AN-05), archive failed or behind (AN-07), and usage that a verification found to differ from the log or from its hours (AN-08).
 
 use crate::{
     Parts,
@@ -93,7 +93,7 @@ impl Detectors {
         let detail = match (failed, dirty.account_days) {
             (Some((DAILY_ROLLUP, error)), _) => return Ok(Reading::bad(schedules, format!("the last run failed: {error}"))),
             (Some((job, error)), _) => {
-                return Ok(Reading::bad(schedules, format!("days are rolled up, but the last run of {job} failed: {error}")));
+                return Ok(Reading::bad(schedules, format!("the last run of {job} failed: {error}")));
             }
             (None, 0) => "every day is rolled up".to_owned(),
             (None, days) => format!("{days} account-days wait, the oldest for {} s", waited.as_secs()),

@@ -50,7 +50,7 @@ impl PartLine {
 impl ClickHouseHistory {
     /// Refuses what a question over these parts and hours says when a part is absent, or a table has not all of its rows.
     pub(super) async fn ensure_whole(&self, parts: &[Part], piece: Piece) -> Result<(), HistoryError> {
-        let finished = self.finished(parts).await?;
+        let (finished, now) = tokio::try_join!(self.finished(parts), months_of(&self.connection, piece.table))?;
         let there = |part: &&Part| {
             finished.get(&part.token).is_some_and(|line| (line.day, line.number) == (part.day.index(), part.number))
         };
@@ -62,7 +62,6 @@ impl ClickHouseHistory {
         for part in parts.iter().filter(|part| (first..=last).contains(&part.day)) {
             months.entry(month(part)).or_default().push(part);
         }
-        let now = months_of(&self.connection, piece.table).await?;
         for (month, parts) in months {
             let rows = now.get(&month).copied().unwrap_or(0);
             if !self.counted.has(piece.table, &month, rows, &parts) {

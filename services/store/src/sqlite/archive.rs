@@ -5,6 +5,7 @@ use super::{
     connect::{SqliteStore, failed, now},
     export,
     leadership::fence,
+    rollups::with_accounts,
 };
 use crate::{
     Archivable, Archive, Archived, ArchivedPart, Export, Leadership, StoreError,
@@ -133,19 +134,15 @@ async fn archive(
 /// Marks accounts whose hours neither a daily row nor a mark tells of, as after a loss of daily rows: they would be left behind. Whether
 /// there were any.
 async fn mark_untold(connection: &mut SqliteConnection, day: Day) -> Result<bool, StoreError> {
-    let untold: Vec<String> = sqlx::query_scalar(concat!(
-        "WITH RECURSIVE every (account) AS (
-             SELECT min(account) FROM usage_hourly
-             UNION ALL
-             SELECT (SELECT min(account) FROM usage_hourly WHERE account > every.account) FROM every WHERE account IS NOT NULL
-         )
-         SELECT account FROM every
+    let untold: Vec<String> = sqlx::query_scalar(with_accounts!(
+        "SELECT account FROM accounts
          WHERE account NOT IN ",
         accounts!(),
-        " AND EXISTS (SELECT 1 FROM usage_hourly AS held
-                      WHERE held.account = every.account AND hour >= ?1 * 24 AND hour < ?1 * 24 + 24)"
+        "  AND EXISTS (SELECT 1 FROM usage_hourly AS held
+                       WHERE held.account = accounts.account AND hour >= ?1 * 24 AND hour < ?1 * 24 + 24)"
     ))
     .bind(day.index())
+    .bind(None::<&str>)
     .fetch_all(&mut *connection)
     .await
     .map_err(failed)?;

@@ -15,14 +15,25 @@ use loadline_domain::{AccountId, Day, Timestamp};
 use sqlx::SqliteConnection;
 use std::collections::BTreeSet;
 
-/// Account-days of day `?1`, of account `?2` or of all, at most `?3`. Hours are found from one account to the next by index.
-const WRONG: &str = "WITH RECURSIVE accounts (account) AS (
-         SELECT CASE WHEN ?2 IS NULL THEN (SELECT min(account) FROM usage_hourly) ELSE ?2 END
-         UNION ALL
-         SELECT (SELECT min(account) FROM usage_hourly WHERE account > accounts.account)
-         FROM accounts WHERE ?2 IS NULL AND account IS NOT NULL
-     )
-     SELECT account, count(*)
+/// Begins a statement with `accounts`: account `?2`, or all that have hours, from one to the next by index. The last of all is NULL.
+macro_rules! with_accounts {
+    ($($part:expr),+) => {
+        concat!(
+            "WITH RECURSIVE accounts (account) AS (
+                 SELECT CASE WHEN ?2 IS NULL THEN (SELECT min(account) FROM usage_hourly) ELSE ?2 END
+                 UNION ALL
+                 SELECT (SELECT min(account) FROM usage_hourly WHERE account > accounts.account)
+                 FROM accounts WHERE ?2 IS NULL AND account IS NOT NULL
+             ) ",
+            $($part),+
+        )
+    };
+}
+pub(super) use with_accounts;
+
+/// Account-days of day `?1`, of account `?2` or of all, at most `?3`.
+const WRONG: &str = with_accounts!(
+    "SELECT account, count(*)
      FROM (SELECT account, channel, country, currency, events, messages, segments, amount_micros, delivered, undelivered, expired,
                   rejected, failed, not_final
            FROM usage_daily WHERE day = ?1 AND (?2 IS NULL OR account = ?2)) AS rolled
@@ -40,7 +51,8 @@ const WRONG: &str = "WITH RECURSIVE accounts (account) AS (
            IS NOT
            (hours.events, hours.messages, hours.segments, hours.amount_micros, hours.delivered, hours.undelivered, hours.expired,
             hours.rejected, hours.failed, hours.not_final)
-     GROUP BY account ORDER BY account LIMIT ?3";
+     GROUP BY account ORDER BY account LIMIT ?3"
+);
 
 /// The account-days of a chunk: those that wait longest, `?1` of them.
 macro_rules! picked {

@@ -72,9 +72,10 @@ impl Job for Verify {
 
     fn description(&self) -> &'static str {
         "Counts hours again from the log and tells where the store differs. Parameters: `from` and `to` (hours, RFC 3339; \
-         without them the last whole UTC day, and up to two before it that were missed), `account` (all without it), `repair` (true replaces what differs beyond doubt, \
-         with an audit entry), `repair_at_most` (account-hours and account-days), `repair_only` (`hours` or `days`), `repair_found` (true: only what older runs list), `accept` \
-         (why older findings of the range are taken as they are, for those that nobody can repair any more). Daily rows are held against their hours: those \
+         without them the last whole UTC day, and up to two before it that were missed), `account` (all without it), `repair` \
+         (true replaces what differs beyond doubt, with an audit entry), `repair_at_most` (account-hours and account-days), \
+         `repair_only` (`hours` or `days`), `repair_found` (true: only what older runs list), `accept` (why older findings of the \
+         range are taken as they are, for those that nobody can repair any more). Daily rows are held against their hours: those \
          of the whole days asked for, without `from` and `to` those of every day that is not archived. Archived days are neither \
          compared nor repaired."
     }

@@ -64,3 +64,14 @@ async fn a_connection_copies_one_day_after_another_unless_a_copy_was_left_midway
     assert_eq!(idle(&store.copies).await, 0);
     assert_eq!(chunks(export()).await, 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_room_for_the_locks_of_all_connections_is_told_what_to_set() {
+    let server = PostgresServer::start().await;
+    let store = PostgresStore::connect(&server.service_url(), Options::default()).unwrap();
+    store.migrate().await.unwrap();
+    let mut connection = store.pool.acquire().await.unwrap();
+    assert_eq!(locks::gap(&mut connection, 4).await.unwrap(), None);
+    let gap = locks::gap(&mut connection, 1_000).await.unwrap().unwrap();
+    assert!(gap.contains("set max_locks_per_transaction to ") && gap.contains("store.max_connections"), "{gap}");
+}

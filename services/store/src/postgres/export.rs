@@ -13,7 +13,7 @@ use loadline_domain::{
     usage::{LatencyKey, Usage, UsageKey},
 };
 use sqlx::{Connection as _, PgConnection, raw_sql};
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 use tokio::sync::mpsc::{self, Sender};
 
 /// Rows handed on at once.
@@ -38,6 +38,8 @@ struct Table<K, V> {
     columns: &'static str,
     key: &'static str,
     account: fn(&K) -> &AccountId,
+    /// The order of keys of one account: names that are equal take as long to compare as all the rest.
+    within: fn(&K, &K) -> Ordering,
     read: fn(&mut Line<'_>, &mut Names) -> Result<(K, V), StoreError>,
     wrap: fn(Vec<(K, V)>) -> Exported,
 }
@@ -48,6 +50,7 @@ const HOURLY: Table<UsageKey, Usage> = Table {
               rejected, failed, not_final",
     key: "account, hour, channel, country, currency",
     account: |key| &key.account,
+    within: |a, b| (a.hour, a.channel, a.country, a.currency).cmp(&(b.hour, b.channel, b.country, b.currency)),
     read: hourly,
     wrap: Exported::Hourly,
 };
@@ -57,6 +60,7 @@ const LATENCY: Table<LatencyKey, i64> = Table {
     columns: "account, hour, channel, country, bucket, count",
     key: "account, hour, channel, country, bucket",
     account: |key| &key.account,
+    within: |a, b| (a.hour, a.channel, a.country, a.bucket).cmp(&(b.hour, b.channel, b.country, b.bucket)),
     read: latency,
     wrap: Exported::Latency,
 };
@@ -117,7 +121,7 @@ async fn copy<K: Ord + Clone, V>(
     accounts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut chunk = Vec::with_capacity(CHUNK);
     for (_, mut rows) in accounts {
-        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        rows.sort_unstable_by(|(a, _), (b, _)| (table.within)(a, b));
         chunk.append(&mut rows);
         if chunk.len() >= CHUNK {
             hand_on(table, std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK)), chunks).await?;

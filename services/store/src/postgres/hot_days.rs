@@ -10,8 +10,11 @@ use loadline_domain::Day;
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+/// Days dropped under one lock: batches and answers wait for some milliseconds, and there is one commit for all.
+const DROPPED_AT_ONCE: usize = 8;
 
 /// Days whose tables are known to exist.
 pub(super) type KnownDays = Mutex<HashSet<Day>>;
@@ -65,12 +68,15 @@ impl PostgresStore {
     /// Drops the tables of days before `before` that have no rows, as far as nobody uses them at that moment; returns how many days.
     pub(super) async fn drop_empty(&self, before: Day) -> Result<u64, StoreError> {
         let mut dropped = 0;
-        for day in self.days_before(before).await? {
-            let dropping =
-                self.write(End::Commit, move |connection| Box::pin(async move { drop_if_empty(connection, day).await }));
+        for days in self.days_before(before).await?.chunks(DROPPED_AT_ONCE) {
+            let given: Arc<[Day]> = days.into();
+            let dropping = self.write(End::Commit, move |connection| {
+                let days = Arc::clone(&given);
+                Box::pin(async move { drop_if_empty(connection, &days).await })
+            });
             match dropping.await? {
-                Some(gone) => dropped += u64::from(gone),
-                None => tracing::debug!(%day, "tables are in use; those of this empty day stay"),
+                Some(gone) => dropped += gone,
+                None => tracing::debug!(?days, "tables are in use; those that are empty stay"),
             }
         }
         Ok(dropped)
@@ -95,20 +101,31 @@ impl PostgresStore {
     }
 }
 
-/// Whether it did; `None` while somebody uses the tables. Whoever waits for this holds up every batch and answer behind it.
-async fn drop_if_empty(connection: &mut PgConnection, day: Day) -> Result<Option<bool>, Fault> {
-    if !is_empty(&mut *connection, day).await? {
-        return Ok(Some(false));
+/// How many it did; `None` while somebody uses the tables. Whoever waits for this holds up every batch and answer behind it.
+async fn drop_if_empty(connection: &mut PgConnection, days: &[Day]) -> Result<Option<u64>, Fault> {
+    let days = empty_ones(&mut *connection, days).await?;
+    if days.is_empty() {
+        return Ok(Some(0));
     }
-    unless_in_use(connection, |connection| Box::pin(drop_empty(connection, day))).await
+    unless_in_use(connection, |connection| Box::pin(drop_empty(connection, days))).await
 }
 
-async fn drop_empty(connection: &mut PgConnection, day: Day) -> Result<bool, Fault> {
+async fn drop_empty(connection: &mut PgConnection, days: Vec<Day>) -> Result<u64, Fault> {
     let lock = "LOCK TABLE ONLY usage_hourly, ONLY latency_hourly IN ACCESS EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut *connection).await?;
-    let empty = is_empty(&mut *connection, day).await?;
-    if empty {
-        sqlx::raw_sql(on(day, "DROP TABLE {usage}, {latency}")).execute(connection).await?;
+    let days = empty_ones(&mut *connection, &days).await?;
+    for day in &days {
+        sqlx::raw_sql(on(*day, "DROP TABLE {usage}, {latency}")).execute(&mut *connection).await?;
+    }
+    Ok(days.len() as u64)
+}
+
+async fn empty_ones(connection: &mut PgConnection, days: &[Day]) -> Result<Vec<Day>, Fault> {
+    let mut empty = Vec::with_capacity(days.len());
+    for day in days {
+        if is_empty(&mut *connection, *day).await? {
+            empty.push(*day);
+        }
     }
     Ok(empty)
 }

@@ -262,3 +262,17 @@ async fn manifests_do_not_pile_up() {
     assert_eq!(files(folder.path(), "manifest", ".json").len(), 32);
     assert_eq!(ask(&*at(folder.path()), &parts[0]).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_manifest_that_goes_away_is_named_by_who_knew_it() {
+    let (folder, part) = written().await;
+    let history = at(folder.path());
+    ask(&*history, &part).await.unwrap();
+    let newest = files(folder.path(), "manifest", "").pop().unwrap();
+    fs::remove_file(&newest).unwrap();
+    // What it knows already is answered still: parts never change.
+    assert_eq!(ask(&*history, &part).await.unwrap().len(), 1);
+    let other = Part { token: uuid::Uuid::now_v7().to_string(), ..part };
+    let Err(HistoryError::Unavailable(why)) = ask(&*history, &other).await else { panic!("{other:?} was never written") };
+    assert!(why.contains(newest.file_name().unwrap().to_str().unwrap()), "{why}");
+}

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use datafusion::{
     dataframe::DataFrame,
     error::Result as DataFusionResult,
-    functions_aggregate::expr_fn::sum,
+    functions_aggregate::expr_fn::{count, sum},
     logical_expr::{Expr, cast, col, lit},
 };
 use loadline_domain::{
@@ -65,7 +65,7 @@ impl ParquetHistory {
         for batch in self.ask(parts, None, hourly, of_day(hourly, [all_sums(), vec![rows()]].concat())).await? {
             let answer = Answer(&batch);
             for row in 0..answer.rows() {
-                totals.hourly_rows += answer.sum("rows", row)? as u64;
+                totals.hourly_rows += answer.count("rows", row)?;
                 totals.hourly.iter_mut().zip(answer.sums(row)?).for_each(|(total, sum)| *total += sum);
             }
         }
@@ -74,7 +74,7 @@ impl ParquetHistory {
         for batch in self.ask(parts, None, latency, of_day(latency, counts)).await? {
             let answer = Answer(&batch);
             for row in 0..answer.rows() {
-                totals.latency_rows += answer.sum("rows", row)? as u64;
+                totals.latency_rows += answer.count("rows", row)?;
                 totals.latency += answer.sum("count", row)?;
             }
         }
@@ -92,7 +92,7 @@ fn wide(column: Expr) -> Expr {
 }
 
 fn rows() -> Expr {
-    wide(lit(1_i64)).alias("rows")
+    count(lit(1_i64)).alias("rows")
 }
 
 /// Rows of the account, the hours and the filter.
@@ -147,7 +147,7 @@ impl Tables for ParquetHistory {
             let answer = Answer(&batch);
             for row in 0..answer.rows() {
                 // A sum over no rows and no groups is a row all the same.
-                if answer.sum("rows", row)? > 0 {
+                if answer.count("rows", row)? > 0 {
                     groups.push((answer.group(row)?, answer.sums(row)?));
                 }
             }

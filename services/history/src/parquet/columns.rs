@@ -7,7 +7,7 @@ use crate::{
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray as _, Decimal128Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringArray},
-    datatypes::{DataType, Decimal128Type, Field, Int16Type, Int32Type, Schema, SchemaRef},
+    datatypes::{DataType, Decimal128Type, Field, Int16Type, Int32Type, Int64Type, Schema, SchemaRef},
 };
 use loadline_domain::{
     AccountId, Hour,
@@ -138,6 +138,11 @@ impl<'a> Answer<'a> {
     pub fn sum(&self, name: &str, row: usize) -> Result<i128, HistoryError> {
         let column: &Decimal128Array = self.column(name)?.as_primitive_opt::<Decimal128Type>().ok_or_else(|| absent(name))?;
         Ok(if column.is_null(row) { 0 } else { column.value(row) })
+    }
+
+    /// A number of rows.
+    pub fn count(&self, name: &str, row: usize) -> Result<u64, HistoryError> {
+        Ok(self.column(name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| absent(name))?.value(row).unsigned_abs())
     }
 
     /// A small number.

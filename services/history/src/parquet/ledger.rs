@@ -97,9 +97,15 @@ impl Ledger {
                 return Ok(self.remember(manifest));
             }
         }
-        Err(HistoryError::Unavailable(
-            "it holds no manifest: it is not there now, or was never prepared; bring the folder or bucket back".to_owned(),
-        ))
+        Err(HistoryError::Unavailable(match known {
+            Some(known) => {
+                let name = Manifest::name(known.version);
+                format!("{name}, the newest it had, is gone, and none came after it; bring the folder or bucket back as it was")
+            }
+            None => {
+                "it holds no manifest: it is not there now, or was never prepared; bring the folder or bucket back".to_owned()
+            }
+        }))
     }
 
     /// Publishes what `change` makes of the newest version; it is called again after a lost race. `None`: nothing to change.

@@ -127,7 +127,7 @@ async fn questions_that_history_does_not_answer_open_an_07_until_it_does_and_a_h
     let question = ExplainUsageRequest { account: account(0), hour: Some(proto_time(now().minus(DAY * 8).hour().start())) };
     let refused = asking.usage.clone().explain_usage(question).await.err().context("explained without history")?;
     ensure!(refused.message().contains("history cannot answer this"), "{refused}");
-    mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "1 questions about 1 archived days")).await?;
+    mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "(questions: 1, archived days: 1)")).await?;
     let partial = days::ask(&mut asking.clone(), &account(0), Granularity::Day).await?;
     ensure!(!days::missing(&partial).is_empty() && days::events(&partial) < whole, "{partial:?}");
     mode_until(&asking, "AN-07", PATIENCE, open(Severity::P2, "is damaged")).await?;

@@ -166,7 +166,7 @@ fn unanswered(backlog: Option<Backlog>) -> Reading {
     let Some(Backlog { questions, days, why }) = backlog else {
         return Reading::good(0.0, "history answers what it is asked");
     };
-    let detail = format!("{questions} questions about {days} archived days have no answer of history: {why}");
+    let detail = format!("history does not answer (questions: {questions}, archived days: {days}): {why}");
     Reading::bad(days as f64, detail).raised(Severity::P2)
 }
 
@@ -204,6 +204,15 @@ mod tests {
         assert!(!paced(5, 9_000));
         assert!(!paced(500, 250));
         assert!(paced(500, 251));
+    }
+
+    #[test]
+    fn a_question_about_archived_days_without_an_answer_is_worse_than_a_failed_archive() {
+        assert!(!unanswered(None).bad);
+        let backlog = Backlog { questions: 1, days: 3, why: "it is not mounted".to_owned() };
+        let reading = unanswered(Some(backlog));
+        assert_eq!((reading.bad, reading.value, reading.severity), (true, 3.0, Some(Severity::P2)));
+        assert_eq!(reading.detail, "history does not answer (questions: 1, archived days: 3): it is not mounted");
     }
 
     #[test]

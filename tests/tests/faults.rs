@@ -206,7 +206,8 @@ async fn a_stream_made_again_twice_while_the_store_is_away_loses_what_was_there_
     scenario.world.drained().await?;
     scenario.world.postgres.as_mut().context("PostgreSQL")?.kill()?;
     let context = jetstream::new(async_nats::connect(&scenario.world.log).await?);
-    for count in [2_000, 500] {
+    // More than the owner can hold: three batches of four times the configured size, committed when the store is back.
+    for count in [7_000, 500] {
         scenario.publish(count).await?;
         log::read(&scenario.world.log, &STREAMS, &mut scenario.journal).await?;
         // The log's end is looked at several times a second.

@@ -1,6 +1,6 @@
 //! Days written to Parquet, and archived whole, beside COPY of the same rows to the client.
 
-use super::{Bench, rows::first_day};
+use super::{super::baseline, Bench, rows::first_day};
 use anyhow::{Context as _, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use loadline_domain::{Day, Rules, archive::Part, time::SystemClock};
@@ -51,6 +51,9 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<Moved> {
     let before = Day::from_index(first.index() + days as i32);
     let scratch = tempfile::tempdir().context("a folder for scratch files")?;
     let folder = |name: &str| format!("file:{}", scratch.path().join(name).display());
+    // What the measurements before this one left to be written and cleaned up is not done beside it.
+    baseline::vacuum(&bench.args.store).await?;
+    sqlx::query("CHECKPOINT").execute(&mut bench.plain).await?;
     let (rows, once) = copy(bench, before).await?;
     let (_, again) = copy(bench, before).await?;
     let exported = export(bench, &folder("exported"), first, before, rows).await?;

@@ -45,7 +45,7 @@ impl<'a> Line<'a> {
         self.left.map_or(Ok(()), |more| Err(damaged("end of a row", more)))
     }
 
-    /// Byte by byte: fields are of so few that a search made for long texts takes twice as long.
+    /// Byte by byte: most fields have one or two, and a search made for long texts has to begin anew for each.
     fn field(&mut self) -> Result<&'a str, StoreError> {
         let left = self.left.ok_or_else(|| damaged("field", "the end of a row"))?;
         let (field, more) = match left.bytes().position(|byte| byte == b'\t') {

@@ -38,7 +38,7 @@ struct Table<K, V> {
     columns: &'static str,
     key: &'static str,
     account: fn(&K) -> &AccountId,
-    /// The order of keys of one account: names that are equal take as long to compare as all the rest.
+    /// The order of keys of one account, whose name need not be compared row by row.
     within: fn(&K, &K) -> Ordering,
     read: fn(&mut Line<'_>, &mut Names) -> Result<(K, V), StoreError>,
     wrap: fn(Vec<(K, V)>) -> Exported,

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Days dropped under one lock: batches and answers wait for some milliseconds, and there is one commit for all.
+/// Days dropped under one lock, which batches and answers wait for: some 15 ms. All have one commit.
 const DROPPED_AT_ONCE: usize = 8;
 
 /// Days whose tables are known to exist.
